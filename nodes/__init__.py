@@ -1,0 +1,1 @@
+"""The pack's nodes. Importing this package loads nothing of ComfyUI."""

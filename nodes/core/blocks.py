@@ -1,0 +1,177 @@
+"""Block addresses, taken from a model's own keys.
+
+A *block* is one entry of a repeated container of the model (``double_blocks.3``). Nothing here is a table of
+architectures: a container is recognised by its shape, so that a model published tomorrow has blocks too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+OTHER = "other"
+"""Address of what lies in no block."""
+
+TEXT_ENCODER = "te"
+"""Address of everything that belongs to the text encoder."""
+
+MODEL_PREFIX = "diffusion_model."
+"""What ComfyUI puts before the keys of a diffusion model."""
+
+_PARAMETERS = frozenset({"weight", "bias", "scale", "gamma", "beta", "alpha"})
+
+_STREAMS = {
+    "img": re.compile(r"^(img|x|image)_|^x_block$"),
+    "txt": re.compile(r"^(txt|context|add|text|c)_|^context_block$|_context$|^ff_context$"),
+}
+_ROLES = {
+    "attn": re.compile(r"attn|attention|^to_[qkv]$|^to_out$|^(q|k|v|o|qkv|proj)$|^add_[qkv]_proj$"),
+    "mlp": re.compile(r"mlp|^ff(_|$)|feed_?forward|^ffn|^w[123]$|^fc[12]$"),
+}
+
+
+@dataclass(frozen=True, order=True)
+class BlockId:
+    """One block of a model; ``double_blocks.7`` and ``single_blocks.7`` are different blocks."""
+
+    kind: str
+    """Name of the container in the model, relative to its root."""
+    index: int
+    """0-based position in the container."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}.{self.index}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a model key lies."""
+
+    key: str
+    """The full model key."""
+    block: BlockId | None
+    """``None`` for what lies in no block."""
+    layer: str
+    """Path of the layer inside its block (or inside the model), without the parameter: ``img_attn.qkv``."""
+    text_encoder: bool = False
+    """Whether the key belongs to a text encoder."""
+
+    @property
+    def address(self) -> str:
+        """``double_blocks.3``, ``other`` or ``te``."""
+        if self.text_encoder:
+            return TEXT_ENCODER
+        return str(self.block) if self.block else OTHER
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """All names by which this layer can be selected inside its block."""
+        return layer_parts(self.layer)
+
+
+def layer_parts(layer: str) -> frozenset[str]:
+    """The part names of a layer: its own path and segments, its stream (``img``, ``txt``) and role (``attn``, ``mlp``).
+
+    >>> sorted(layer_parts("img_attn.qkv"))
+    ['attn', 'img', 'img_attn', 'img_attn.qkv', 'qkv']
+    """
+    segments = layer.split(".")
+    names = {layer, *segments}
+    names.update(".".join(segments[:end]) for end in range(1, len(segments)))
+    names.update(stream for stream, pattern in _STREAMS.items() if any(pattern.search(s) for s in segments))
+    if any(_ROLES["mlp"].search(s) for s in segments):
+        names.add("mlp")
+    elif any(_ROLES["attn"].search(s) for s in segments):
+        names.add("attn")
+    return frozenset(name for name in names if name)
+
+
+class BlockLayout:
+    """The containers of one model and how many blocks each holds, in the model's own order."""
+
+    def __init__(self, keys: Iterable[str], text_encoder_keys: Iterable[str] = ()) -> None:
+        """Find the repeated containers among ``keys``.
+
+        Args:
+            keys: State-dict keys of the diffusion model, with or without ``diffusion_model.``.
+            text_encoder_keys: State-dict keys of the text encoder, if there is one.
+        """
+        self._keys = tuple(keys)
+        self._text_encoder_keys = frozenset(text_encoder_keys)
+        self._containers = _find_containers(self._keys)
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """Number of blocks of each kind, in the order in which the model lists them."""
+        return {kind: len(indices) for kind, indices in self._containers.items()}
+
+    @property
+    def blocks(self) -> tuple[BlockId, ...]:
+        """Every block in order."""
+        return tuple(BlockId(kind, index) for kind, indices in self._containers.items() for index in indices)
+
+    @property
+    def has_text_encoder(self) -> bool:
+        """Whether text-encoder keys were given."""
+        return bool(self._text_encoder_keys)
+
+    def place(self, key: str) -> Place:
+        """Where ``key`` lies. Works for keys that the model does not have, by the same containers."""
+        if key in self._text_encoder_keys:
+            return Place(key, None, _strip_parameter(key), text_encoder=True)
+        path = key.removeprefix(MODEL_PREFIX)
+        segments = path.split(".")
+        for position in range(1, len(segments)):
+            if not segments[position].isdigit():
+                continue
+            kind = ".".join(segments[:position])
+            if kind in self._containers:
+                inside = ".".join(segments[position + 1 :])
+                return Place(key, BlockId(kind, int(segments[position])), _strip_parameter(inside))
+        return Place(key, None, _strip_parameter(path))
+
+    def places(self) -> tuple[Place, ...]:
+        """The place of every key of the model."""
+        return tuple(self.place(key) for key in (*self._keys, *sorted(self._text_encoder_keys)))
+
+    def describe(self) -> str:
+        """What the model has, for error messages: ``double_blocks.0-4, single_blocks.0-19, other``."""
+        names = [_describe_range(kind, indices) for kind, indices in self._containers.items()]
+        return ", ".join([*names, OTHER, *([TEXT_ENCODER] if self.has_text_encoder else [])])
+
+
+def _describe_range(kind: str, indices: tuple[int, ...]) -> str:
+    return f"{kind}.{indices[0]}" if len(indices) == 1 else f"{kind}.{indices[0]}-{indices[-1]}"
+
+
+def _strip_parameter(path: str) -> str:
+    head, _, last = path.rpartition(".")
+    return head if last in _PARAMETERS else path
+
+
+def _find_containers(keys: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Outermost ``<path>.<number>`` prefixes that count from 0 and whose entries have named children.
+
+    ``final_layer.adaLN_modulation.1.weight`` is a step of a sequence, not a block: nothing named follows its number.
+    """
+    indices: dict[str, set[int]] = {}
+    named: set[str] = set()
+    for key in keys:
+        segments = key.removeprefix(MODEL_PREFIX).split(".")
+        for position in range(1, len(segments) - 1):
+            if not segments[position].isdigit():
+                continue
+            kind = ".".join(segments[:position])
+            indices.setdefault(kind, set()).add(int(segments[position]))
+            rest = segments[position + 1 : -1] if segments[-1] in _PARAMETERS else segments[position + 1 :]
+            if any(not segment.isdigit() for segment in rest):
+                named.add(kind)
+                break
+    starts_at_zero = (kind for kind in indices if kind in named and 0 in indices[kind])
+    outermost = [k for k in starts_at_zero if not any(_inside(k, other) for other in named if other != k)]
+    return {kind: tuple(sorted(indices[kind])) for kind in outermost}
+
+
+def _inside(kind: str, other: str) -> bool:
+    return kind.startswith(other + ".") and kind[len(other) + 1 :].split(".")[0].isdigit()

@@ -1,0 +1,191 @@
+"""What the pack says about a run: one frozen dataclass tree, one JSON, one readable text.
+
+The panel and every widget render :func:`to_json` and nothing else. Its shape is versioned and mirrored, by hand, in
+``js/types/report.d.ts``; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+REPORT_VERSION = 1
+
+
+class LayerState(str, Enum):
+    """How one tensor group of a LoRA ended. Everything but ``APPLIED`` carries a reason."""
+
+    APPLIED = "applied"
+    SKIPPED = "skipped"
+    """The user's strength for it is 0."""
+    NO_SUCH_LAYER = "no_such_layer"
+    SHAPE_MISMATCH = "shape_mismatch"
+    WRONG_ARCHITECTURE = "wrong_architecture"
+    NOT_UNDERSTOOD = "not_understood"
+    DEAD = "dead"
+    """All zero: it changes nothing."""
+
+
+class Level(str, Enum):
+    """How much attention a report asks for."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class BlockGroup:
+    """A container of the model and its blocks."""
+
+    kind: str
+    first: int
+    count: int
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """The model in front of the user."""
+
+    architecture: str
+    """Name for people, for example ``FLUX.2 Klein 4B``, or the model class where the variant is not known."""
+    model_class: str
+    """ComfyUI's class, for example ``Flux2``; empty for a file that was not loaded."""
+    blocks: tuple[BlockGroup, ...] = ()
+    weight_count: int = 0
+    parameter_count: int = 0
+    dtype: str = ""
+    hidden_size: int | None = None
+    evidence: tuple[str, ...] = ()
+    """Why it is called that: shapes and names that were seen."""
+
+
+@dataclass(frozen=True)
+class LoraSummary:
+    """The file in front of the user."""
+
+    name: str
+    """File name as the user sees it, never a path of the machine."""
+    size_bytes: int = 0
+    architecture: str = ""
+    key_style: str = ""
+    writer: str = ""
+    """The tool that probably wrote it, with how that is known."""
+    formats: dict[str, int] = field(default_factory=dict)
+    """Number of layers for each adapter format."""
+    ranks: tuple[int, ...] = ()
+    base_model: str = ""
+    trigger_words: tuple[str, ...] = ()
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One tensor group of a LoRA file, or one patch found on a model."""
+
+    state: LayerState
+    reason: str = ""
+    """A sentence wherever ``state`` is not ``APPLIED``; may carry a remark where it is."""
+    lora_key: str = ""
+    """Prefix of the tensors in the file; empty for a patch that somebody else made."""
+    model_key: str = ""
+    block: str = ""
+    """``double_blocks.3``, ``other`` or ``te``; empty where no place is known."""
+    layer: str = ""
+    """Path inside the block: ``img_attn.qkv``."""
+    slice: tuple[int, int, int] | None = None
+    """``(dim, start, length)`` of a fused weight, or ``None`` for the whole of it."""
+    format: str = ""
+    rank: int | None = None
+    alpha: float | None = None
+    scale: float | None = None
+    scale_source: str = ""
+    strength: float = 0.0
+    """What the delta is multiplied with in the end: overall times block strength."""
+    block_strength: float = 1.0
+    delta_norm: float | None = None
+    """Frobenius norm of the delta at strength 1; ``None`` where it was not measured."""
+    weight_norm: float | None = None
+    """Frobenius norm of the model's own weight (of the slice, where there is one)."""
+    not_measured: str = ""
+    """Why a norm is missing."""
+    owner: str = ""
+    """Which LoRA or node the patch belongs to, where several meet."""
+
+    @property
+    def norm_ratio(self) -> float | None:
+        """|strength| x delta norm / weight norm: how strongly the layer is changed."""
+        if self.delta_norm is None or not self.weight_norm:
+            return None
+        return abs(self.strength) * self.delta_norm / self.weight_norm
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of one node for one model and, where there is one, one LoRA."""
+
+    kind: str
+    """``apply``, ``patches``, ``inspect`` or ``check``."""
+    title: str
+    summary: str
+    """One sentence that answers the node's question."""
+    level: Level = Level.OK
+    model: ModelSummary | None = None
+    lora: LoraSummary | None = None
+    strength_model: float | None = None
+    strength_clip: float | None = None
+    blocks: str = ""
+    """Block strengths in the text form, as the user wrote them."""
+    layers: tuple[LayerReport, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Sentences that concern the whole file."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of layers in each state, in the order of :class:`LayerState`."""
+        seen = Counter(layer.state for layer in self.layers)
+        return {state.value: seen[state] for state in LayerState if seen[state]}
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of the file's squared delta norm that lands (whatever its strength), in 0..1.
+
+        ``None`` where a layer that matters could not be measured, or where the file carries nothing.
+        """
+        landing = {LayerState.APPLIED, LayerState.SKIPPED}
+        measured = [layer for layer in self.layers if layer.state is not LayerState.DEAD]
+        if any(layer.delta_norm is None for layer in measured):
+            return None
+        total = math.fsum((layer.delta_norm or 0.0) ** 2 for layer in measured)
+        landed = math.fsum((layer.delta_norm or 0.0) ** 2 for layer in measured if layer.state in landing)
+        return landed / total if total else None
+
+
+def to_json(report: Any) -> dict[str, Any]:
+    """The report as JSON-ready data: derived figures included, NaN and infinities turned into ``None``."""
+    data = _plain(report)
+    data["schema"] = "patchbay.report"
+    data["version"] = REPORT_VERSION
+    return data
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        data = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        for name in ("counts", "coverage", "norm_ratio"):
+            if isinstance(getattr(type(value), name, None), property):
+                data[name] = _plain(getattr(value, name))
+        return data
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
