@@ -1,0 +1,119 @@
+"""Apply a LoRA block by block and report what became of every layer."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import folder_paths
+from comfy_api.latest import io
+
+from .core.report import to_json
+from .core.report_text import report_text
+from .core.strengths import parse_block_strengths
+from .host.apply import apply_lora
+from .sockets import CATEGORY, report_outputs
+
+
+class PatchbayApplyLora(io.ComfyNode):
+    """The LoRA loader that says what it did."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="PatchbayApplyLora",
+            display_name="Apply LoRA (Patchbay)",
+            category=CATEGORY,
+            description="Applies a LoRA with a strength for each block, and reports every layer that it patched and "
+            "every layer that did not fit, with the reason.",
+            search_aliases=["lora", "lora loader", "block weight", "lbw", "lora by block"],
+            inputs=[
+                io.Model.Input("model", tooltip="The diffusion model that the LoRA is applied to."),
+                io.Clip.Input(
+                    "clip",
+                    optional=True,
+                    tooltip="The text encoder. Only needed if the LoRA also changes it; the report says whether.",
+                ),
+                io.Combo.Input(
+                    "lora_name",
+                    options=folder_paths.get_filename_list("loras"),
+                    tooltip="The LoRA file, from your loras folders.",
+                ),
+                io.Float.Input(
+                    "strength_model",
+                    default=1.0,
+                    min=-100.0,
+                    max=100.0,
+                    step=0.01,
+                    tooltip="How strongly the LoRA changes the diffusion model: 1 as trained, 0 not at all, "
+                    "negative the other way.",
+                ),
+                io.Float.Input(
+                    "strength_clip",
+                    default=1.0,
+                    min=-100.0,
+                    max=100.0,
+                    step=0.01,
+                    tooltip="How strongly the LoRA changes the text encoder: 1 as trained, 0 not at all. "
+                    "Without a CLIP it means nothing.",
+                ),
+                io.String.Input(
+                    "blocks",
+                    default="",
+                    multiline=True,
+                    tooltip="Strength by block, multiplied with the strengths above. Empty: 1 everywhere. Example: "
+                    "double_blocks.0-1=0.5, single_blocks.*=0, single_blocks.3.attn=1.2, other=1, te=0.7",
+                ),
+                io.Combo.Input(
+                    "method",
+                    options=["merge"],
+                    default="merge",
+                    tooltip="merge: the change is added to the weights, so that sampling steps cost nothing extra.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output("model", tooltip="The model with the LoRA applied."),
+                io.Clip.Output("clip", tooltip="The text encoder with the LoRA applied; empty if none came in."),
+                *report_outputs(),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, blocks: str | None = None) -> bool | str:
+        try:
+            parse_block_strengths(blocks or "")
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, lora_name: str, **_: object) -> str:
+        path = folder_paths.get_full_path("loras", lora_name)
+        if path is None:
+            return lora_name
+        status = os.stat(path)
+        return f"{lora_name}:{status.st_size}:{status.st_mtime_ns}"
+
+    @classmethod
+    def execute(
+        cls,
+        model: object,
+        lora_name: str,
+        strength_model: float,
+        strength_clip: float,
+        blocks: str,
+        method: str,
+        clip: object = None,
+    ) -> io.NodeOutput:
+        path = folder_paths.get_full_path_or_raise("loras", lora_name)
+        result = apply_lora(path, lora_name, model, clip, strength_model, strength_clip, blocks)
+        if result.report.level.value != "ok":
+            logging.warning("LoRA Patchbay: %s: %s", lora_name, result.report.summary)
+        text = report_text(result.report)
+        return io.NodeOutput(
+            result.model,
+            result.clip,
+            result.report,
+            text,
+            ui={"patchbay_report": [to_json(result.report)], "text": [text]},
+        )

@@ -1,0 +1,38 @@
+"""The pack as ComfyUI sees it: the nodes in menu order, and the folders of the bundled models."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from .apply_lora import PatchbayApplyLora
+from .compare_images import PatchbayCompareImages
+from .conditioning import PatchbayLoadConditioning, PatchbaySaveConditioning
+from .host.folders import register_model_folders
+from .inspect_file import PatchbayInspectFile
+from .show_patches import PatchbayShowPatches
+from .tiny_vae import PatchbayLoadTinyVAE
+
+NODES: list[type[io.ComfyNode]] = [
+    PatchbayInspectFile,
+    PatchbayApplyLora,
+    PatchbayShowPatches,
+    PatchbayCompareImages,
+    PatchbayLoadConditioning,
+    PatchbaySaveConditioning,
+    PatchbayLoadTinyVAE,
+]
+
+
+class PatchbayExtension(ComfyExtension):
+    """Registers the pack; called once by ComfyUI at start."""
+
+    async def on_load(self) -> None:
+        register_model_folders()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return list(NODES)
+
+
+async def comfy_entrypoint() -> PatchbayExtension:
+    """ComfyUI's way in."""
+    return PatchbayExtension()

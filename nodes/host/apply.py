@@ -1,0 +1,116 @@
+"""The whole of applying one LoRA: load, plan, patch, measure, report."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.report import LayerReport, LayerState, Level, LoraSummary, Report
+from .lora_cache import LORA_CACHE, LoadedLora
+from .measuring import measure_plan
+from .model_keys import ModelKeys
+from .patching import MATCHES, apply_plan, plan_patches
+
+_WORDS = {
+    LayerState.SKIPPED: "left out by strength 0",
+    LayerState.NO_SUCH_LAYER: "have no place in this model",
+    LayerState.SHAPE_MISMATCH: "do not fit its shapes",
+    LayerState.WRONG_ARCHITECTURE: "are made for another architecture",
+    LayerState.NOT_UNDERSTOOD: "are in a format that is not understood",
+    LayerState.DEAD: "are all zero",
+}
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The patched model and CLIP, and what became of the file."""
+
+    model: Any
+    clip: Any
+    report: Report
+
+
+def apply_lora(
+    path: str, name: str, model: Any, clip: Any, strength_model: float, strength_clip: float, blocks: str
+) -> Applied:
+    """Apply the LoRA at ``path`` to clones of ``model`` and ``clip`` (which may be ``None``).
+
+    Raises:
+        HeaderError: the file is not a LoRA that can be read.
+        BlockStrengthError: ``blocks`` does not parse or does not fit this model.
+    """
+    lora = LORA_CACHE.load(path, name)
+    keys = MATCHES.model_keys(model, clip)
+    plan = plan_patches(lora, keys, strength_model, strength_clip, blocks)
+    new_model, new_clip = apply_plan(plan, model, clip, name)
+    layers = measure_plan(plan, keys, model, clip)
+    level, summary, notes = _judge(layers, name)
+    report = Report(
+        kind="apply",
+        title=f"{os.path.basename(name)} on {keys.summary.architecture}",
+        summary=summary,
+        level=level,
+        model=keys.summary,
+        lora=summarise_lora(lora),
+        strength_model=strength_model,
+        strength_clip=strength_clip if clip is not None else None,
+        blocks=blocks.strip(),
+        layers=layers,
+        notes=notes,
+    )
+    return Applied(new_model, new_clip, report)
+
+
+def summarise_lora(lora: LoadedLora) -> LoraSummary:
+    """What the report says about the file itself."""
+    formats: dict[str, int] = {}
+    for layer in lora.file.layers:
+        formats[layer.format] = formats.get(layer.format, 0) + 1
+    return LoraSummary(
+        name=lora.name,
+        size_bytes=lora.header.size_bytes,
+        key_style=lora.file.key_style,
+        writer=lora.file.writer,
+        formats=formats,
+        ranks=tuple(sorted({layer.rank for layer in lora.file.layers if layer.rank})),
+        metadata={str(key): str(value)[:2000] for key, value in lora.header.metadata.items()},
+    )
+
+
+def _judge(layers: tuple[LayerReport, ...], name: str) -> tuple[Level, str, tuple[str, ...]]:
+    """Level, one sentence, and notes for the states that were met."""
+    names: dict[LayerState, set[str]] = {}
+    for layer in layers:
+        names.setdefault(layer.state, set()).add(layer.lora_key)
+    total = len({layer.lora_key for layer in layers})
+    applied = len(names.get(LayerState.APPLIED, ()))
+    skipped = len(names.get(LayerState.SKIPPED, set()) - names.get(LayerState.APPLIED, set()))
+    problems = {
+        state: len(names[state]) for state in LayerState if state in names and state not in _NO_PROBLEM
+    }
+    details = "; ".join(f"{count} {_WORDS[state]}" for state, count in problems.items())
+    if not total:
+        return Level.ERROR, f"{name} holds no layer that this pack knows: nothing was changed.", ()
+    if not applied and skipped and not problems:
+        return Level.OK, f"All {total} layers are at strength 0: the model is unchanged.", ()
+    if not applied:
+        return Level.ERROR, f"Nothing was applied: of {total} layers {details or 'none lands'}.", _first_reasons(layers)
+    sentence = f"{applied} of {total} layers applied"
+    if skipped:
+        sentence += f", {skipped} {_WORDS[LayerState.SKIPPED]}"
+    if problems:
+        return Level.WARNING, f"{sentence}; {details}.", _first_reasons(layers)
+    return Level.OK, f"{sentence}.", ()
+
+
+_NO_PROBLEM = (LayerState.APPLIED, LayerState.SKIPPED, LayerState.DEAD)
+
+
+def _first_reasons(layers: tuple[LayerReport, ...]) -> tuple[str, ...]:
+    """One example for every state that is a problem."""
+    seen: dict[LayerState, str] = {}
+    for layer in layers:
+        if layer.state not in _NO_PROBLEM and layer.state not in seen:
+            seen[layer.state] = f"For example {layer.lora_key}: {layer.reason}."
+    return tuple(seen.values())

@@ -1,0 +1,96 @@
+"""What is patched on a model right now, read from its patcher."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.report import LayerReport, LayerState, Level, Report
+from .fit import is_dead, misfit
+from .matching import patch_alpha, patch_format, patch_rank
+from .measuring import measure_patch
+from .model_keys import ModelKeys
+from .norms import WEIGHT_NORMS
+from .patching import MATCHES, OwnedPatch, owners_by_identity
+
+OTHER_NODE = "another node"
+
+
+def inspect_patches(model: Any) -> Report:
+    """A report of every patch on ``model``, in the model's own order, with its owner, strength and size."""
+    keys = MATCHES.model_keys(model, None)
+    owners = owners_by_identity(model)
+    layers: list[LayerReport] = []
+    for key, shape in keys.shapes.items():
+        for entry in model.patches.get(key, ()):
+            layers.append(_describe(model, keys, owners, key, shape, entry))
+    order = {str(block): index for index, block in enumerate(keys.layout.blocks)}
+    layers.sort(key=lambda layer: order.get(layer.block, len(order)))
+    level, summary, notes = _judge(layers, keys, model)
+    return Report(
+        kind="patches",
+        title=f"Patches on {keys.summary.architecture}",
+        summary=summary,
+        level=level,
+        model=keys.summary,
+        layers=tuple(layers),
+        notes=notes,
+    )
+
+
+def _describe(
+    model: Any,
+    keys: ModelKeys,
+    owners: Any,
+    key: str,
+    shape: tuple[int, ...],
+    entry: tuple[Any, ...],
+) -> LayerReport:
+    strength, value, strength_model, offset = entry[:4]
+    place = keys.layout.place(key)
+    owner: OwnedPatch | None = owners.get(id(value))
+    problem = "" if isinstance(value, list) else misfit(value, shape, offset)
+    state, reason = LayerState.APPLIED, ""
+    if problem:
+        state, reason = LayerState.SHAPE_MISMATCH, problem
+    elif strength == 0:
+        state, reason = LayerState.SKIPPED, "its strength is 0"
+    elif is_dead(value):
+        state, reason = LayerState.DEAD, "all zero: it changes nothing"
+    elif strength_model != 1.0:
+        reason = f"the weight itself is multiplied by {strength_model:g} first"
+    norm, why = (None, problem) if problem else measure_patch(value, model, key, shape, offset)
+    weight_norm, why_weight = WEIGHT_NORMS.get(model, key, None if problem else offset)
+    rank, alpha = patch_rank(value), patch_alpha(value)
+    return LayerReport(
+        state=state,
+        reason=reason,
+        model_key=key,
+        block=place.address,
+        layer=place.layer,
+        slice=offset,
+        format=patch_format(value),
+        rank=rank,
+        alpha=alpha,
+        scale=alpha / rank if alpha is not None and rank else None,
+        strength=float(strength),
+        delta_norm=norm,
+        weight_norm=weight_norm,
+        not_measured=why or why_weight,
+        owner=owner.owner if owner else OTHER_NODE,
+    )
+
+
+def _judge(layers: list[LayerReport], keys: ModelKeys, model: Any) -> tuple[Level, str, tuple[str, ...]]:
+    weights = {layer.model_key for layer in layers if layer.state is LayerState.APPLIED}
+    bad = {layer.model_key for layer in layers if layer.state is LayerState.SHAPE_MISMATCH}
+    notes = tuple(
+        f"Beside the weights, {len(injections)} modules are changed in the forward pass ({name}); they are not listed."
+        for name, injections in getattr(model, "injections", {}).items()
+    )
+    if not layers:
+        return Level.OK, "No weight of this model is patched.", notes
+    owners = sorted({layer.owner for layer in layers})
+    summary = f"{len(weights)} of {keys.summary.weight_count} weights are patched, by {', '.join(owners)}."
+    if bad:
+        summary += f" {len(bad)} patches do not fit their weight: ComfyUI will leave those weights as they are."
+    return (Level.WARNING if bad else Level.OK), summary, notes

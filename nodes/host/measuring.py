@@ -1,0 +1,61 @@
+"""Fill a plan's layers with their norms: what the LoRA adds, and the weight that it is added to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ..core.report import LayerReport
+from .matching import PatchValue
+from .model_keys import ModelKeys
+from .norms import WEIGHT_NORMS, delta_norm, read_weight
+from .patching import PatchPlan, PlannedLayer
+
+QUICK_WEIGHTS = 1 << 26
+"""A model with more patched elements than this has its weight norms measured by Show Patches, not on every apply."""
+
+Offset = tuple[int, int, int]
+
+
+def measure_plan(plan: PatchPlan, keys: ModelKeys, model: Any, clip: Any) -> tuple[LayerReport, ...]:
+    """The plan's layers with ``delta_norm``, and ``weight_norm`` where that costs next to nothing."""
+    touched = {layer.report.model_key for layer in plan.layers if layer.report.model_key in keys.shapes}
+    elements = sum(_size(keys.shapes[key]) for key in touched)
+    with_weights = elements <= QUICK_WEIGHTS
+    return tuple(_measure(layer, plan, keys, model, clip, with_weights) for layer in plan.layers)
+
+
+def _measure(
+    layer: PlannedLayer, plan: PatchPlan, keys: ModelKeys, model: Any, clip: Any, with_weights: bool
+) -> LayerReport:
+    report = layer.report
+    shape = keys.shapes.get(report.model_key)
+    if layer.value is None or shape is None:
+        return report
+    patcher = clip.patcher if report.model_key in keys.text_encoder_keys and clip is not None else model
+    norms = plan.matched.norms
+    if id(layer.value) not in norms:
+        norms[id(layer.value)] = measure_patch(layer.value, patcher, report.model_key, shape, report.slice)
+    norm, why = norms[id(layer.value)]
+    weight_norm, why_weight = None, "measured by Show Patches for a model of this size"
+    if with_weights:
+        weight_norm, why_weight = WEIGHT_NORMS.get(patcher, report.model_key, report.slice)
+    missing = why or ("" if weight_norm is not None else why_weight)
+    return replace(report, delta_norm=norm, weight_norm=weight_norm, not_measured=missing)
+
+
+def measure_patch(
+    value: PatchValue, patcher: Any, key: str, shape: tuple[int, ...], offset: Offset | None
+) -> tuple[float | None, str]:
+    """Norm of what one patch adds at strength 1 to the weight ``key`` of ``patcher``, or why it is missing."""
+    if offset is not None:
+        dim, _, length = offset
+        shape = (*shape[:dim], length, *shape[dim + 1 :])
+    return delta_norm(value, shape, lambda: read_weight(patcher, key, offset))
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for side in shape:
+        size *= side
+    return size

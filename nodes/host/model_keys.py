@@ -1,0 +1,92 @@
+"""What a loaded model is made of: its keys, shapes and blocks, and the LoRA keys that ComfyUI knows for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.lora
+import torch
+
+from ..core.blocks import MODEL_PREFIX, BlockLayout
+from ..core.report import BlockGroup, ModelSummary
+
+Target = str | tuple[Any, ...]
+"""A value of ComfyUI's key map: a model key, ``(key, (dim, start, length))`` or ``(key, offset or None, function)``."""
+
+
+@dataclass(frozen=True)
+class ModelKeys:
+    """Keys of a diffusion model, and of a text encoder where there is one."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    """Shape of every weight, by its full key."""
+    text_encoder_keys: frozenset[str]
+    layout: BlockLayout
+    key_map: Mapping[str, Target]
+    """LoRA key prefix -> model key, as ComfyUI builds it for this very model."""
+    summary: ModelSummary
+
+    @property
+    def has_text_encoder(self) -> bool:
+        """Whether a CLIP is connected."""
+        return bool(self.text_encoder_keys)
+
+
+def target_key(target: Target) -> str:
+    """The model key of a key-map value."""
+    return target if isinstance(target, str) else target[0]
+
+
+def target_offset(target: Target) -> tuple[int, int, int] | None:
+    """The ``(dim, start, length)`` slice of a key-map value, or ``None`` for the whole weight."""
+    return None if isinstance(target, str) else target[1]
+
+
+def read_model_keys(model: Any, clip: Any = None) -> ModelKeys:
+    """Collect the keys of ``model`` (a ``ModelPatcher``) and ``clip`` (a ``CLIP``, or ``None``)."""
+    state = model.model_state_dict()
+    shapes = {key: logical_shape(weight) for key, weight in state.items()}
+    key_map: dict[str, Target] = comfy.lora.model_lora_keys_unet(model.model, {})
+    text_keys: frozenset[str] = frozenset()
+    if clip is not None:
+        text_state = clip.cond_stage_model.state_dict()
+        shapes.update((key, logical_shape(weight)) for key, weight in text_state.items())
+        text_keys = frozenset(text_state)
+        key_map = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, key_map)
+    layout = BlockLayout(state, text_keys)
+    return ModelKeys(shapes, text_keys, layout, key_map, _summarise(model, state, shapes, layout))
+
+
+def logical_shape(weight: Any) -> tuple[int, ...]:
+    """The shape that a patch has to fit, also for weights that are stored packed (GGUF keeps it in ``tensor_shape``)."""
+    return tuple(getattr(weight, "tensor_shape", weight.shape))
+
+
+def _summarise(
+    model: Any, state: Mapping[str, torch.Tensor], shapes: Mapping[str, tuple[int, ...]], layout: BlockLayout
+) -> ModelSummary:
+    model_class = type(model.model).__name__
+    config = getattr(getattr(model.model, "model_config", None), "unet_config", None) or {}
+    weights = [key for key in state if key.startswith(MODEL_PREFIX)]
+    return ModelSummary(
+        architecture=_architecture_name(model_class, shapes),
+        model_class=model_class,
+        blocks=tuple(BlockGroup(kind, 0, count) for kind, count in layout.kinds.items()),
+        weight_count=len(weights),
+        parameter_count=sum(_numel(shapes[key]) for key in weights),
+        dtype=str(model.model_dtype()).removeprefix("torch."),
+        hidden_size=config.get("hidden_size") or config.get("dim") or config.get("model_channels"),
+    )
+
+
+def _architecture_name(model_class: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return model_class
+
+
+def _numel(shape: tuple[int, ...]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count

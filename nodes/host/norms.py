@@ -1,0 +1,129 @@
+"""How strong a patch is against the weight it changes, measured on the tensors that are really there."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from .matching import PatchValue, has_dora_scale, is_adapter, patch_tensors
+
+DENSE_LIMIT = 1 << 26
+"""Largest number of elements of a delta that is built in full to be measured (256 MiB in float32)."""
+
+
+def delta_norm(
+    value: PatchValue, shape: tuple[int, ...], read_weight: Callable[[], torch.Tensor | None]
+) -> tuple[float | None, str]:
+    """Frobenius norm of what a patch adds to its weight at strength 1, and why it is missing if it is.
+
+    A plain LoRA is measured through two rank x rank Gram matrices, ``|BA|^2 = sum((B^T B) * (A A^T))``, in float64;
+    every other format by letting ComfyUI's own adapter apply it to a copy of the weight.
+
+    Args:
+        shape: Shape of the weight, or of the slice that the patch is for.
+        read_weight: Gives the unpatched weight (or slice) for formats that depend on it; ``None`` if it has none.
+    """
+    if isinstance(value, list):
+        return None, "a difference of two models is not measured"
+    if is_adapter(value) and value.name == "lora" and not has_dora_scale(value) and value.weights[5] is None:
+        if value.weights[3] is None:
+            return _gram_norm(*value.weights[:3]), ""
+    if not is_adapter(value):
+        if value[0] == "set":
+            return None, "sets the weight instead of adding to it"
+        return float(patch_tensors(value)[0].double().norm()), ""
+    size = 1
+    for side in shape:
+        size *= side
+    if size > DENSE_LIMIT:
+        return None, f"{value.name} on a weight of {size} elements is not measured here"
+    needs_weight = has_dora_scale(value) or value.name not in ("lora", "loha", "lokr")
+    weight = read_weight() if needs_weight else torch.zeros(shape)
+    if weight is None:
+        return None, f"{value.name} depends on the weight, which cannot be read"
+    weight = weight.detach().to(device="cpu", dtype=torch.float32)
+    patched = _apply_quietly(value, weight.clone())
+    if patched is None:
+        return None, f"{value.name} failed on this weight"
+    return float((patched - weight).double().norm()), ""
+
+
+def _gram_norm(up: torch.Tensor, down: torch.Tensor, alpha: float | None) -> float:
+    rank = down.shape[0]
+    scale = 1.0 if alpha is None else float(alpha) / rank
+    b = up.detach().to(device="cpu", dtype=torch.float32).flatten(1)
+    a = down.detach().to(device="cpu", dtype=torch.float32).flatten(1)
+    product = ((b.T @ b).double() * (a @ a.T).double()).sum()
+    return abs(scale) * float(product.clamp(min=0).sqrt())
+
+
+class _Failure(logging.Handler):
+    """Notes that an adapter reported an error; ComfyUI's adapters log it and return the weight unchanged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.seen = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.seen = True
+
+
+def _apply_quietly(adapter: Any, weight: torch.Tensor) -> torch.Tensor | None:
+    watcher = _Failure()
+    logging.getLogger().addHandler(watcher)
+    try:
+        result = adapter.calculate_weight(weight, "measured", 1.0, 1.0, None, lambda a: a, torch.float32, None)
+    finally:
+        logging.getLogger().removeHandler(watcher)
+    return None if watcher.seen else result
+
+
+class WeightNorms:
+    """Frobenius norms of a model's own weights, measured once for each loaded model.
+
+    Norms belong to the unpatched weights: where ComfyUI has merged a patch into a weight, its backup is read.
+    """
+
+    def __init__(self) -> None:
+        self._by_model: weakref.WeakKeyDictionary[Any, dict[Any, float]] = weakref.WeakKeyDictionary()
+
+    def get(self, patcher: Any, key: str, offset: tuple[int, int, int] | None = None) -> tuple[float | None, str]:
+        """Norm of the weight ``key`` of ``patcher`` (or of its slice), and why it is missing if it is."""
+        known = self._by_model.setdefault(patcher.model, {})
+        if (key, offset) not in known:
+            weight = read_weight(patcher, key, offset)
+            if weight is None:
+                return None, "the weight cannot be read (it is stored packed or lies on no device)"
+            known[key, offset] = frobenius_norm(weight)
+        return known[key, offset], ""
+
+
+WEIGHT_NORMS = WeightNorms()
+"""Shared by all nodes; entries die with their model."""
+
+
+def frobenius_norm(weight: torch.Tensor) -> float:
+    """Norm of a tensor of any float dtype, summed in float64 over float32 blocks."""
+    flat = weight.detach().reshape(-1)
+    total = 0.0
+    for block in flat.split(1 << 22):
+        total += float(block.to(torch.float32).double().square().sum())
+    return total**0.5
+
+
+def read_weight(patcher: Any, key: str, offset: tuple[int, int, int] | None = None) -> torch.Tensor | None:
+    """The unpatched weight behind a key, or its slice; ``None`` if it cannot be read as numbers."""
+    backup = patcher.backup.get(key)
+    weight = backup.weight if backup is not None else patcher.model_state_dict(key).get(key)
+    if weight is None or weight.is_meta:
+        return None
+    dequantize = getattr(weight, "dequantize", None)
+    if type(weight) not in (torch.Tensor, torch.nn.Parameter) and callable(dequantize):
+        weight = dequantize()
+    if not isinstance(weight, torch.Tensor) or not weight.is_floating_point():
+        return None
+    return weight if offset is None else weight.narrow(*offset)

@@ -1,0 +1,307 @@
+"""Apply a LoRA to a model, block by block, and say what became of every tensor of the file."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..core.blocks import Place
+from ..core.errors import BlockStrengthError
+from ..core.report import LayerReport, LayerState
+from ..core.slices import WeightSlice, fused_slices, overlap
+from ..core.strengths import StrengthTable, parse_block_strengths
+from .fit import is_dead, misfit
+from .lora_cache import LoadedLora
+from .matching import MatchedFile, MatchedPatch, PatchValue, has_dora_scale, is_adapter, match_file
+from .model_keys import ModelKeys, Target, read_model_keys
+
+ATTACHMENT = "lora_patchbay"
+"""Key of our record on a patcher: which LoRA each patch object belongs to. ``clone()`` carries it along."""
+
+
+@dataclass(frozen=True)
+class OwnedPatch:
+    """Which LoRA a patch object came from. Holding the object keeps its identity from being reused."""
+
+    value: PatchValue
+    owner: str
+    lora_key: str
+
+
+@dataclass(frozen=True)
+class PlannedPatch:
+    """One patch as it will be handed to ``add_patches``."""
+
+    target: Target
+    value: PatchValue
+    strength: float
+    """Overall strength times block strength; never 0."""
+    text_encoder: bool
+
+
+@dataclass(frozen=True)
+class PlannedLayer:
+    """The fate of one layer (or of one slice of it), with the patch that ComfyUI made of it, if it made one."""
+
+    report: LayerReport
+    value: PatchValue | None
+
+
+@dataclass(frozen=True)
+class PatchPlan:
+    """What will be asked of the patchers, and the fate of every layer of the file."""
+
+    patches: tuple[PlannedPatch, ...]
+    layers: tuple[PlannedLayer, ...]
+    matched: MatchedFile
+
+
+class MatchCache:
+    """A file's patches for a model, kept while both live: a changed strength converts nothing again."""
+
+    def __init__(self) -> None:
+        self._keys: weakref.WeakKeyDictionary[Any, dict[int, tuple[Any, ModelKeys]]] = weakref.WeakKeyDictionary()
+        self._matches: weakref.WeakKeyDictionary[LoadedLora, list[tuple[Any, MatchedFile]]] = weakref.WeakKeyDictionary()
+
+    def model_keys(self, model: Any, clip: Any) -> ModelKeys:
+        """Keys of the model and CLIP, read once for each pair of loaded models."""
+        known = self._keys.setdefault(model.model, {})
+        text_model = None if clip is None else clip.cond_stage_model
+        entry = known.get(id(text_model))
+        if entry is not None and entry[0]() is text_model:
+            return entry[1]
+        keys = read_model_keys(model, clip)
+        reference = (lambda: None) if text_model is None else weakref.ref(text_model)
+        known[id(text_model)] = (reference, keys)
+        return keys
+
+    def match(self, lora: LoadedLora, keys: ModelKeys) -> MatchedFile:
+        """The file's patches for the model behind ``keys``."""
+        known = [(r, m) for r, m in self._matches.setdefault(lora, []) if r() is not None]
+        self._matches[lora] = known
+        for reference, matched in known:
+            if reference() is keys:
+                return matched
+        matched = match_file(lora.tensors, keys)
+        known.append((weakref.ref(keys), matched))
+        return matched
+
+
+MATCHES = MatchCache()
+"""Shared by all nodes."""
+
+
+def plan_patches(
+    lora: LoadedLora, keys: ModelKeys, strength_model: float, strength_clip: float, blocks: str
+) -> PatchPlan:
+    """Decide for every layer of the file what becomes of it.
+
+    Raises:
+        BlockStrengthError: ``blocks`` does not parse, names nothing in this model, or wants to split an adapter that
+            cannot be split.
+    """
+    table = StrengthTable(parse_block_strengths(blocks), keys.layout, _slice_names(keys))
+    matched = MATCHES.match(lora, keys)
+    planner = _Planner(lora, matched, keys, table, strength_model, strength_clip)
+    for patch in matched.patches:
+        planner.add(patch)
+    return planner.finish()
+
+
+def _slice_names(keys: ModelKeys) -> Iterable[tuple[Place, str]]:
+    for key, shape in keys.shapes.items():
+        place = keys.layout.place(key)
+        for part in fused_slices(place, shape):
+            for name in part.names:
+                yield place, name
+
+
+class _Planner:
+    """Collects the plan of one file."""
+
+    def __init__(
+        self,
+        lora: LoadedLora,
+        matched: MatchedFile,
+        keys: ModelKeys,
+        table: StrengthTable,
+        strength_model: float,
+        strength_clip: float,
+    ) -> None:
+        self._matched = matched
+        self._keys = keys
+        self._table = table
+        self._strengths = (strength_model, strength_clip)
+        self._lora = lora
+        self._by_tensor = {key: layer for layer in lora.file.layers for key in layer.keys}
+        self._patches: list[PlannedPatch] = []
+        self._layers: list[PlannedLayer] = []
+        self._reported: set[str] = set()
+
+    def add(self, patch: MatchedPatch) -> None:
+        """Judge one patch of the file."""
+        layer = self._describe(patch)
+        shape = self._keys.shapes.get(patch.model_key)
+        if shape is None:
+            reason = f"the model has no {patch.model_key}"
+            return self._note(replace(layer, state=LayerState.NO_SUCH_LAYER, reason=reason), patch.value)
+        problem = misfit(patch.value, shape, patch.offset)
+        if problem:
+            return self._note(replace(layer, state=LayerState.SHAPE_MISMATCH, reason=problem), patch.value)
+        if is_dead(patch.value):
+            reason = "all zero in the file: it changes nothing"
+            return self._note(replace(layer, state=LayerState.DEAD, reason=reason), patch.value)
+        for target, value, block_strength, part in self._split(patch, shape):
+            self._ask(replace(layer, slice=part or layer.slice), target, value, block_strength)
+
+    def finish(self) -> PatchPlan:
+        """Add the layers that nothing took, and return the plan."""
+        for layer in self._lora.file.layers:
+            if layer.name in self._reported or any(key in self._reported for key in layer.keys):
+                continue
+            self._note(self._unmatched(layer), None)
+        order = {str(block): index for index, block in enumerate(self._keys.layout.blocks)}
+        ranked = sorted(self._layers, key=lambda layer: order.get(layer.report.block, len(order)))
+        return PatchPlan(tuple(self._patches), tuple(ranked), self._matched)
+
+    def _describe(self, patch: MatchedPatch) -> LayerReport:
+        place = self._keys.layout.place(patch.model_key)
+        source = next((self._by_tensor[key] for key in patch.file_keys if key in self._by_tensor), None)
+        self._reported.update(patch.file_keys)
+        if source is not None:
+            self._reported.add(source.name)
+        return LayerReport(
+            state=LayerState.APPLIED,
+            lora_key=source.name if source is not None else patch.lora_key,
+            model_key=patch.model_key,
+            block=place.address,
+            layer=place.layer,
+            slice=patch.offset,
+            format=source.format if source is not None else "",
+            rank=source.rank if source is not None else None,
+            alpha=source.alpha if source is not None else None,
+            scale=source.scale if source is not None else None,
+            scale_source=source.scale_source if source is not None else "",
+            owner=self._lora.name,
+        )
+
+    def _ask(self, layer: LayerReport, target: Target, value: PatchValue, block_strength: float) -> None:
+        text_encoder = layer.model_key in self._keys.text_encoder_keys
+        overall = self._strengths[1] if text_encoder else self._strengths[0]
+        strength = overall * block_strength
+        layer = replace(layer, strength=strength, block_strength=block_strength)
+        if strength == 0:
+            which = "the block's strength is 0" if overall else "the overall strength is 0"
+            return self._note(replace(layer, state=LayerState.SKIPPED, reason=which), value)
+        self._patches.append(PlannedPatch(target, value, strength, text_encoder))
+        self._note(layer, value)
+
+    def _note(self, layer: LayerReport, value: PatchValue | None) -> None:
+        self._layers.append(PlannedLayer(layer, value))
+
+    def _split(
+        self, patch: MatchedPatch, shape: tuple[int, ...]
+    ) -> list[tuple[Target, PatchValue, float, tuple[int, int, int] | None]]:
+        """The patch whole, or cut where the strengths of a fused weight's slices differ."""
+        place = self._keys.layout.place(patch.model_key)
+        parts = [(part, overlap(part.offset, patch.offset)) for part in fused_slices(place, shape)]
+        cuts = [(part, offset, self._table.strength(place, part.names)) for part, offset in parts if offset]
+        strengths = {strength for _, _, strength in cuts}
+        if len(strengths) <= 1:
+            strength = strengths.pop() if strengths else self._table.strength(place)
+            return [(patch.target, patch.value, strength, None)]
+        return [
+            ((patch.model_key, offset), self._cut(patch, part, offset), strength, offset)
+            for part, offset, strength in cuts
+        ]
+
+    def _cut(self, patch: MatchedPatch, part: WeightSlice, offset: tuple[int, int, int]) -> PatchValue:
+        known = self._matched.cuts
+        if (patch.lora_key, offset) not in known:
+            known[patch.lora_key, offset] = _cut(patch, part, offset)
+        return known[patch.lora_key, offset]
+
+    def _unmatched(self, layer: Any) -> LayerReport:
+        state, reason = LayerState.NO_SUCH_LAYER, "no layer of this model has this name"
+        if _is_text_encoder_name(layer.name):
+            reason = "it belongs to a text encoder, and no CLIP is connected"
+            if self._keys.has_text_encoder:
+                reason = "the connected CLIP has no layer of this name"
+        elif layer.format in ("", "unknown"):
+            state, reason = LayerState.NOT_UNDERSTOOD, "its format is not understood"
+        return LayerReport(
+            state=state,
+            reason=reason,
+            lora_key=layer.name,
+            format=layer.format,
+            rank=layer.rank,
+            alpha=layer.alpha,
+            scale=layer.scale,
+            scale_source=layer.scale_source,
+            owner=self._lora.name,
+        )
+
+
+def _is_text_encoder_name(name: str) -> bool:
+    return name.startswith(("lora_te", "text_encoder", "te1", "te2", "lora_prior_te", "clip_", "base_model.model.text"))
+
+
+def _cut(patch: MatchedPatch, part: WeightSlice, offset: tuple[int, int, int]) -> PatchValue:
+    """The share of a plain LoRA that lies in a slice of its weight: rows of ``up`` or columns of ``down``."""
+    value = patch.value
+    whole = isinstance(patch.target, str) or len(patch.target) == 2
+    plain = is_adapter(value) and value.name == "lora" and not has_dora_scale(value)
+    if not (plain and whole and value.weights[3] is None and value.weights[5] is None):
+        kind = value.name if is_adapter(value) else value[0]
+        raise BlockStrengthError(
+            f'block strengths: "{"/".join(part.names)}" is only a part of {patch.model_key}, and the file changes '
+            f"that weight with one {kind} that cannot be cut. Give the parts of this layer one strength."
+        )
+    up, down, alpha = value.weights[:3]
+    dim, start, length = offset
+    start -= patch.offset[1] if patch.offset is not None else 0
+    if dim == 0:
+        up = up.narrow(0, start, length)
+    else:
+        down = down.narrow(1, start, length)
+    return type(value)(value.loaded_keys, (up, down, alpha, None, None, None))
+
+
+def apply_plan(plan: PatchPlan, model: Any, clip: Any, owner: str) -> tuple[Any, Any]:
+    """Clone ``model`` and ``clip`` and add the planned patches, one call for each distinct strength.
+
+    A plan without patches leaves ``patches_uuid`` as it is, so that nothing is loaded again.
+    """
+    new_model = model.clone()
+    new_clip = None if clip is None else clip.clone()
+    _add(new_model, [p for p in plan.patches if not p.text_encoder], owner)
+    if new_clip is not None:
+        _add(new_clip.patcher, [p for p in plan.patches if p.text_encoder], owner)
+    return new_model, new_clip
+
+
+def _add(patcher: Any, patches: list[PlannedPatch], owner: str) -> None:
+    groups: dict[float, dict[Target, PatchValue]] = {}
+    for patch in patches:
+        groups.setdefault(patch.strength, {})[patch.target] = patch.value
+    for strength, group in groups.items():
+        added = patcher.add_patches(group, strength)
+        missing = set(map(str, group)) - set(map(str, added))
+        if missing:
+            logging.warning("LoRA Patchbay: %s: ComfyUI did not take %s", owner, ", ".join(sorted(missing)))
+    if patches:
+        owned = tuple(OwnedPatch(patch.value, owner, "") for patch in patches)
+        patcher.set_attachments(ATTACHMENT, (*owned_patches(patcher), *owned))
+
+
+def owned_patches(patcher: Any) -> tuple[OwnedPatch, ...]:
+    """Our record of who made which patch on this patcher."""
+    return tuple(patcher.get_attachment(ATTACHMENT) or ())
+
+
+def owners_by_identity(patcher: Any) -> Mapping[int, OwnedPatch]:
+    """The same by ``id`` of the patch object."""
+    return {id(patch.value): patch for patch in owned_patches(patcher)}
