@@ -36,7 +36,8 @@ def fused_slices(place: Place, shape: tuple[int, ...]) -> tuple[WeightSlice, ...
     if last in ("qkv", "in_proj", "to_qkv", "qkv_proj") and rows == 3 * columns:
         return _split_rows([("q", columns), ("k", columns), ("v", columns)], attn=())
     if last == "linear1" and rows > 3 * columns:
-        return _split_rows([("q", columns), ("k", columns), ("v", columns), ("mlp", rows - 3 * columns)], attn=("attn",))
+        parts = [("q", columns), ("k", columns), ("v", columns), ("mlp", rows - 3 * columns)]
+        return _split_rows(parts, attn=("attn",))
     if last == "linear2" and columns > rows:
         return (WeightSlice((1, 0, rows), ("attn",)), WeightSlice((1, rows, columns - rows), ("mlp",)))
     return ()

@@ -9,7 +9,6 @@ from typing import Any
 from ..core.report import LayerReport, LayerState, Level, LoraSummary, Report
 from .lora_cache import LORA_CACHE, LoadedLora
 from .measuring import measure_plan
-from .model_keys import ModelKeys
 from .patching import MATCHES, apply_plan, plan_patches
 
 _WORDS = {

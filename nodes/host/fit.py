@@ -1,4 +1,4 @@
-"""Does one patch fit one weight? Asked before anything is patched, because ComfyUI finds out late and only in the log."""
+"""Does one patch fit one weight? Asked before anything is patched: ComfyUI finds out late, and only in the log."""
 
 from __future__ import annotations
 

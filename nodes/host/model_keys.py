@@ -60,7 +60,7 @@ def read_model_keys(model: Any, clip: Any = None) -> ModelKeys:
 
 
 def logical_shape(weight: Any) -> tuple[int, ...]:
-    """The shape that a patch has to fit, also for weights that are stored packed (GGUF keeps it in ``tensor_shape``)."""
+    """The shape that a patch has to fit, also for packed weights (GGUF keeps it in ``tensor_shape``)."""
     return tuple(getattr(weight, "tensor_shape", weight.shape))
 
 

@@ -64,7 +64,8 @@ class MatchCache:
 
     def __init__(self) -> None:
         self._keys: weakref.WeakKeyDictionary[Any, dict[int, tuple[Any, ModelKeys]]] = weakref.WeakKeyDictionary()
-        self._matches: weakref.WeakKeyDictionary[LoadedLora, list[tuple[Any, MatchedFile]]] = weakref.WeakKeyDictionary()
+        self._matches: weakref.WeakKeyDictionary[LoadedLora, list[tuple[Any, MatchedFile]]]
+        self._matches = weakref.WeakKeyDictionary()
 
     def model_keys(self, model: Any, clip: Any) -> ModelKeys:
         """Keys of the model and CLIP, read once for each pair of loaded models."""

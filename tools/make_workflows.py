@@ -1,0 +1,191 @@
+"""Write the bundled workflows: ``python -m tools.make_workflows OBJECT_INFO.json``.
+
+``OBJECT_INFO.json`` is what a running ComfyUI with the pack answers at ``/object_info``; node slots come from there.
+The texts and the layout are here, so that a changed node needs no hand-mended JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from .workflow_graph import Graph, Node
+
+FOLDER = Path(__file__).resolve().parents[1] / "workflows"
+BASE, DISTILLED, WIDE = (f"klein-nano-{kind}.safetensors" for kind in ("base", "distilled", "wide"))
+PROMPTS, VAE = "klein-nano-prompts.safetensors", "klein-nano"
+DUOTONE, INK = "klein-nano-duotone.safetensors", "klein-nano-ink.safetensors"
+PROMPT = "__PROMPT__"
+BASE_STEPS, BASE_CFG = 20, 2.0
+COMFY_ORG = "https://huggingface.co/Comfy-Org"
+FLUX2_FILES = f"{COMFY_ORG}/flux2-klein/resolve/main/split_files"
+
+
+def main() -> None:
+    object_info = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    for make in (compare_nano, by_block_nano, compare_klein_4b):
+        print(make(object_info).write(FOLDER).name)
+
+
+def _sampling(graph: Graph, x: int, y: int, size: int, steps: int, seed: int) -> dict[str, Node]:
+    """The inputs that both branches share, so that only the LoRA differs."""
+    return {
+        "noise": graph.add("RandomNoise", (x, y), (300, 90), [seed, "fixed"]),
+        "sampler": graph.add("KSamplerSelect", (x, y + 140), (300, 70), ["euler"]),
+        "sigmas": graph.add("Flux2Scheduler", (x, y + 260), (300, 130), [steps, size, size]),
+        "latent": graph.add("EmptyFlux2LatentImage", (x, y + 440), (300, 130), [size, size, 1]),
+    }
+
+
+def _branch(
+    graph: Graph, shared: dict[str, Node], model: Any, positive: Any, negative: Any, vae: Any, cfg: float,
+    pos: tuple[int, int],
+) -> Node:
+    """Guide, sample and decode one model."""
+    x, y = pos
+    guider = graph.add(
+        "CFGGuider", (x, y), (260, 120), [cfg], model=model, positive=positive, negative=negative
+    )
+    sample = graph.add(
+        "SamplerCustomAdvanced", (x + 300, y), (260, 130),
+        noise=shared["noise"]["NOISE"], guider=guider["GUIDER"], sampler=shared["sampler"]["SAMPLER"],
+        sigmas=shared["sigmas"]["SIGMAS"], latent_image=shared["latent"]["LATENT"],
+    )
+    return graph.add("VAEDecode", (x + 600, y), (200, 60), samples=sample["output"], vae=vae)
+
+
+def compare_nano(object_info: dict[str, Any]) -> Graph:
+    graph = Graph(object_info, "Compare with and without a LoRA (Klein Nano)")
+    graph.note(
+        "## What does this LoRA do?\n\n"
+        "The same prompt, the same noise, the same steps: once without the LoRA, once with it. "
+        "Press **Run**; it takes a few seconds on any computer, because *Klein Nano* is a real but tiny "
+        "FLUX.2 model that comes with LoRA Patchbay.\n\n"
+        "1. **Inspect File** says what is in the LoRA, without loading it.\n"
+        "2. **Apply LoRA** patches the model and reports every layer, with the reason for each that does not fit.\n"
+        "3. **Show Patches** reads back what is really patched.\n"
+        "4. **Compare Images** shows both pictures: side by side, with a slider, or their difference.\n\n"
+        "Things to try: another prompt (the names are listed by *Load Conditioning*), strength 0.5 or -1, "
+        f"another LoRA, or `{WIDE}` as the model: it has other sizes, and the report says why nothing fits.\n\n"
+        "No text encoder is needed: the prompts are stored as ready conditioning.",
+        (-420, 0), (380, 520), "Read me",
+    )
+    unet = graph.add("UNETLoader", (0, 0), (340, 100), [BASE, "default"])
+    vae = graph.add("PatchbayLoadTinyVAE", (0, 150), (340, 80), [VAE])
+    prompt = graph.add("PatchbayLoadConditioning", (0, 290), (340, 170), [PROMPTS, PROMPT])
+    empty = graph.add("ConditioningZeroOut", (0, 520), (340, 50), conditioning=prompt["conditioning"])
+    graph.add("PatchbayInspectFile", (0, 640), (400, 420), ["LoRA", DUOTONE])
+    apply = graph.add(
+        "PatchbayApplyLora", (440, 0), (400, 560), [DUOTONE, 1.0, 1.0, "", "merge"], model=unet["MODEL"]
+    )
+    show = graph.add("PatchbayShowPatches", (440, 640), (400, 420), model=apply["model"])
+    shared = _sampling(graph, 900, 0, 128, BASE_STEPS, 7)
+    positive, negative = prompt["conditioning"], empty["CONDITIONING"]
+    plain = _branch(graph, shared, unet["MODEL"], positive, negative, vae["VAE"], BASE_CFG, (1260, 0))
+    patched = _branch(graph, shared, show["model"], positive, negative, vae["VAE"], BASE_CFG, (1260, 200))
+    graph.add(
+        "PatchbayCompareImages", (1260, 420), (800, 640), ["without LoRA", "with LoRA", 4.0],
+        image_a=plain["IMAGE"], image_b=patched["IMAGE"],
+    )
+    graph.group("1  Model, prompt and file", (-20, -80, 440, 1160))
+    graph.group("2  The LoRA", (425, -80, 435, 1160), "#8a6d3b")
+    graph.group("3  Same noise, same steps", (880, -80, 340, 1160))
+    graph.group("4  Without and with", (1240, -80, 840, 1160), "#3b7d4f")
+    return graph
+
+
+def by_block_nano(object_info: dict[str, Any]) -> Graph:
+    graph = Graph(object_info, "LoRA by block (Klein Nano)")
+    graph.note(
+        "## Which blocks carry the style?\n\n"
+        "Two copies of the same LoRA: the upper one changes only the **double** blocks, the lower one only the "
+        "**single** blocks. The left picture of each comparison is the whole LoRA.\n\n"
+        "The text in *blocks* is read from left to right, the later item wins:\n\n"
+        "```\nall=0                    everything off\nsingle_blocks.*=1        all single blocks on\n"
+        "single_blocks.0-2=0.5    a range\nsingle_blocks.3.attn=0   one part of one block\n"
+        "double_blocks.*.txt=0    the text stream\n```\n\n"
+        "Indices count from 0. A block that the model does not have is an error that says what it has.",
+        (-420, 0), (380, 480), "Read me",
+    )
+    unet = graph.add("UNETLoader", (0, 0), (340, 100), [DISTILLED, "default"])
+    vae = graph.add("PatchbayLoadTinyVAE", (0, 150), (340, 80), [VAE])
+    prompt = graph.add("PatchbayLoadConditioning", (0, 290), (340, 170), [PROMPTS, PROMPT])
+    empty = graph.add("ConditioningZeroOut", (0, 520), (340, 50), conditioning=prompt["conditioning"])
+    shared = _sampling(graph, 0, 640, 128, 4, 7)
+    positive, negative = prompt["conditioning"], empty["CONDITIONING"]
+    pictures = []
+    for row, (title, blocks) in enumerate((
+        ("The whole LoRA", ""),
+        ("Only the double blocks", "all=0, double_blocks.*=1"),
+        ("Only the single blocks", "all=0, single_blocks.*=1"),
+    )):
+        y = row * 520
+        apply = graph.add(
+            "PatchbayApplyLora", (440, y), (420, 460), [DUOTONE, 1.0, 1.0, blocks, "merge"], title, model=unet["MODEL"]
+        )
+        decode = _branch(graph, shared, apply["model"], positive, negative, vae["VAE"], 1.0, (920, y))
+        pictures.append(decode["IMAGE"])
+    for row, label in ((1, "only double blocks"), (2, "only single blocks")):
+        graph.add(
+            "PatchbayCompareImages", (1780, (row - 1) * 780), (760, 720), ["whole LoRA", label, 4.0],
+            image_a=pictures[0], image_b=pictures[row],
+        )
+    graph.group("Model, prompt and steps", (-20, -80, 400, 1340))
+    graph.group("One LoRA, three block strengths", (420, -80, 1320, 1620), "#8a6d3b")
+    graph.group("Compared with the whole LoRA", (1760, -80, 800, 1620), "#3b7d4f")
+    return graph
+
+
+def compare_klein_4b(object_info: dict[str, Any]) -> Graph:
+    graph = Graph(object_info, "Compare with and without a LoRA (FLUX.2 Klein 4B distilled)")
+    models = {
+        "unet": ("flux-2-klein-4b.safetensors", f"{FLUX2_FILES}/diffusion_models", "diffusion_models"),
+        "clip": ("qwen_3_4b.safetensors", f"{FLUX2_FILES}/text_encoders", "text_encoders"),
+        "vae": ("flux2-vae.safetensors", f"{COMFY_ORG}/flux2-dev/resolve/main/split_files/vae", "vae"),
+    }
+    links = {
+        key: [{"name": name, "url": f"{url}/{name}", "directory": folder}]
+        for key, (name, url, folder) in models.items()
+    }
+    listed = "\n".join(f"- [{name}]({url}/{name}) in `models/{folder}`" for name, url, folder in models.values())
+    graph.note(
+        "## With and without your LoRA, on FLUX.2 [klein] 4B\n\n"
+        "Same prompt, same noise, 4 steps at CFG 1 as the distilled model wants it.\n\n"
+        f"**Files**\n\n{listed}\n\n"
+        "**Choose your LoRA** in *Apply LoRA*. The one that is set is made for Klein Nano: if you run it as it is, "
+        "the report says for each layer why it does not fit, and both pictures are the same.\n\n"
+        "A LoRA for Klein 4B base has the same shapes as one for the distilled model and fits both. One for 9B, "
+        "FLUX.2 [dev] or FLUX.1 does not.",
+        (-440, 0), (400, 520), "Read me",
+    )
+    unet = graph.add("UNETLoader", (0, 0), (360, 100), [models["unet"][0], "default"], models=links["unet"])
+    clip = graph.add("CLIPLoader", (0, 150), (360, 120), [models["clip"][0], "flux2", "default"], models=links["clip"])
+    vae = graph.add("VAELoader", (0, 320), (360, 70), [models["vae"][0]], models=links["vae"])
+    text = graph.add(
+        "CLIPTextEncode", (0, 440), (360, 180),
+        ["A hedgehog in a knitted scarf on a mossy log, morning light, shallow depth of field"], clip=clip["CLIP"],
+    )
+    empty = graph.add("ConditioningZeroOut", (0, 670), (360, 50), conditioning=text["CONDITIONING"])
+    apply = graph.add(
+        "PatchbayApplyLora", (440, 0), (420, 560), [DUOTONE, 1.0, 1.0, "", "merge"], model=unet["MODEL"]
+    )
+    show = graph.add("PatchbayShowPatches", (440, 640), (420, 420), model=apply["model"])
+    shared = _sampling(graph, 920, 0, 1024, 4, 7)
+    positive, negative = text["CONDITIONING"], empty["CONDITIONING"]
+    plain = _branch(graph, shared, unet["MODEL"], positive, negative, vae["VAE"], 1.0, (1280, 0))
+    patched = _branch(graph, shared, show["model"], positive, negative, vae["VAE"], 1.0, (1280, 200))
+    graph.add(
+        "PatchbayCompareImages", (1280, 420), (800, 640), ["without LoRA", "with LoRA", 4.0],
+        image_a=plain["IMAGE"], image_b=patched["IMAGE"],
+    )
+    graph.group("1  Model and prompt", (-20, -80, 400, 1160))
+    graph.group("2  Your LoRA", (420, -80, 460, 1160), "#8a6d3b")
+    graph.group("3  Same noise, same steps", (900, -80, 340, 1160))
+    graph.group("4  Without and with", (1260, -80, 840, 1160), "#3b7d4f")
+    return graph
+
+
+if __name__ == "__main__":
+    main()
