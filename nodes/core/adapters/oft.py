@@ -1,0 +1,227 @@
+"""OFT and BOFT: block-diagonal rotations of the weight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from .base import Adapter, Described, Shape, Tensors, all_zero, as_float, mismatch, require_weight
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NEUMANN_TERMS = 5
+"""Terms of the Cayley-Neumann series that PEFT and OneTrainer use by default; the file does not say."""
+
+
+class OftAdapter(Adapter):
+    """``delta = R W - W`` with a block-diagonal rotation ``R`` of the output rows (LyCORIS diag-OFT).
+
+    ``oft_blocks`` [blocks, size, size] gives ``Q = B - B^T``, alpha bounds its norm, and
+    ``R = (I + Q) (I - Q)^-1`` is applied transposed, as LyCORIS ``modules/diag_oft.py`` and ComfyUI do.
+    """
+
+    name = "oft"
+    suffixes: ClassVar[Mapping[str, str]] = {
+        "oft_blocks": "oft_blocks",
+        "rescale": "rescale",
+        "oft_diag": "oft_diag",
+    }
+    roles = frozenset(suffixes.values())
+    needs_weight = True
+    scaled_by_alpha = False
+
+    def recognise(self, shapes: Mapping[str, Shape]) -> bool:
+        return len(shapes.get("oft_blocks", ())) == 3 or ("oft_diag" in shapes and "oft_blocks" not in shapes)
+
+    def describe(self, shapes: Mapping[str, Shape]) -> Described:
+        if "oft_blocks" not in shapes:
+            return Described("oft", note="oft_diag is an early LyCORIS spelling that nothing reads today")
+        count, size, other = shapes["oft_blocks"]
+        if size != other:
+            raise mismatch("oft_blocks", "[blocks, size, size]", list(shapes["oft_blocks"]))
+        return Described("oft", size, count * size)
+
+    def delta(self, tensors: Tensors, scale: float, weight: Tensor | None = None) -> Tensor:
+        import torch
+
+        matrix = require_weight(weight, "OFT")
+        if "oft_blocks" not in tensors:
+            raise mismatch("OFT", "oft_blocks", "oft_diag")
+        rotation = cayley(as_float(tensors["oft_blocks"]), _constraint(tensors))
+        count, size, _ = rotation.shape
+        if count * size != matrix.shape[0]:
+            raise mismatch("rows of the weight", count * size, matrix.shape[0])
+        rows = matrix.reshape(count, size, -1)
+        rotated = torch.bmm(rotation.transpose(1, 2), rows).reshape(matrix.shape)
+        if "rescale" in tensors:
+            rotated = rotated * as_float(tensors["rescale"]).reshape(-1, *[1] * (matrix.dim() - 1))
+        return rotated - matrix
+
+    def is_dead(self, tensors: Tensors) -> bool:
+        return "oft_blocks" in tensors and "rescale" not in tensors and all_zero(tensors["oft_blocks"])
+
+
+class BoftAdapter(Adapter):
+    """``delta = B_m ... B_1 W - W``: butterfly stages of block-diagonal rotations of the output rows.
+
+    ``oft_blocks`` [stages, blocks, size, size]; stage ``i`` mixes rows that lie ``2^i size / 2`` apart.
+    Source: 2311.06243 as LyCORIS ``modules/boft.py``.
+    """
+
+    name = "boft"
+    suffixes: ClassVar[Mapping[str, str]] = {}
+    roles = frozenset({"oft_blocks", "rescale"})
+    needs_weight = True
+    scaled_by_alpha = False
+
+    def recognise(self, shapes: Mapping[str, Shape]) -> bool:
+        return len(shapes.get("oft_blocks", ())) == 4
+
+    def describe(self, shapes: Mapping[str, Shape]) -> Described:
+        _, count, size, other = shapes["oft_blocks"]
+        if size != other or size % 2:
+            raise mismatch("oft_blocks", "[stages, blocks, even size, size]", list(shapes["oft_blocks"]))
+        return Described("boft", size, count * size)
+
+    def delta(self, tensors: Tensors, scale: float, weight: Tensor | None = None) -> Tensor:
+        import torch
+
+        matrix = require_weight(weight, "BOFT")
+        rotation = cayley(as_float(tensors["oft_blocks"]), _constraint(tensors))
+        stages, count, size, _ = rotation.shape
+        if count * size != matrix.shape[0]:
+            raise mismatch("rows of the weight", count * size, matrix.shape[0])
+        rows = matrix.reshape(matrix.shape[0], -1)
+        for stage in range(stages):
+            reach = 2**stage * size // 2
+            if rows.shape[0] % (2 * reach):
+                raise mismatch("rows of the weight", f"a multiple of {2 * reach}", rows.shape[0])
+            mixed = rows.reshape(-1, 2, reach, rows.shape[1]).transpose(1, 2).reshape(count, size, -1)
+            mixed = torch.bmm(rotation[stage], mixed).reshape(-1, reach, 2, rows.shape[1])
+            rows = mixed.transpose(1, 2).reshape(matrix.shape[0], -1)
+        rotated = rows.reshape(matrix.shape)
+        if "rescale" in tensors:
+            rotated = rotated * as_float(tensors["rescale"]).reshape(-1, *[1] * (matrix.dim() - 1))
+        return rotated - matrix
+
+    def is_dead(self, tensors: Tensors) -> bool:
+        return "rescale" not in tensors and all_zero(tensors["oft_blocks"])
+
+
+class Oft2Adapter(Adapter):
+    """``delta = W R^T - W``: PEFT's OFT, which rotates the input columns; OneTrainer calls it OFT 2.
+
+    ``oft_R`` [blocks, size (size - 1) / 2] holds the upper triangles of skew matrices ``Q``;
+    ``R = I + 2 Q + 2 Q^2 + 2 Q^3 + Q^4`` (Cayley-Neumann with five terms).
+    Source: PEFT ``tuners/oft/layer.py``.
+    """
+
+    name = "oft_2"
+    suffixes: ClassVar[Mapping[str, str]] = {
+        "oft_R.weight": "oft_R",
+        "oft_R": "oft_R",
+        "oft_R.default.weight": "oft_R",
+    }
+    roles = frozenset({"oft_R"})
+    needs_weight = True
+    scaled_by_alpha = False
+
+    def recognise(self, shapes: Mapping[str, Shape]) -> bool:
+        return "oft_R" in shapes
+
+    def describe(self, shapes: Mapping[str, Shape]) -> Described:
+        shape = shapes["oft_R"]
+        size = _triangle_size(shape[1]) if len(shape) == 2 else 0
+        if not size:
+            raise mismatch("oft_R", "[blocks, size (size - 1) / 2]", list(shape))
+        if shape[0] == 1:
+            return Described(
+                "oft_2", size, note="one block is shared by all columns, or is as wide as they are"
+            )
+        return Described("oft_2", size, None, shape[0] * size)
+
+    def delta(self, tensors: Tensors, scale: float, weight: Tensor | None = None) -> Tensor:
+        import torch
+
+        matrix = require_weight(weight, "OFT")
+        packed = as_float(tensors["oft_R"])
+        size = _triangle_size(packed.shape[1])
+        skew = torch.zeros(packed.shape[0], size, size)
+        rows, columns = torch.triu_indices(size, size, 1)
+        skew[:, rows, columns] = packed
+        skew = skew - skew.transpose(1, 2)
+        flat = matrix.flatten(1)
+        if flat.shape[1] % size or packed.shape[0] not in (1, flat.shape[1] // size):
+            raise mismatch("columns of the weight", packed.shape[0] * size, flat.shape[1])
+        change = _cayley_neumann(skew) - torch.eye(size)
+        blocks = flat.reshape(flat.shape[0], -1, size)
+        return torch.einsum("obi,bji->obj", blocks, change.expand(blocks.shape[1], -1, -1)).reshape(
+            matrix.shape
+        )
+
+    def is_dead(self, tensors: Tensors) -> bool:
+        return all_zero(tensors["oft_R"])
+
+
+class PeftBoftAdapter(Adapter):
+    """PEFT's BOFT (``boft_R``, ``boft_s``): named, and its delta is not computed."""
+
+    name = "boft (PEFT)"
+    suffixes: ClassVar[Mapping[str, str]] = {"boft_R": "boft_R", "boft_s": "boft_s"}
+    roles = frozenset(suffixes.values())
+    needs_weight = True
+    scaled_by_alpha = False
+
+    def recognise(self, shapes: Mapping[str, Shape]) -> bool:
+        return "boft_R" in shapes
+
+    def describe(self, shapes: Mapping[str, Shape]) -> Described:
+        shape = shapes["boft_R"]
+        if len(shape) != 4 or shape[2] != shape[3]:
+            raise mismatch("boft_R", "[stages, blocks, size, size]", list(shape))
+        rows = shapes.get("boft_s", (0,))[0] or None
+        return Described(
+            "boft", shape[2], rows, shape[1] * shape[2], note="written by PEFT; ComfyUI cannot load it"
+        )
+
+    def delta(self, tensors: Tensors, scale: float, weight: Tensor | None = None) -> Tensor:
+        raise mismatch(
+            "BOFT", "oft_blocks as LyCORIS writes it", "PEFT's boft_R, whose permutations are not read"
+        )
+
+
+def cayley(blocks: Tensor, constraint: float) -> Tensor:
+    """``(I + Q) (I - Q)^-1`` of ``Q = B - B^T`` for stacks of square blocks; ``|Q|`` is cut to ``constraint`` if > 0."""
+    import torch
+
+    skew = blocks - blocks.transpose(-1, -2)
+    norm = torch.linalg.vector_norm(skew).item() + 1e-8
+    if 0 < constraint < norm:
+        skew = skew * (constraint / norm)
+    eye = torch.eye(blocks.shape[-1])
+    return torch.linalg.solve(eye - skew, eye + skew, left=False)
+
+
+def _cayley_neumann(skew: Tensor) -> Tensor:
+    import torch
+
+    result = torch.eye(skew.shape[-1]) + 2 * skew
+    power = skew
+    for term in range(2, NEUMANN_TERMS):
+        power = torch.bmm(power, skew)
+        result = result + (1 if term == NEUMANN_TERMS - 1 else 2) * power
+    return result
+
+
+def _constraint(tensors: Tensors) -> float:
+    alpha = tensors.get("alpha")
+    value = 0.0 if alpha is None or alpha.numel() != 1 else float(as_float(alpha))
+    return value if math.isfinite(value) else 0.0
+
+
+def _triangle_size(count: int) -> int:
+    """``n`` with ``n (n - 1) / 2 == count``, or 0."""
+    size = (1 + math.isqrt(1 + 8 * count)) // 2
+    return size if count > 0 and size * (size - 1) // 2 == count else 0

@@ -1,0 +1,240 @@
+"""A LoRA file as layers: format, rank, alpha, and the scale with the place it comes from.
+
+Only names, shapes and one-element tensors are read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .adapters import DORA_SPELLINGS, Adapter, Shape, find_adapters
+from .adapters.base import Described
+from .errors import AdapterFormatError
+from .header import Header
+from .key_style import KeyStyle, Writer, guess_writer, key_style
+from .lora_keys import split_key
+from .scale_sources import HeaderScale, read_header_scale
+
+
+@dataclass(frozen=True)
+class LoraLayer:
+    """The tensors of a file that change one parameter of one layer."""
+
+    name: str
+    """Prefix of the keys as in the file."""
+    format: str
+    """``lora``, ``locon``, ``loha``, ``lokr``, ``glora``, ``oft``, ``oft_2``, ``boft``, ``ia3``, ``diff``,
+    ``diff_b``, ``norm``, ``norm_b``, ``set``, ``dylora``; empty where the tensors make no known format."""
+    roles: Mapping[str, str]
+    """Role of each tensor to its key: ``down``, ``up``, ``alpha``, ``dora_scale``, ..."""
+    parameter: str = "weight"
+    rank: int | None = None
+    alpha: float | None = None
+    scale: float = 1.0
+    """What the product of the factors is multiplied with."""
+    scale_source: str = ""
+    """Where ``scale`` comes from, for people."""
+    out_features: int | None = None
+    in_features: int | None = None
+    kernel: tuple[int, ...] = ()
+    dora: str = ""
+    """Spelling of the DoRA magnitude (``dora_scale``, ``lora_magnitude_vector``, ``magnitude``), or empty."""
+    note: str = ""
+    adapter: Adapter | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the file that belong to this layer."""
+        return tuple(self.roles.values())
+
+    @property
+    def needs_weight(self) -> bool:
+        """Whether the delta depends on the model's own weight."""
+        return bool(self.dora) or (self.adapter is not None and self.adapter.needs_weight)
+
+
+@dataclass(frozen=True)
+class LoraFile:
+    """What a LoRA file holds."""
+
+    header: Header
+    layers: tuple[LoraLayer, ...]
+    other_keys: tuple[str, ...]
+    """Keys that belong to no adapter: embeddings and what is not understood."""
+    style: KeyStyle
+    writer: Writer
+    notes: tuple[str, ...] = ()
+
+    @property
+    def formats(self) -> dict[str, int]:
+        """Number of layers of each format, the most frequent first; DoRA is named."""
+        names = (f"{x.format} + DoRA" if x.dora else x.format or "not understood" for x in self.layers)
+        return dict(Counter(names).most_common())
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """Distinct ranks, ascending."""
+        return tuple(sorted({layer.rank for layer in self.layers if layer.rank is not None}))
+
+
+def is_lora(header: Header) -> bool:
+    """Whether the file holds adapters rather than whole weights."""
+    found = sum(1 for key in header.tensors if _adapter_key(key))
+    return found > 0 and found * 2 >= len(header.tensors)
+
+
+def _adapter_key(key: str) -> bool:
+    parts = split_key(key)
+    return parts is not None and parts.role != "alpha"
+
+
+def read_lora(header: Header) -> LoraFile:
+    """Group the tensors of ``header`` into layers. Never fails: what makes no sense is a layer with a note."""
+    groups, other = _group(header)
+    alpha_keys = [roles["alpha"] for roles in groups.values() if "alpha" in roles]
+    alphas = header.scalars(alpha_keys)
+    header_scale = read_header_scale(header.metadata)
+    formats = _declared_format(header.metadata)
+    layers: list[LoraLayer] = []
+    for name, roles in groups.items():
+        layers.extend(_layers(header, name, roles, alphas, header_scale, formats))
+    notes = list(header_scale.notes)
+    if header_scale.fallback and any(x.format and "no alpha" in x.scale_source for x in layers):
+        notes.append(header_scale.fallback)
+    style = key_style(groups)
+    return LoraFile(header, tuple(layers), tuple(other), style, guess_writer(header, style), tuple(notes))
+
+
+def _group(header: Header) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Layer name to role to key, in file order; and what is left."""
+    groups: dict[str, dict[str, str]] = {}
+    rest: list[str] = []
+    for key in header.tensors:
+        parts = split_key(key)
+        if parts is None:
+            rest.append(key)
+        else:
+            groups.setdefault(parts.name, {})[parts.role] = key
+    other: list[str] = []
+    for key in rest:  # LyCORIS IA3 stores its vector as a plain ".weight" beside ".on_input"
+        name, _, last = key.rpartition(".")
+        if last == "weight" and "on_input" in groups.get(name, ()):
+            groups[name]["ia3_weight"] = key
+        else:
+            other.append(key)
+    return groups, other
+
+
+def _declared_format(metadata: Mapping[str, str]) -> str:
+    """``dylora`` where the metadata says so: its tensors look like any LoRA's."""
+    text = metadata.get("ss_network_args", "")[:10_000].replace(" ", "").lower()
+    module = metadata.get("ss_network_module", "")[:200].lower()
+    return "dylora" if '"algo":"dylora"' in text or module.endswith("dylora") else ""
+
+
+def _layers(
+    header: Header,
+    name: str,
+    roles: dict[str, str],
+    alphas: Mapping[str, float],
+    header_scale: HeaderScale,
+    declared: str,
+) -> list[LoraLayer]:
+    shapes = {role: header.tensors[key].shape for role, key in roles.items()}
+    found = find_adapters(shapes)
+    if not found:
+        what = ", ".join(sorted(roles))
+        return [LoraLayer(name, "", roles, note=f"{what} alone make no adapter that is known")]
+    layers: list[LoraLayer] = []
+    for adapter in found:
+        own = {r: k for r, k in roles.items() if r in adapter.roles}
+        if adapter.parameter == "weight":
+            own |= {r: k for r, k in roles.items() if r in ("alpha", "dora_scale")}
+        layers.append(_layer(name, adapter, own, shapes, alphas, header_scale, declared))
+    used = {role for layer in layers for role in layer.roles}
+    left = sorted(set(roles) - used)
+    if left:
+        layers.append(
+            LoraLayer(
+                name, "", {r: roles[r] for r in left}, note=f"{', '.join(left)} belong to no adapter here"
+            )
+        )
+    return layers
+
+
+def _layer(
+    name: str,
+    adapter: Adapter,
+    roles: dict[str, str],
+    shapes: Mapping[str, Shape],
+    alphas: Mapping[str, float],
+    header_scale: HeaderScale,
+    declared: str,
+) -> LoraLayer:
+    try:
+        described = adapter.describe(shapes)
+    except AdapterFormatError as error:
+        return LoraLayer(name, "", roles, adapter.parameter, note=f"{adapter.name}: {error}")
+    if described.format == "lora" and declared:
+        described = Described(
+            declared, described.rank, described.out_features, described.in_features, described.kernel,
+            described.note,
+        )  # fmt: skip
+    alpha_key = roles.get("alpha")
+    alpha = alphas.get(alpha_key) if alpha_key is not None else None
+    scale, source, used = _scale(adapter, name, described.rank, alpha_key is not None, alpha, header_scale)
+    dora = _dora_spelling(roles)
+    return LoraLayer(
+        name=name,
+        format=described.format,
+        roles=roles,
+        parameter=adapter.parameter,
+        rank=described.rank,
+        alpha=used,
+        scale=scale,
+        scale_source=source,
+        out_features=described.out_features,
+        in_features=described.in_features,
+        kernel=described.kernel,
+        dora=dora,
+        note=described.note,
+        adapter=adapter,
+    )
+
+
+def _scale(
+    adapter: Adapter,
+    name: str,
+    rank: int | None,
+    has_alpha: bool,
+    alpha: float | None,
+    header_scale: HeaderScale,
+) -> tuple[float, str, float | None]:
+    """Scale, where it comes from, and the alpha that was used."""
+    if not adapter.scaled_by_alpha:
+        return 1.0, "none: alpha bounds the rotation" if has_alpha else "none", alpha
+    if rank is None:
+        return 1.0, "none: both factors are whole", alpha
+    if has_alpha:
+        if alpha is None:
+            return 1.0, "not known: the alpha tensor could not be read", None
+        if not math.isfinite(alpha):
+            return 1.0, "not known: the alpha tensor is not a number", None
+        return alpha / rank, "alpha tensor", alpha
+    from_header = header_scale.of(name, rank)
+    if from_header is not None:
+        return from_header
+    return 1.0, "no alpha anywhere: 1", None
+
+
+def _dora_spelling(roles: Mapping[str, str]) -> str:
+    key = roles.get("dora_scale")
+    if key is None:
+        return ""
+    for suffix, spelling in DORA_SPELLINGS.items():
+        if key.endswith(f".{suffix}"):
+            return spelling
+    return "dora_scale"
