@@ -1,0 +1,106 @@
+// One small cell for each block in the order of the model; the colour is how strongly the block was changed.
+
+import { blockColumns } from "./blocks.mjs";
+import { h, setStyle } from "./dom.mjs";
+import { formatRatio, plainText, shortKind } from "./format.mjs";
+import { RATIO_TICKS, ratioColour, scaleGradient, scalePosition } from "./scale.mjs";
+
+/**
+ * @typedef {import("./blocks.mjs").BlockCell} BlockCell
+ * @typedef {import("./i18n.mjs").Language} Language
+ */
+
+/**
+ * @param {import("../types/report").Report} report
+ * @param {Language} language
+ * @returns {HTMLElement | null} nothing where no block is known
+ */
+export function renderBlockStrip(report, language) {
+  const columns = blockColumns(report);
+  if (columns.length === 0 || report.layers.length === 0) return null;
+  const { t } = language;
+  const hint = t("card.strip.hint");
+  const detail = h("span", { class: "patchbay-strip-detail" }, hint);
+  const groups = columns.map((column) =>
+    h(
+      "div",
+      { class: "patchbay-strip-group" },
+      h("span", { class: "patchbay-strip-kind" }, columnName(column.kind, t)),
+      h("div", { class: "patchbay-strip-cells" }, ...column.cells.map((cell) => cellElement(cell, language))),
+    ),
+  );
+  const strip = h("div", { class: "patchbay-strip", role: "group", "aria-label": t("card.strip") }, ...groups);
+  /** @param {EventTarget | null} target */
+  const show = (target) => {
+    const cell = target instanceof Element ? target.closest(".patchbay-cell") : null;
+    detail.textContent = cell?.getAttribute("aria-label") ?? hint;
+  };
+  strip.addEventListener("pointerover", (event) => show(event.target));
+  strip.addEventListener("pointerleave", () => show(null));
+  strip.addEventListener("focusin", (event) => show(event.target));
+  strip.addEventListener("focusout", () => show(null));
+  strip.addEventListener("keydown", (event) => moveFocus(strip, event));
+  strip.querySelector(".patchbay-cell")?.setAttribute("tabindex", "0");
+  return h("div", { class: "patchbay-blocks" }, strip, h("div", { class: "patchbay-strip-foot" }, detail, legend(language)));
+}
+
+/** @param {string} kind @param {Language["t"]} t */
+function columnName(kind, t) {
+  if (kind === "other" || kind === "te") return t(`column.${kind}`);
+  return kind === "" ? t("column.none") : plainText(shortKind(kind), 24);
+}
+
+/** @param {BlockCell} cell @param {Language} language */
+function cellElement(cell, language) {
+  const classes = ["patchbay-cell", `patchbay-cell-${cell.status}`];
+  if (cell.foreign) classes.push("patchbay-cell-foreign");
+  if (cell.ratio !== null) classes.push("patchbay-cell-coloured");
+  const element = h("span", { class: classes.join(" "), role: "img", tabindex: -1, "aria-label": describeCell(cell, language) });
+  if (cell.ratio !== null) setStyle(element, { "--patchbay-ratio": ratioColour(cell.ratio) });
+  return element;
+}
+
+/**
+ * `double 3 · change 2.31% · 11 applied, 1 shape does not fit`
+ * @param {BlockCell} cell
+ * @param {Language} language
+ */
+export function describeCell(cell, { t, locale }) {
+  const parts = [plainText(cell.address === "other" || cell.address === "te" || cell.address === "" ? columnName(cell.address, t) : cell.name, 60)];
+  if (cell.foreign) parts.push(t("cell.foreign"));
+  if (cell.total === 0) return [...parts, t("cell.untouched")].join(" · ");
+  const applied = cell.counts.applied ?? 0;
+  if (applied > 0) {
+    parts.push(cell.ratio === null ? t("cell.unmeasured") : t("cell.change", { ratio: formatRatio(cell.ratio, locale) }));
+    if (cell.measured > 0 && cell.measured < applied) parts.push(t("cell.partlyMeasured", { measured: cell.measured, applied }));
+  }
+  parts.push(Object.entries(cell.counts).map(([state, n]) => `${n} ${t(`state.${state}`)}`).join(", "));
+  return parts.join(" · ");
+}
+
+/**
+ * Arrow keys, Home and End go from cell to cell; only one of them is in the tab order.
+ * @param {HTMLElement} strip
+ * @param {KeyboardEvent} event
+ */
+function moveFocus(strip, event) {
+  const cells = /** @type {HTMLElement[]} */ ([...strip.querySelectorAll(".patchbay-cell")]);
+  const at = cells.indexOf(/** @type {HTMLElement} */ (event.target));
+  const targets = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: cells.length - 1 };
+  const target = cells[targets[/** @type {keyof typeof targets} */ (event.key)] ?? -1];
+  if (at < 0 || !target) return;
+  event.preventDefault();
+  event.stopPropagation();
+  cells[at]?.setAttribute("tabindex", "-1");
+  target.setAttribute("tabindex", "0");
+  target.focus();
+}
+
+/** @param {Language} language */
+function legend({ locale }) {
+  const ticks = RATIO_TICKS.map((ratio) =>
+    h("span", { class: "patchbay-tick", style: { left: `${scalePosition(ratio) * 100}%` } }, formatRatio(ratio, locale)),
+  );
+  const ramp = h("span", { class: "patchbay-ramp", style: { background: scaleGradient() } });
+  return h("span", { class: "patchbay-legend", "aria-hidden": "true" }, ramp, ...ticks);
+}

@@ -1,0 +1,208 @@
+// Mouse, touch and keys of the compare viewer, turned into new states.
+
+import { currentPair, FIT, paneBoxes, panBy, placePicture, sliderRange, withScale, withSplit, withStep, zoomAt } from "./compare_state.mjs";
+
+/**
+ * @typedef {import("../types/compare").CompareState} CompareState
+ * @typedef {import("../types/compare").Point} Point
+ * @typedef {import("./compare_state.mjs").Box} Box
+ *
+ * @typedef {object} InputHost
+ * @property {() => CompareState} get
+ * @property {(state: CompareState) => void} set
+ * @property {(event: WheelEvent) => void} forwardWheel to the canvas, for a wheel that is not ours
+ * @property {() => void} togglePlay
+ */
+
+const KEY_ZOOM = 1.25;
+const KEY_PAN_PIXELS = 40;
+const WHEEL_ZOOM_PER_PIXEL = 0.0015;
+const SPLIT_STEP = 0.02;
+const GRAB_PIXELS = 14;
+
+/**
+ * @param {HTMLElement} stage
+ * @param {HTMLElement} handle
+ * @param {InputHost} host
+ */
+export function listenToStage(stage, handle, host) {
+  stage.addEventListener("wheel", (event) => onWheel(stage, event, host), { passive: false });
+  stage.addEventListener("dblclick", (event) => {
+    event.preventDefault();
+    event.stopPropagation();
+    host.set({ ...host.get(), view: FIT });
+  });
+  stage.addEventListener("pointerdown", (event) => startDrag(stage, handle, event, host));
+  stage.addEventListener("keydown", (event) => onStageKey(stage, event, host));
+  handle.addEventListener("keydown", (event) => onSplitKey(event, host));
+}
+
+/** Size of an element in its own pixels, whatever the canvas zoom. @param {HTMLElement} element */
+export const sizeOf = (element) => ({ width: element.clientWidth, height: element.clientHeight });
+
+/**
+ * Where a pointer is, in the element's own pixels: the canvas may have scaled the element.
+ * @param {HTMLElement} element
+ * @param {MouseEvent} event
+ * @returns {Point & {scale: number}}
+ */
+function localPoint(element, event) {
+  const rect = element.getBoundingClientRect();
+  const scale = element.offsetWidth ? rect.width / element.offsetWidth : 1;
+  return { x: (event.clientX - rect.left) / scale - element.clientLeft, y: (event.clientY - rect.top) / scale - element.clientTop, scale };
+}
+
+/** @param {HTMLElement} stage @param {CompareState} state */
+function geometry(stage, state) {
+  const pair = currentPair(state);
+  if (!pair) return null;
+  const picture = { width: pair.width || 1, height: pair.height || 1 };
+  const boxes = paneBoxes(state.mode, picture, sizeOf(stage));
+  return { picture, boxes };
+}
+
+/** @param {Box[]} boxes @param {Point} point @returns {Box} */
+function paneAt(boxes, point) {
+  const [first, second] = /** @type {[Box, Box | undefined]} */ (boxes);
+  return second && (point.x >= second.left && point.y >= second.top) ? second : first;
+}
+
+/**
+ * The wheel zooms with Ctrl, or once the viewer has the focus; else it belongs to the canvas.
+ * @param {HTMLElement} stage
+ * @param {WheelEvent} event
+ * @param {InputHost} host
+ */
+function onWheel(stage, event, host) {
+  const shape = geometry(stage, host.get());
+  const ours = shape && (event.ctrlKey || event.metaKey || stage.contains(document.activeElement));
+  if (!ours) return host.forwardWheel(event);
+  event.preventDefault();
+  event.stopPropagation();
+  const point = localPoint(stage, event);
+  const pane = paneAt(shape.boxes, point);
+  const pixels = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? event.deltaY * 33 : event.deltaY;
+  const factor = Math.exp(-Math.max(-300, Math.min(300, pixels)) * WHEEL_ZOOM_PER_PIXEL);
+  const inPane = { x: point.x - pane.left, y: point.y - pane.top };
+  host.set(zoomAt(host.get(), shape.picture, pane, inPane, factor));
+}
+
+/**
+ * @param {HTMLElement} stage
+ * @param {HTMLElement} handle
+ * @param {PointerEvent} event
+ * @param {InputHost} host
+ */
+function startDrag(stage, handle, event, host) {
+  if (event.button !== 0) return;
+  event.stopPropagation();
+  event.preventDefault();
+  const shape = geometry(stage, host.get());
+  const [first] = shape?.boxes ?? [];
+  if (!shape || !first) return;
+  const splits = movesSplit(stage, event, host.get(), shape.picture, first);
+  (splits ? handle : stage).focus({ preventScroll: true });
+  if (splits) splitTo(stage, event, host);
+  let last = { x: event.clientX, y: event.clientY };
+  /** @param {PointerEvent} move */
+  const onMove = (move) => {
+    if (move.pointerId !== event.pointerId) return;
+    if (splits) return splitTo(stage, move, host);
+    const { scale } = localPoint(stage, move);
+    const by = { x: (move.clientX - last.x) / scale, y: (move.clientY - last.y) / scale };
+    last = { x: move.clientX, y: move.clientY };
+    host.set(panBy(host.get(), shape.picture, first, by));
+  };
+  const stop = () => {
+    for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) stage.removeEventListener(type, stop);
+    stage.removeEventListener("pointermove", onMove);
+  };
+  stage.setPointerCapture(event.pointerId);
+  stage.addEventListener("pointermove", onMove);
+  for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) stage.addEventListener(type, stop);
+}
+
+/**
+ * In slider mode a drag moves the boundary; in a picture that is zoomed in only a drag that starts near it does.
+ * @param {HTMLElement} stage
+ * @param {PointerEvent} event
+ * @param {CompareState} state
+ * @param {import("../types/compare").Size} picture
+ * @param {Box} pane
+ */
+function movesSplit(stage, event, state, picture, pane) {
+  if (state.mode !== "slider") return false;
+  if (state.view.scale === null) return true;
+  const range = sliderRange(placePicture(state.view, picture, pane), pane);
+  return Math.abs(localPoint(stage, event).x - (range.left + state.split * range.width)) <= GRAB_PIXELS;
+}
+
+/** @param {HTMLElement} stage @param {PointerEvent} event @param {InputHost} host */
+function splitTo(stage, event, host) {
+  const state = host.get();
+  const shape = geometry(stage, state);
+  const pane = shape?.boxes[0];
+  if (!shape || !pane) return;
+  const range = sliderRange(placePicture(state.view, shape.picture, pane), pane);
+  host.set(withSplit(state, (localPoint(stage, event).x - range.left) / range.width));
+}
+
+/** @param {KeyboardEvent} event @param {InputHost} host */
+function onSplitKey(event, host) {
+  const state = host.get();
+  const step = event.shiftKey ? SPLIT_STEP * 5 : SPLIT_STEP;
+  /** @type {Record<string, number>} */
+  const targets = {
+    ArrowLeft: state.split - step,
+    ArrowDown: state.split - step,
+    ArrowRight: state.split + step,
+    ArrowUp: state.split + step,
+    PageDown: state.split - 0.1,
+    PageUp: state.split + 0.1,
+    Home: 0,
+    End: 1,
+  };
+  const target = targets[event.key];
+  if (target === undefined || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  event.stopPropagation();
+  host.set(withSplit(state, target));
+}
+
+/** @param {HTMLElement} stage @param {KeyboardEvent} event @param {InputHost} host */
+function onStageKey(stage, event, host) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const next = stateAfterKey(stage, event.key, host.get());
+  if (next === undefined && event.key !== " ") return;
+  event.preventDefault();
+  event.stopPropagation();
+  if (next) host.set(next);
+  else host.togglePlay();
+}
+
+/** @param {HTMLElement} stage @param {string} key @param {CompareState} state @returns {CompareState | undefined} */
+function stateAfterKey(stage, key, state) {
+  const shape = geometry(stage, state);
+  const pane = shape?.boxes[0];
+  if (!shape || !pane) return undefined;
+  const middle = { x: pane.width / 2, y: pane.height / 2 };
+  /** @param {number} factor */
+  const zoom = (factor) => zoomAt(state, shape.picture, pane, middle, factor);
+  /** @param {number} x @param {number} y */
+  const pan = (x, y) => panBy(state, shape.picture, pane, { x: x * KEY_PAN_PIXELS, y: y * KEY_PAN_PIXELS });
+  /** @type {Record<string, () => CompareState>} */
+  const keys = {
+    "+": () => zoom(KEY_ZOOM),
+    "=": () => zoom(KEY_ZOOM),
+    "-": () => zoom(1 / KEY_ZOOM),
+    0: () => ({ ...state, view: FIT }),
+    1: () => withScale(state),
+    ArrowLeft: () => pan(1, 0),
+    ArrowRight: () => pan(-1, 0),
+    ArrowUp: () => pan(0, 1),
+    ArrowDown: () => pan(0, -1),
+    PageUp: () => withStep(state, -1),
+    PageDown: () => withStep(state, 1),
+  };
+  return keys[key]?.();
+}

@@ -1,0 +1,230 @@
+// The compare viewer's elements, built once, and `render(view, state)` that brings them up to date.
+
+import { currentPair, MODES, paneBoxes, placePicture, sizeMismatch, sliderRange } from "./compare_state.mjs";
+import { metricsText, sizeText, zoomText } from "./compare_text.mjs";
+import { h, setStyle } from "./dom.mjs";
+import { formatNumber, formatShare, plainText } from "./format.mjs";
+
+/**
+ * @typedef {import("../types/compare").CompareState} CompareState
+ * @typedef {import("../types/compare").CompareMode} CompareMode
+ * @typedef {import("../types/compare").ImageRef} ImageRef
+ * @typedef {import("../types/compare").Size} Size
+ * @typedef {import("./i18n.mjs").Language} Language
+ * @typedef {"a" | "b" | "difference"} PaneName
+ *
+ * @typedef {object} Pane
+ * @property {HTMLElement} root
+ * @property {HTMLImageElement} image
+ * @property {HTMLElement} label
+ * @property {HTMLElement} message
+ *
+ * @typedef {object} CompareView
+ * @property {HTMLElement} root
+ * @property {HTMLElement} stage
+ * @property {Record<PaneName, Pane>} panes
+ * @property {HTMLElement} handle the slider
+ * @property {Record<CompareMode, HTMLButtonElement>} modes
+ * @property {HTMLElement} pairs
+ * @property {HTMLElement} pairText
+ * @property {HTMLElement} zoom
+ * @property {HTMLButtonElement} pixels
+ * @property {HTMLButtonElement} fit
+ * @property {HTMLButtonElement} play
+ * @property {HTMLElement} metrics
+ * @property {HTMLElement} remark
+ * @property {HTMLElement} empty
+ *
+ * @typedef {object} CompareActions
+ * @property {(mode: CompareMode) => void} mode
+ * @property {(step: number) => void} step
+ * @property {() => void} fit
+ * @property {() => void} pixels
+ * @property {() => void} togglePlay
+ * @property {() => void} imageChanged
+ */
+
+/** @type {readonly PaneName[]} */
+const PANES = ["a", "b", "difference"];
+
+/**
+ * @param {CompareActions} actions
+ * @param {Language} language
+ * @returns {CompareView}
+ */
+export function buildCompareView(actions, { t }) {
+  const panes = { a: buildPane("a", actions), b: buildPane("b", actions), difference: buildPane("difference", actions) };
+  const handle = h("div", { class: "patchbay-split", role: "slider", tabindex: 0, "aria-orientation": "horizontal", "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": t("compare.split") });
+  const stage = h(
+    "div",
+    { class: "patchbay-stage", tabindex: 0, role: "group", "aria-label": t("compare.stage"), "data-capture-wheel": "true" },
+    ...PANES.map((name) => panes[name].root),
+    handle,
+  );
+  const modes = /** @type {Record<CompareMode, HTMLButtonElement>} */ (
+    Object.fromEntries(MODES.map((mode) => [mode, button(t(`compare.${mode}`), "", () => actions.mode(mode))]))
+  );
+  const pairText = h("span", { class: "patchbay-pair" });
+  const pairs = h(
+    "span",
+    { class: "patchbay-pairs" },
+    button("‹", t("compare.previous"), () => actions.step(-1)),
+    pairText,
+    button("›", t("compare.next"), () => actions.step(1)),
+  );
+  const play = button(t("compare.pause"), "", actions.togglePlay);
+  const zoom = h("span", { class: "patchbay-zoom" });
+  const pixels = button(t("compare.pixels"), t("compare.pixels.hint"), actions.pixels);
+  const fit = button(t("compare.fit"), t("compare.fit.hint"), actions.fit);
+  const metrics = h("span", { class: "patchbay-metrics", role: "status" });
+  const remark = h("p", { class: "patchbay-remark" });
+  const empty = h("p", { class: "patchbay-empty" });
+  const root = h(
+    "div",
+    { class: "patchbay-compare-body" },
+    h("div", { class: "patchbay-tools" }, h("div", { class: "patchbay-modes", role: "group", "aria-label": t("compare.mode") }, ...MODES.map((mode) => modes[mode])), pairs),
+    stage,
+    empty,
+    remark,
+    h("div", { class: "patchbay-foot" }, metrics, play, zoom, pixels, fit),
+  );
+  return { root, stage, panes, handle, modes, pairs, pairText, zoom, pixels, fit, play, metrics, remark, empty };
+}
+
+/** @param {string} text @param {string} hint @param {() => void} act */
+function button(text, hint, act) {
+  return h("button", { type: "button", class: "patchbay-button", title: hint || null, "aria-label": hint || null, on: { click: act } }, text);
+}
+
+/** @param {PaneName} name @param {CompareActions} actions @returns {Pane} */
+function buildPane(name, { imageChanged }) {
+  const image = h("img", { class: "patchbay-picture", alt: "", draggable: "false", decoding: "async" });
+  const message = h("span", { class: "patchbay-pane-message" });
+  const label = h("span", { class: "patchbay-pane-label" });
+  image.addEventListener("load", () => (image.setAttribute("data-state", "loaded"), imageChanged()));
+  image.addEventListener("error", () => (image.setAttribute("data-state", "failed"), imageChanged()));
+  return { root: h("div", { class: `patchbay-pane patchbay-pane-${name}` }, image, message, label), image, label, message };
+}
+
+/**
+ * @param {CompareView} view
+ * @param {CompareState} state
+ * @param {{language: Language, urlOf: (image: ImageRef) => string, stage: Size}} context
+ */
+export function renderCompare(view, state, context) {
+  const { t } = context.language;
+  const pair = currentPair(state);
+  view.root.lang = context.language.locale;
+  view.root.classList.toggle("patchbay-is-empty", !pair);
+  view.empty.textContent = pair ? "" : t(state.payload ? "compare.noPairs" : "compare.empty");
+  for (const mode of MODES) view.modes[mode].setAttribute("aria-pressed", String(mode === state.mode));
+  const count = state.payload?.pairs.length ?? 0;
+  view.pairs.hidden = count < 2;
+  view.pairText.textContent = t("compare.pair", { at: state.index + 1, of: count });
+  view.play.hidden = !pair || state.mode !== "blink";
+  view.play.textContent = t(state.blinkPaused ? "compare.play" : "compare.pause");
+  if (pair) {
+    renderLabels(view, state, context.language);
+    renderPictures(view, state, pair, context);
+    view.metrics.textContent = metricsText(pair.metrics, context.language);
+    view.metrics.classList.toggle("patchbay-identical", pair.metrics.identical);
+  }
+}
+
+/** @param {CompareView} view @param {CompareState} state @param {Language} language */
+function renderLabels(view, state, { t, locale }) {
+  const payload = state.payload;
+  if (!payload) return;
+  const gain = formatNumber(payload.gain, locale);
+  setLabel(view.panes.a, "A", payload.label_a);
+  setLabel(view.panes.b, "B", payload.label_b);
+  view.panes.difference.label.textContent = t("compare.gain", { gain });
+  view.panes.difference.label.title = t("compare.gainHint");
+  view.panes.difference.image.alt = t("compare.gain", { gain });
+}
+
+/** @param {Pane} pane @param {string} letter @param {string} text */
+function setLabel(pane, letter, text) {
+  const shown = plainText(text, 200);
+  pane.label.replaceChildren(h("b", {}, letter), shown && h("bdi", {}, shown));
+  pane.label.title = shown;
+  pane.image.alt = shown ? `${letter}: ${shown}` : letter;
+}
+
+/**
+ * @param {CompareView} view
+ * @param {CompareState} state
+ * @param {import("../types/compare").ComparePair} pair
+ * @param {{language: Language, urlOf: (image: ImageRef) => string, stage: Size}} context
+ */
+function renderPictures(view, state, pair, { language, urlOf, stage }) {
+  const picture = { width: pair.width || 1, height: pair.height || 1 };
+  const boxes = paneBoxes(state.mode, picture, stage);
+  const first = boxes[0] ?? { left: 0, top: 0, ...stage };
+  const placed = placePicture(state.view, picture, first);
+  const shown = shownPanes(state);
+  for (const name of PANES) {
+    const pane = view.panes[name];
+    const box = name === "b" ? boxes[1] ?? first : first;
+    pane.root.hidden = !shown.includes(name);
+    if (shown.includes(name)) load(pane, urlOf(pair[name]), language);
+    setStyle(pane.root, { left: `${box.left}px`, top: `${box.top}px`, width: `${box.width}px`, height: `${box.height}px`, "clip-path": "none" });
+    setStyle(pane.image, { left: `${placed.left}px`, top: `${placed.top}px`, width: `${placed.width}px`, height: `${placed.height}px` });
+    pane.image.classList.toggle("patchbay-pixelated", placed.scale > 1);
+  }
+  renderSplit(view, state, placed, first, language);
+  view.zoom.textContent = zoomText(placed.scale, language.locale);
+  view.fit.disabled = state.view.scale === null;
+  view.pixels.disabled = placed.scale === 1;
+  view.stage.classList.toggle("patchbay-is-zoomed", state.view.scale !== null);
+  renderRemark(view, picture, language);
+}
+
+/** @param {CompareState} state @returns {PaneName[]} */
+function shownPanes({ mode, blinkShowsB }) {
+  if (mode === "difference") return ["difference"];
+  if (mode === "blink") return [blinkShowsB ? "b" : "a"];
+  return ["a", "b"];
+}
+
+/** @param {Pane} pane @param {string} url @param {Language} language */
+function load(pane, url, { t }) {
+  if (pane.image.getAttribute("src") !== url) {
+    pane.image.setAttribute("data-state", "loading");
+    pane.image.setAttribute("src", url);
+  }
+  const state = pane.image.getAttribute("data-state");
+  const text = state === "failed" ? t("compare.failed") : state === "loading" ? t("compare.loading") : "";
+  if (pane.message.textContent !== text) pane.message.textContent = text;
+}
+
+/**
+ * @param {CompareView} view
+ * @param {CompareState} state
+ * @param {import("./compare_state.mjs").Box} placed
+ * @param {Size} pane
+ * @param {Language} language
+ */
+function renderSplit(view, state, placed, pane, { t, locale }) {
+  view.handle.hidden = state.mode !== "slider";
+  view.panes.b.root.classList.toggle("patchbay-label-end", state.mode === "slider");
+  if (state.mode !== "slider") return;
+  const range = sliderRange(placed, pane);
+  const at = range.left + state.split * range.width;
+  setStyle(view.panes.b.root, { "clip-path": `inset(0 0 0 ${at}px)` });
+  setStyle(view.handle, { left: `${at}px` });
+  view.handle.setAttribute("aria-valuenow", String(Math.round(state.split * 100)));
+  view.handle.setAttribute("aria-valuetext", t("compare.splitValue", { percent: formatShare(state.split, locale), label: view.panes.a.image.alt }));
+}
+
+/** @param {CompareView} view @param {Size} picture @param {Language} language */
+function renderRemark(view, picture, { t }) {
+  const mismatch = sizeMismatch(picture, loadedSize(view.panes.a.image), loadedSize(view.panes.b.image));
+  view.remark.textContent = mismatch
+    ? t("compare.sizes", { a: sizeText(mismatch.a), b: sizeText(mismatch.b), shown: sizeText(mismatch.shown) })
+    : "";
+}
+
+/** @param {HTMLImageElement} image @returns {Size | null} */
+const loadedSize = (image) =>
+  image.getAttribute("data-state") === "loaded" && image.naturalWidth ? { width: image.naturalWidth, height: image.naturalHeight } : null;

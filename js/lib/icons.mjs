@@ -1,0 +1,50 @@
+// Small pictures that carry a meaning next to a word, never instead of one.
+
+import { svg } from "./dom.mjs";
+
+/** @type {Record<string, string>} Outline (filled) and sign (stroked), on a 16 x 16 grid. */
+const LEVEL_SHAPES = {
+  ok: "M8 1a7 7 0 1 1 0 14A7 7 0 0 1 8 1z",
+  warning: "M8 1.2 15.4 14.6H.6z",
+  error: "M5 1h6l4 4v6l-4 4H5l-4-4V5z",
+};
+
+/** @type {Record<string, string>} */
+const LEVEL_SIGNS = {
+  ok: "M4.6 8.3 7 10.7 11.4 5.8",
+  warning: "M8 6v4M8 12.1v.6",
+  error: "M5.6 5.6 10.4 10.4M10.4 5.6 5.6 10.4",
+};
+
+/**
+ * A circle, a triangle or an octagon: the shape alone tells the level.
+ * @param {string} level
+ */
+export function levelIcon(level) {
+  return svg(
+    "svg",
+    { class: "patchbay-level-icon", viewBox: "0 0 16 16", "aria-hidden": "true" },
+    svg("path", { class: "patchbay-level-shape", d: LEVEL_SHAPES[level] ?? LEVEL_SHAPES.warning }),
+    svg("path", { class: "patchbay-level-sign", d: LEVEL_SIGNS[level] ?? LEVEL_SIGNS.warning }),
+  );
+}
+
+/** @type {Record<string, string>} */
+const STATE_SHAPES = {
+  applied: "M2.5 8.5 6.5 12.5 13.5 4",
+  skipped: "M3 8H13",
+  dead: "M8 3.2a4.8 4.8 0 1 1 0 9.6 4.8 4.8 0 0 1 0-9.6z",
+  no_such_layer: "M8 3.2a4.8 4.8 0 1 1 0 9.6 4.8 4.8 0 0 1 0-9.6zM3 13 13 3",
+  shape_mismatch: "M2.5 6H13.5M2.5 10H13.5M5 13.5 11 2.5",
+  wrong_architecture: "M3.5 3.5 12.5 12.5M12.5 3.5 3.5 12.5",
+  not_understood: "M5 6a3 3 0 1 1 4.4 2.6C8.3 9.2 8 9.6 8 10.6M8 13v.4",
+};
+
+/** @param {string} state */
+export function stateIcon(state) {
+  return svg(
+    "svg",
+    { class: `patchbay-state-icon patchbay-is-${Object.hasOwn(STATE_SHAPES, state) ? state : "unknown"}`, viewBox: "0 0 16 16", "aria-hidden": "true" },
+    svg("path", { d: STATE_SHAPES[state] ?? STATE_SHAPES.not_understood }),
+  );
+}

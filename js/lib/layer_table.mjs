@@ -1,0 +1,93 @@
+// All layers of a report. Only the rows in view exist, so that ten thousand layers open at once.
+
+import { layerName } from "./blocks.mjs";
+import { foreignText, h, setStyle } from "./dom.mjs";
+import { formatNumber, formatRatio, plainText } from "./format.mjs";
+import { stateIcon } from "./icons.mjs";
+import { ratioColour } from "./scale.mjs";
+
+/**
+ * @typedef {import("../types/report").LayerReport} LayerReport
+ * @typedef {import("./i18n.mjs").Language} Language
+ */
+
+const ROW_PIXELS = 22;
+const ROWS_IN_VIEW = 11;
+const SPARE_ROWS = 6;
+
+/** Up to here all rows exist: the page's own search finds them. */
+const VIRTUAL_FROM = 300;
+
+const COLUMNS = ["layer", "state", "change", "strength", "rank"];
+
+/** @param {LayerReport[]} layers @param {Language} language */
+export function renderLayerTable(layers, language) {
+  const heading = h(
+    "div",
+    { class: "patchbay-row patchbay-row-head", role: "row" },
+    ...COLUMNS.map((name) => h("span", { role: "columnheader" }, language.t(`table.${name}`))),
+  );
+  const rows = h("div", { class: "patchbay-rows", role: "rowgroup", style: { height: `${layers.length * ROW_PIXELS}px` } });
+  const height = Math.min(layers.length, ROWS_IN_VIEW) * ROW_PIXELS;
+  const scroller = h(
+    "div",
+    { class: "patchbay-scroller", tabindex: 0, "data-capture-wheel": "true", style: { "--patchbay-rows-height": `${height}px` } },
+    rows,
+  );
+  const show = () => showRows(rows, scroller, layers, language);
+  scroller.addEventListener("scroll", show, { passive: true });
+  show();
+  return h("div", { class: "patchbay-table", role: "table", "aria-rowcount": layers.length + 1 }, heading, scroller);
+}
+
+/**
+ * Which rows have to exist.
+ * @param {number} count
+ * @param {number} scrollTop
+ * @param {number} height
+ */
+export function visibleRows(count, scrollTop, height) {
+  if (count <= VIRTUAL_FROM) return { from: 0, to: count };
+  const from = Math.max(0, Math.floor(scrollTop / ROW_PIXELS) - SPARE_ROWS);
+  const inView = Math.ceil((height || ROWS_IN_VIEW * ROW_PIXELS) / ROW_PIXELS);
+  return { from, to: Math.min(count, from + inView + 2 * SPARE_ROWS) };
+}
+
+/**
+ * @param {HTMLElement} rows
+ * @param {HTMLElement} scroller
+ * @param {LayerReport[]} layers
+ * @param {Language} language
+ */
+function showRows(rows, scroller, layers, language) {
+  const { from, to } = visibleRows(layers.length, scroller.scrollTop || 0, scroller.clientHeight || 0);
+  const shown = `${from}-${to}`;
+  if (rows.getAttribute("data-shown") === shown) return;
+  rows.setAttribute("data-shown", shown);
+  rows.replaceChildren(...layers.slice(from, to).map((layer, i) => rowElement(layer, from + i, language)));
+}
+
+/** @param {LayerReport} layer @param {number} index @param {Language} language */
+function rowElement(layer, index, { t, locale }) {
+  const name = plainText(layerName(layer), 200);
+  const swatch = h("i", { class: "patchbay-swatch" });
+  const changed = layer.state === "applied" && layer.norm_ratio !== null;
+  if (changed) setStyle(swatch, { background: ratioColour(layer.norm_ratio ?? 0) });
+  const row = h(
+    "div",
+    { class: "patchbay-row", role: "row", "aria-rowindex": index + 2, title: rowTitle(layer, name) },
+    h("span", { role: "cell", class: "patchbay-cell-name" }, foreignText(name)),
+    h("span", { role: "cell" }, stateIcon(layer.state), ` ${t(`state.${layer.state}`)}`),
+    h("span", { role: "cell", class: "patchbay-figure" }, changed && swatch, layer.state === "applied" ? formatRatio(layer.norm_ratio, locale) : "–"),
+    h("span", { role: "cell", class: "patchbay-figure" }, formatNumber(layer.strength, locale)),
+    h("span", { role: "cell", class: "patchbay-figure" }, formatNumber(layer.rank, locale, 6)),
+  );
+  setStyle(row, { transform: `translateY(${index * ROW_PIXELS}px)` });
+  return row;
+}
+
+/** @param {LayerReport} layer @param {string} name */
+function rowTitle(layer, name) {
+  const facts = [name, layer.model_key, layer.lora_key, layer.owner, layer.reason, layer.not_measured];
+  return [...new Set(facts.filter(Boolean).map((fact) => plainText(fact, 300)))].join("\n");
+}

@@ -1,0 +1,149 @@
+// Panels on nodes: a DOM widget that shows a node's `ui` output and stores nothing.
+
+import { forwardWheel, language, lastOutput, viewUrl } from "./host.mjs";
+
+/**
+ * @typedef {import("../types/app").ComfyNode} ComfyNode
+ * @typedef {import("../types/app").DomWidget} DomWidget
+ * @typedef {import("./i18n.mjs").Language} Language
+ *
+ * @typedef {object} Panel
+ * @property {HTMLElement} root
+ * @property {(output: import("../types/app").NodeOutput) => void} show a node's whole `ui`; what is not for this panel is ignored
+ * @property {() => void} languageChanged
+ * @property {() => void} dispose
+ *
+ * @typedef {object} PanelHost
+ * @property {() => Language} language
+ * @property {(event: WheelEvent) => void} forwardWheel
+ * @property {(image: import("../types/compare").ImageRef, run: string) => string} viewUrl
+ * @property {(hiddenPixels: number, opened: boolean) => void} contentChanged
+ *
+ * @typedef {object} PanelKind
+ * @property {string} name widget name on the node
+ * @property {string} type widget type; must be unknown to the frontend, or it draws its own
+ * @property {number} minHeight
+ * @property {[number, number]} initialSize least size of a new node
+ * @property {(host: PanelHost) => Panel} create
+ *
+ * @typedef {{node: ComfyNode, kind: PanelKind, panel: Panel, widget: DomWidget}} Attached
+ */
+
+/** A node grows to show what was unfolded, up to here. */
+const MOST_GROWTH_PIXELS = 280;
+
+/** @type {Set<Attached>} */
+const attached = new Set();
+
+/**
+ * @param {ComfyNode} node
+ * @param {PanelKind} kind
+ */
+export function attachPanel(node, kind) {
+  const panel = kind.create({ language, forwardWheel, viewUrl, contentChanged: growth(node) });
+  panel.root.style.setProperty("min-height", `${kind.minHeight}px`);
+  const widget = node.addDOMWidget(kind.name, kind.type, panel.root, {
+    serialize: false,
+    hideOnZoom: false,
+    getMinHeight: () => kind.minHeight,
+  });
+  widget.serialize = false;
+  const entry = { node, kind, panel, widget };
+  attached.add(entry);
+  growTo(node, kind.initialSize);
+  followNode(entry);
+  showLast(entry);
+}
+
+/**
+ * Takes the panels of one kind off all nodes.
+ * @param {PanelKind} kind
+ */
+export function detachPanels(kind) {
+  for (const entry of [...attached].filter((candidate) => candidate.kind === kind)) {
+    release(entry);
+    entry.node.removeWidget?.(entry.widget);
+    const [width = 0] = Array.from(entry.node.size);
+    entry.node.setSize([width, entry.node.computeSize()[1] ?? 0]);
+  }
+}
+
+/** @param {ComfyNode} node @param {PanelKind} kind */
+export const hasPanel = (node, kind) => [...attached].some((entry) => entry.node === node && entry.kind === kind);
+
+/** Shows what the page already knows: after a reload, a change of tab, an undo. */
+export function showKnownOutputs() {
+  attached.forEach(showLast);
+}
+
+/**
+ * Results by execution id, for nodes of which the page knows nothing itself.
+ * @param {Record<string, import("../types/app").NodeOutput>} outputs
+ */
+export function showMissingOutputs(outputs) {
+  for (const entry of attached) {
+    const output = entry.node.graph?.isRootGraph === false ? undefined : outputs[String(entry.node.id)];
+    if (output && !lastOutput(entry.node)) entry.panel.show(output);
+  }
+}
+
+export const wantsOutputs = () => [...attached].some((entry) => !lastOutput(entry.node));
+
+export function languageChanged() {
+  for (const { panel } of attached) panel.languageChanged();
+}
+
+/** @param {Attached} entry */
+function showLast(entry) {
+  const output = lastOutput(entry.node);
+  if (output) entry.panel.show(output);
+}
+
+/** Chains two callbacks of this one node; what was there before runs first. @param {Attached} entry */
+function followNode(entry) {
+  const { node } = entry;
+  const { onExecuted, onRemoved } = node;
+  node.onExecuted = function (output) {
+    onExecuted?.call(this, output);
+    if (attached.has(entry)) entry.panel.show(output);
+  };
+  node.onRemoved = function () {
+    onRemoved?.call(this);
+    release(entry);
+  };
+}
+
+/** @param {Attached} entry */
+function release(entry) {
+  attached.delete(entry);
+  entry.panel.dispose();
+}
+
+/** @param {ComfyNode} node @param {[number, number]} size */
+function growTo(node, [width, height]) {
+  const [minWidth = 0, minHeight = 0] = Array.from(node.computeSize());
+  const [nowWidth = 0, nowHeight = 0] = Array.from(node.size);
+  node.setSize([Math.max(width, minWidth, nowWidth), Math.max(height, minHeight, nowHeight)]);
+}
+
+/**
+ * Answers "something was unfolded": the node grows once by what is hidden, and goes back when it is folded again and
+ * nobody has resized it since.
+ * @param {ComfyNode} node
+ */
+function growth(node) {
+  /** @type {{from: number, to: number} | null} */
+  let grown = null;
+  /** @param {number} hiddenPixels @param {boolean} opened */
+  return (hiddenPixels, opened) => {
+    const [width = 0, height = 0] = Array.from(node.size);
+    if (opened && hiddenPixels > 0) {
+      const to = height + Math.min(hiddenPixels, MOST_GROWTH_PIXELS);
+      grown = { from: grown?.to === height ? grown.from : height, to };
+      node.setSize([width, to]);
+    } else if (!opened && grown && Math.abs(grown.to - height) < 2) {
+      node.setSize([width, grown.from]);
+      grown = null;
+    }
+  };
+}

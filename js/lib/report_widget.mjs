@@ -1,0 +1,104 @@
+// The report card as a part of a node: keeps the state, renders it again when it changes.
+
+import { h } from "./dom.mjs";
+import { renderReportCard } from "./report_card.mjs";
+
+/**
+ * @typedef {import("../types/report").Report} Report
+ * @typedef {import("./report_card.mjs").CardState} CardState
+ * @typedef {import("./node_panels.mjs").Panel} Panel
+ */
+
+const COPIED_MILLISECONDS = 1600;
+
+/**
+ * @param {import("./node_panels.mjs").PanelHost} host
+ * @returns {Panel}
+ */
+export function createReportPanel(host) {
+  const root = h("div", { class: "patchbay-panel patchbay-card", "data-capture-wheel": "true", tabindex: -1 });
+  /** @type {CardState} */
+  const state = { report: null, text: "", language: host.language(), open: new Set() };
+  const actions = {
+    /** @param {"text" | "json"} what */
+    copy: async (what) => showCopied((await copyReport(state, what)) ? what : "failed"),
+    /** @param {string} name @param {boolean} open @param {HTMLElement} element */
+    fold: (name, open, element) => {
+      const changed = state.open.has(name) !== open;
+      state.open[open ? "add" : "delete"](name);
+      if (changed && open) element.scrollIntoView?.({ block: "nearest" });
+      if (changed) host.contentChanged(root.scrollHeight - root.clientHeight, open);
+    },
+  };
+  const render = () => renderReportCard(root, state, actions);
+  /** @param {"text" | "json" | "failed"} copied */
+  const showCopied = (copied) => {
+    const said = root.querySelector(".patchbay-said");
+    if (said) said.textContent = host.language().t(copied === "failed" ? "card.copyFailed" : "card.copied");
+    setTimeout(() => said && (said.textContent = ""), COPIED_MILLISECONDS);
+  };
+  root.addEventListener("wheel", (event) => onWheel(root, event, host), { passive: false });
+  render();
+  return {
+    root,
+    show(output) {
+      const report = asReport(first(output.patchbay_report));
+      if (!report || JSON.stringify(report) === JSON.stringify(state.report)) return;
+      state.report = report;
+      state.text = String(first(output.text) ?? "");
+      render();
+    },
+    languageChanged() {
+      state.language = host.language();
+      render();
+    },
+    dispose() {},
+  };
+}
+
+/** Every value of `ui` is a list. @param {unknown} value */
+const first = (value) => (Array.isArray(value) ? value[0] : undefined);
+
+/**
+ * @param {unknown} value
+ * @returns {Report | null}
+ */
+export function asReport(value) {
+  if (typeof value !== "object" || value === null) return null;
+  const report = /** @type {Report} */ (value);
+  return report.schema === "patchbay.report" && Array.isArray(report.layers) ? report : null;
+}
+
+/**
+ * @param {HTMLElement} root
+ * @param {WheelEvent} event
+ * @param {import("./node_panels.mjs").PanelHost} host
+ */
+function onWheel(root, event, host) {
+  const inner = event.target instanceof Element ? event.target.closest(".patchbay-scroller") : null;
+  const scrolls = [inner, root].some((element) => element && element.scrollHeight > element.clientHeight + 1);
+  if (scrolls && !event.ctrlKey && !event.metaKey) event.stopPropagation();
+  else host.forwardWheel(event);
+}
+
+/** @param {CardState} state @param {"text" | "json"} what */
+async function copyReport(state, what) {
+  const text = what === "json" ? `${JSON.stringify(state.report, null, 2)}\n` : state.text;
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return copyBySelection(text);
+  }
+}
+
+/** Pages that are not served over https (or from this machine) have no clipboard object. @param {string} text */
+function copyBySelection(text) {
+  const area = h("textarea", { "aria-hidden": "true", style: { position: "fixed", opacity: 0 } });
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  return done;
+}

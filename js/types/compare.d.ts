@@ -1,0 +1,62 @@
+/** What `PatchbayCompareImages` returns in `ui.patchbay_compare[0]`, version 1. */
+
+export interface ImageRef {
+  filename: string;
+  subfolder: string;
+  type: "temp" | "output" | "input" | string;
+}
+
+export interface CompareMetrics {
+  mae: number | null;
+  psnr: number | null;
+  ssim: number | null;
+  identical: boolean;
+}
+
+export interface ComparePair {
+  a: ImageRef;
+  b: ImageRef;
+  difference: ImageRef;
+  width: number;
+  height: number;
+  metrics: CompareMetrics;
+}
+
+export interface ComparePayload {
+  schema: "patchbay.compare";
+  version: number;
+  label_a: string;
+  label_b: string;
+  /** What the difference was multiplied with: fixed, never fitted to the picture. */
+  gain: number;
+  pairs: ComparePair[];
+}
+
+export type CompareMode = "side" | "slider" | "blink" | "difference";
+
+export interface Size {
+  width: number;
+  height: number;
+}
+
+export interface Point {
+  x: number;
+  y: number;
+}
+
+/** Scale in screen pixels per picture pixel, or `null` for "fit"; `centre` in 0..1 of the picture. */
+export interface CompareView {
+  scale: number | null;
+  centre: Point;
+}
+
+export interface CompareState {
+  payload: ComparePayload | null;
+  index: number;
+  mode: CompareMode;
+  /** Place of the slider in 0..1 of the visible part of the picture. */
+  split: number;
+  view: CompareView;
+  blinkShowsB: boolean;
+  blinkPaused: boolean;
+}

@@ -1,0 +1,82 @@
+/** Mirror of `to_json` in nodes/core/report.py, version 1. A test compares the two. */
+
+export type LayerState =
+  | "applied"
+  | "skipped"
+  | "no_such_layer"
+  | "shape_mismatch"
+  | "wrong_architecture"
+  | "not_understood"
+  | "dead";
+
+export type Level = "ok" | "warning" | "error";
+
+export interface BlockGroup {
+  kind: string;
+  first: number;
+  count: number;
+}
+
+export interface ModelSummary {
+  architecture: string;
+  model_class: string;
+  blocks: BlockGroup[];
+  weight_count: number;
+  parameter_count: number;
+  dtype: string;
+  hidden_size: number | null;
+  evidence: string[];
+}
+
+export interface LoraSummary {
+  name: string;
+  size_bytes: number;
+  architecture: string;
+  key_style: string;
+  writer: string;
+  formats: Record<string, number>;
+  ranks: number[];
+  base_model: string;
+  trigger_words: string[];
+  metadata: Record<string, string>;
+}
+
+export interface LayerReport {
+  state: LayerState;
+  reason: string;
+  lora_key: string;
+  model_key: string;
+  block: string;
+  layer: string;
+  slice: [number, number, number] | null;
+  format: string;
+  rank: number | null;
+  alpha: number | null;
+  scale: number | null;
+  scale_source: string;
+  strength: number | null;
+  block_strength: number | null;
+  delta_norm: number | null;
+  weight_norm: number | null;
+  not_measured: string;
+  owner: string;
+  norm_ratio: number | null;
+}
+
+export interface Report {
+  schema: "patchbay.report";
+  version: number;
+  kind: "apply" | "patches" | "inspect" | "check" | string;
+  title: string;
+  summary: string;
+  level: Level;
+  model: ModelSummary | null;
+  lora: LoraSummary | null;
+  strength_model: number | null;
+  strength_clip: number | null;
+  blocks: string;
+  layers: LayerReport[];
+  notes: string[];
+  counts: Partial<Record<LayerState, number>>;
+  coverage: number | null;
+}
