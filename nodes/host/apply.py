@@ -63,16 +63,13 @@ def apply_lora(
 
 def summarise_lora(lora: LoadedLora) -> LoraSummary:
     """What the report says about the file itself."""
-    formats: dict[str, int] = {}
-    for layer in lora.file.layers:
-        formats[layer.format] = formats.get(layer.format, 0) + 1
     return LoraSummary(
         name=lora.name,
         size_bytes=lora.header.size_bytes,
-        key_style=lora.file.key_style,
-        writer=lora.file.writer,
-        formats=formats,
-        ranks=tuple(sorted({layer.rank for layer in lora.file.layers if layer.rank})),
+        key_style=lora.file.style.label,
+        writer=str(lora.file.writer),
+        formats=lora.file.formats,
+        ranks=lora.file.ranks,
         metadata={str(key): str(value)[:2000] for key, value in lora.header.metadata.items()},
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ..core.layer_strength import measure_layer
 from ..core.report import LayerReport
 from .matching import PatchValue
 from .model_keys import ModelKeys
@@ -31,7 +32,7 @@ def _measure(
     report = layer.report
     shape = keys.shapes.get(report.model_key)
     if layer.value is None or shape is None:
-        return report
+        return _measure_source(layer, plan)
     patcher = clip.patcher if report.model_key in keys.text_encoder_keys and clip is not None else model
     norms = plan.matched.norms
     if id(layer.value) not in norms:
@@ -42,6 +43,15 @@ def _measure(
         weight_norm, why_weight = WEIGHT_NORMS.get(patcher, report.model_key, report.slice)
     missing = why or ("" if weight_norm is not None else why_weight)
     return replace(report, delta_norm=norm, weight_norm=weight_norm, not_measured=missing)
+
+
+def _measure_source(layer: PlannedLayer, plan: PatchPlan) -> LayerReport:
+    """Norm of a layer that has no place in this model, from the file alone."""
+    if layer.source is None:
+        return layer.report
+    tensors = {role: plan.matched.tensors[key] for role, key in layer.source.roles.items()}
+    strength = measure_layer(layer.source, tensors)
+    return replace(layer.report, delta_norm=strength.delta_norm, not_measured=strength.not_measured)
 
 
 def measure_patch(

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.blocks import Place
 from ..core.errors import BlockStrengthError
+from ..core.lora_file import LoraLayer
 from ..core.report import LayerReport, LayerState
 from ..core.slices import WeightSlice, fused_slices, overlap
 from ..core.strengths import StrengthTable, parse_block_strengths
@@ -48,6 +49,8 @@ class PlannedLayer:
 
     report: LayerReport
     value: PatchValue | None
+    source: LoraLayer | None = None
+    """The layer of the file, where it is known."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ class _Planner:
         self._by_tensor = {key: layer for layer in lora.file.layers for key in layer.keys}
         self._patches: list[PlannedPatch] = []
         self._layers: list[PlannedLayer] = []
-        self._reported: set[str] = set()
+        self._used: set[str] = set()
 
     def add(self, patch: MatchedPatch) -> None:
         """Judge one patch of the file."""
@@ -161,9 +164,9 @@ class _Planner:
     def finish(self) -> PatchPlan:
         """Add the layers that nothing took, and return the plan."""
         for layer in self._lora.file.layers:
-            if layer.name in self._reported or any(key in self._reported for key in layer.keys):
-                continue
-            self._note(self._unmatched(layer), None)
+            # A key that is missing after ComfyUI's conversion was renamed by it, and is reported under its new name.
+            if self._used.isdisjoint(layer.keys) and any(key in self._matched.tensors for key in layer.keys):
+                self._layers.append(PlannedLayer(self._unmatched(layer), None, layer))
         order = {str(block): index for index, block in enumerate(self._keys.layout.blocks)}
         ranked = sorted(self._layers, key=lambda layer: order.get(layer.report.block, len(order)))
         return PatchPlan(tuple(self._patches), tuple(ranked), self._matched)
@@ -171,9 +174,7 @@ class _Planner:
     def _describe(self, patch: MatchedPatch) -> LayerReport:
         place = self._keys.layout.place(patch.model_key)
         source = next((self._by_tensor[key] for key in patch.file_keys if key in self._by_tensor), None)
-        self._reported.update(patch.file_keys)
-        if source is not None:
-            self._reported.add(source.name)
+        self._used.update(patch.file_keys)
         return LayerReport(
             state=LayerState.APPLIED,
             lora_key=source.name if source is not None else patch.lora_key,
@@ -225,14 +226,14 @@ class _Planner:
             known[patch.lora_key, offset] = _cut(patch, part, offset)
         return known[patch.lora_key, offset]
 
-    def _unmatched(self, layer: Any) -> LayerReport:
+    def _unmatched(self, layer: LoraLayer) -> LayerReport:
         state, reason = LayerState.NO_SUCH_LAYER, "no layer of this model has this name"
         if _is_text_encoder_name(layer.name):
             reason = "it belongs to a text encoder, and no CLIP is connected"
             if self._keys.has_text_encoder:
                 reason = "the connected CLIP has no layer of this name"
-        elif layer.format in ("", "unknown"):
-            state, reason = LayerState.NOT_UNDERSTOOD, "its format is not understood"
+        elif not layer.format:
+            state, reason = LayerState.NOT_UNDERSTOOD, layer.note or "its format is not understood"
         return LayerReport(
             state=state,
             reason=reason,
