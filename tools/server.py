@@ -58,6 +58,12 @@ class ComfyServer:
         Raises:
             ToolError: the port is taken, or ComfyUI ended before it answered; the message ends with its log.
         """
+        self.launch()
+        self.wait_until_up(step)
+        return self
+
+    def launch(self) -> None:
+        """Start ComfyUI without waiting for it."""
         self.port = self.port or free_port()
         if not is_free(self.port):
             raise ToolError(f"port {self.port} is taken by another program. End it, or choose another: --port N.")
@@ -73,12 +79,14 @@ class ComfyServer:
                 env={**os.environ, **_QUIET, **self.env},
                 start_new_session=os.name == "posix",
             )
+
+    def wait_until_up(self, step: Step | None = None) -> None:
+        """Wait until a launched ComfyUI answers; when it does not, it is stopped."""
         try:
             self._wait_until_up(step)
         except BaseException:
             self.stop()
             raise
-        return self
 
     def stop(self) -> None:
         """End ComfyUI, politely first."""

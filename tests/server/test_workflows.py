@@ -1,0 +1,52 @@
+"""Every bundled workflow against a real ComfyUI; those that need only the bundled model are run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tools.client import ComfyClient
+from tools.workflow import load_workflow, to_api
+from workflow_checks import RUNNABLE, WORKFLOWS, problems
+
+RUN_SECONDS = 240.0
+
+
+def test_there_are_workflows() -> None:
+    assert WORKFLOWS
+    assert RUNNABLE
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_it_fits_the_nodes(path: Path, object_info: dict[str, Any]) -> None:
+    assert problems(load_workflow(path), object_info) == []
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_it_has_a_thumbnail_and_a_note(path: Path) -> None:
+    assert path.with_suffix(".jpg").is_file()
+    assert any(node["type"] in ("Note", "MarkdownNote") for node in load_workflow(path)["nodes"])
+
+
+@pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: path.stem)
+def test_it_runs(path: Path, comfy: ComfyClient, object_info: dict[str, Any]) -> None:
+    workflow = load_workflow(path)
+    prompt = to_api(workflow, object_info)
+    outputs = comfy.run(prompt, RUN_SECONDS)
+    reports = [report for entry in outputs.values() for report in entry.get("patchbay_report", [])]
+    assert all(report["schema"] == "patchbay.report" for report in reports)
+    for entry in outputs.values():
+        for compare in entry.get("patchbay_compare", []):
+            for pair in compare["pairs"]:
+                assert all(comfy.view(pair[key])[:4] == b"\x89PNG" for key in ("a", "b", "difference"))
+
+
+@pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: path.stem)
+def test_a_second_run_is_taken_from_the_cache(path: Path, comfy: ComfyClient, object_info: dict[str, Any]) -> None:
+    prompt = to_api(load_workflow(path), object_info)
+    first = comfy.run(prompt, RUN_SECONDS)
+    entry = comfy.wait(comfy.queue(prompt), RUN_SECONDS)
+    cached = next(detail["nodes"] for kind, detail in entry["status"]["messages"] if kind == "execution_cached")
+    assert set(cached) >= set(first)
+    assert entry["outputs"] == first
