@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import sys
 import tempfile
@@ -14,14 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support import (
+    ARTEFACTS,
+    COMPARE_WORKFLOW,
+    LAYERS,
+    ROOT,
+    TEMPLATE_NAME,
+    TEMPLATE_PACK,
+    comfyui_folder,
+    layer_of,
+    skip_or_fail,
+)
 
 if TYPE_CHECKING:
     from tools.client import ComfyClient
     from tools.server import ComfyServer
-
-ROOT = Path(__file__).resolve().parents[1]
-ARTEFACTS = ROOT / "test-artefacts"
-LAYERS = ("unit", "host", "server", "browser", "gpu")
 
 
 def _expose(name: str, folder: Path) -> None:
@@ -35,21 +41,15 @@ _expose("pack", ROOT)
 _expose("tools", ROOT / "tools")
 
 
-def layer_of(item: pytest.Item) -> str:
-    """The layer that a test belongs to: its folder below ``tests``."""
-    parts = item.path.relative_to(ROOT / "tests").parts
-    return parts[0] if parts[0] in LAYERS else "unit"
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by layer, run the quick layers first, and let no warning pass in unit tests."""
     for item in items:
-        layer = layer_of(item)
+        layer = layer_of(item.path)
         if layer == "unit":
             item.add_marker(pytest.mark.filterwarnings("error"), append=False)
         else:
             item.add_marker(layer)
-    items.sort(key=lambda item: LAYERS.index(layer_of(item)))
+    items.sort(key=lambda item: LAYERS.index(layer_of(item.path)))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -74,7 +74,7 @@ class _Timing:
         self.tests: dict[str, int] = defaultdict(int)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        layer = next((part for part in Path(report.nodeid.split("::")[0]).parts if part in LAYERS), "unit")
+        layer = layer_of(Path(report.nodeid.split("::")[0]))
         self.seconds[layer] += report.duration
         self.tests[layer] += report.when == "call"
 
@@ -88,27 +88,6 @@ class _Timing:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the timing of the layers."""
     config.pluginmanager.register(_Timing(), "patchbay-timing")
-
-
-# --- where ComfyUI is ---------------------------------------------------------------------------------
-
-
-def comfyui_folder() -> Path | None:
-    """The ComfyUI to test with: given by ``patchbay.py test``, else the private runtime's; None without one."""
-    from tools.comfyui import comfyui_folder as private_folder
-    from tools.comfyui import is_comfyui
-    from tools.versions import COMFYUI_VERSION
-
-    given = os.environ.get("PATCHBAY_TEST_COMFYUI")
-    folder = Path(given) if given else private_folder(COMFYUI_VERSION)
-    return folder if is_comfyui(folder) else None
-
-
-def skip_or_fail(reason: str) -> None:
-    """Skip where something is missing; on CI that is a failure, because a skipped layer proves nothing."""
-    if os.environ.get("CI", "").lower() in ("1", "true"):
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
 
 
 # --- ComfyUI in this process --------------------------------------------------------------------------
@@ -129,13 +108,13 @@ def comfy_in_process(tmp_path_factory: pytest.TempPathFactory) -> types.SimpleNa
     for name in ("models", "custom_nodes", "input", "output", "temp", "user"):
         (base / name).mkdir()
     sys.path.insert(0, str(folder))
-    from comfy.cli_args import args  # pyright: ignore[reportMissingImports]
+    from comfy.cli_args import args
 
     args.cpu = True
     args.disable_api_nodes = True
     args.base_directory = str(base)
-    import comfy.model_management  # noqa: F401  # pyright: ignore[reportMissingImports]
-    import folder_paths  # noqa: F401  # pyright: ignore[reportMissingImports]
+    import comfy.model_management  # noqa: F401
+    import folder_paths  # noqa: F401
 
     return types.SimpleNamespace(folder=folder, base=base, load_nodes=_load_nodes)
 
@@ -146,7 +125,7 @@ _NODES: dict[str, Any] = {}
 def _load_nodes() -> dict[str, Any]:
     """The pack's node classes by id, through the entry point that ComfyUI calls."""
     if not _NODES:
-        from pack.nodes.extension import comfy_entrypoint  # pyright: ignore[reportMissingImports]
+        from pack.nodes.extension import comfy_entrypoint
 
         async def load() -> list[Any]:
             extension = await comfy_entrypoint()
@@ -165,20 +144,22 @@ def pack_nodes(comfy_in_process: types.SimpleNamespace) -> dict[str, Any]:
 
 # --- ComfyUI as a server ------------------------------------------------------------------------------
 
-SERVER_KEY = pytest.StashKey["ComfyServer | None"]()
+SERVER_KEY: pytest.StashKey[ComfyServer | None] = pytest.StashKey()
 
 
 def _launch_server() -> ComfyServer | None:
     """ComfyUI on the CPU with the pack, just started; None where there is no ComfyUI."""
     from tools.comfyui import version_of
     from tools.runtime import Runtime
-    from tools.server import ComfyServer
+    from tools.server import ComfyServer, add_template
 
     folder = comfyui_folder()
     if folder is None:
         return None
     runtime = Runtime(folder, Path(sys.executable), version_of(folder), private=True)
     base = Path(tempfile.mkdtemp(prefix="patchbay-comfyui-"))
+    if COMPARE_WORKFLOW.exists():
+        add_template(base, TEMPLATE_PACK, TEMPLATE_NAME, COMPARE_WORKFLOW.read_text(encoding="utf-8"))
     server = ComfyServer(runtime, base, base / "comfyui.log", cpu=True)
     server.launch()
     return server
@@ -196,7 +177,7 @@ def _finish_server(server: ComfyServer) -> None:
 @pytest.fixture(scope="session")
 def comfy_server(request: pytest.FixtureRequest) -> ComfyServer:
     """A real ComfyUI with the pack, one for the whole session. Its log stays in ``test-artefacts``."""
-    server: Any = request.config.stash.get(SERVER_KEY, None)
+    server = request.config.stash.get(SERVER_KEY, None)
     if server is None:
         skip_or_fail("no ComfyUI: run 'python3 patchbay.py setup'")
     started = time.monotonic()

@@ -75,7 +75,7 @@ def ensure_node_packages(runtime: Runtime, progress: Progress) -> None:
 
 def ensure_browser(runtime: Runtime, progress: Progress) -> Path | None:
     """A Chromium for the browser tests, installed when there is none; None where it cannot be had."""
-    found = find_browser() or _playwright_browser()
+    found = any_browser()
     if found:
         return found
     with stamps.setup_lock():
@@ -85,6 +85,11 @@ def ensure_browser(runtime: Runtime, progress: Progress) -> Path | None:
                 _install_browser(runtime, installer)
             except ToolError as error:
                 progress.say(f"No browser could be installed: {error}")
+    return any_browser()
+
+
+def any_browser() -> Path | None:
+    """A browser for the tests that is already here."""
     return find_browser() or _playwright_browser()
 
 

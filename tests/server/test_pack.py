@@ -6,10 +6,9 @@ import urllib.error
 from typing import Any
 
 import pytest
+
 from tools.client import ComfyClient
 from tools.server import ComfyServer
-
-ABSENT = "no tooltip"
 
 
 def patchbay_nodes(object_info: dict[str, Any]) -> dict[str, Any]:

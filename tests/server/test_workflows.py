@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from workflow_checks import RUNNABLE, WORKFLOWS, problems
+
 from tools.client import ComfyClient
 from tools.workflow import load_workflow, to_api
-from workflow_checks import RUNNABLE, WORKFLOWS, problems
 
 RUN_SECONDS = 240.0
 

@@ -1,0 +1,79 @@
+"""Fixtures of the browser tests: one browser for the session, a page of ComfyUI for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from comfy_page import ComfyPage
+from playwright.sync_api import Browser, sync_playwright
+from support import skip_or_fail
+
+from tools.client import ComfyClient
+from tools.errors import ToolError
+from tools.server import ComfyServer
+from tools.web_tools import any_browser
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+VIEWPORT = {"width": 1680, "height": 1050}
+RENDERERS = ("classic", "nodes2")
+QUIET: dict[str, Any] = {
+    "Comfy.TutorialCompleted": True,
+    "Comfy.InstalledVersion": "1.40.0",
+    "Comfy.Release.Status": "what's new seen",
+    "Comfy.Workflow.Persist": False,
+    "Comfy.Workflow.ConfirmDelete": False,
+}
+"""Settings of somebody who has been here before: no tour, no news."""
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium, one for the whole session."""
+    try:
+        program = any_browser()
+    except ToolError as error:
+        pytest.fail(str(error), pytrace=False)
+    if program is None:
+        skip_or_fail("no Chromium, Chrome or Edge on this machine, and none could be installed")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(params=RENDERERS)
+def renderer(request: pytest.FixtureRequest) -> str:
+    """Both ways in which ComfyUI draws nodes."""
+    return request.param
+
+
+@pytest.fixture
+def theme() -> str:
+    """ComfyUI's palette; a test that needs another parametrises this name."""
+    return "dark"
+
+
+@pytest.fixture
+def comfy_page(
+    browser: Browser, comfy_server: ComfyServer, comfy: ComfyClient, renderer: str, theme: str
+) -> Iterator[ComfyPage]:
+    """ComfyUI, open in a fresh page with the settings of the test."""
+    settings = {**QUIET, "Comfy.VueNodes.Enabled": renderer == "nodes2", "Comfy.ColorPalette": theme}
+    comfy.post_json("/settings", settings)
+    context = browser.new_context(viewport=VIEWPORT, locale="en-US")
+    page = context.new_page()
+    opened = ComfyPage(page, comfy_server.address, renderer, theme)
+    opened.watch()
+    opened.open()
+    yield opened
+    context.close()

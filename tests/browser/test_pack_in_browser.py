@@ -1,0 +1,67 @@
+"""The pack in ComfyUI's own frontend, in a real browser, drawn both ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from comfy_page import ComfyPage
+from support import COMPARE_WORKFLOW, TEMPLATE_NAME, TEMPLATE_PACK
+from workflow_checks import RUNNABLE, WORKFLOWS
+
+from tools.workflow import load_workflow, to_api
+
+
+def test_the_pack_loads_in_silence(comfy_page: ComfyPage) -> None:
+    names = comfy_page.page.evaluate("() => window.app.extensions.map((extension) => extension.name)")
+    assert [name for name in names if "patchbay" in name.lower()]
+    comfy_page.assert_no_pack_errors()
+    assert [url for url in comfy_page.outside_requests if "patchbay" in url] == []
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_opens(comfy_page: ComfyPage, path: Path) -> None:
+    comfy_page.load_workflow(path)
+    assert comfy_page.missing_node_types() == []
+    if path in RUNNABLE:
+        assert comfy_page.complaints() == []
+    comfy_page.assert_no_pack_errors()
+    comfy_page.screenshot(f"opened {path.stem}")
+
+
+@pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: path.stem)
+def test_our_conversion_is_the_frontends(comfy_page: ComfyPage, path: Path, object_info: dict[str, Any]) -> None:
+    if comfy_page.renderer != "classic":
+        pytest.skip("the conversion does not depend on how nodes are drawn")
+    comfy_page.load_workflow(path)
+    theirs = {node_id: (node["class_type"], node["inputs"]) for node_id, node in comfy_page.prompt().items()}
+    ours = to_api(load_workflow(path), object_info)
+    assert {node_id: (node["class_type"], node["inputs"]) for node_id, node in ours.items()} == theirs
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_compare_workflow_runs_and_shows_both_pictures(comfy_page: ComfyPage) -> None:
+    comfy_page.load_workflow(COMPARE_WORKFLOW)
+    comfy_page.queue_and_wait()
+    comfy_page.focus_node("PatchbayCompareImages")
+    viewer = comfy_page.page.locator(".patchbay-compare").first
+    viewer.wait_for(state="visible")
+    pictures = viewer.locator("img:visible, canvas:visible")
+    assert pictures.count() >= 2
+    sizes = viewer.locator("img").evaluate_all("(images) => images.map((image) => image.naturalWidth)")
+    assert all(width > 0 for width in sizes)
+    comfy_page.screenshot("compare viewer")
+    comfy_page.focus_node("PatchbayApplyLora")
+    comfy_page.screenshot("apply report")
+    comfy_page.assert_no_pack_errors()
+    assert comfy_page.complaints() == []
+
+
+def test_an_address_opens_the_template(comfy_page: ComfyPage) -> None:
+    """What ``demo --serve`` relies on: the workflow is open without a click."""
+    comfy_page.open(f"/?template={TEMPLATE_NAME}&source={TEMPLATE_PACK}")
+    count = len(load_workflow(COMPARE_WORKFLOW)["nodes"])
+    comfy_page.page.wait_for_function("(count) => window.app.rootGraph.nodes.length === count", arg=count)
+    assert comfy_page.missing_node_types() == []
+    comfy_page.assert_no_pack_errors()

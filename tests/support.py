@@ -1,0 +1,45 @@
+"""What the fixtures of several layers share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ARTEFACTS = ROOT / "test-artefacts"
+"""Logs and screenshots; git-ignored."""
+
+LAYERS = ("unit", "host", "server", "browser", "gpu")
+"""Folders below ``tests``, in the order in which they run."""
+
+COMPARE_WORKFLOW = ROOT / "workflows" / "Compare with and without a LoRA (Klein Nano).json"
+TEMPLATE_PACK, TEMPLATE_NAME = "template-check", "compare"
+"""The server of the tests offers the compare workflow under this plain name, as ``demo --serve`` does."""
+
+
+def skip_or_fail(reason: str) -> NoReturn:
+    """Skip where something is missing; on CI that is a failure, because a skipped layer proves nothing."""
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def layer_of(path: Path) -> str:
+    """The layer that a test file belongs to: its folder below ``tests``."""
+    parts = path.parts
+    below = parts[parts.index("tests") + 1] if "tests" in parts[:-1] else ""
+    return below if below in LAYERS else "unit"
+
+
+def comfyui_folder() -> Path | None:
+    """The ComfyUI to test with: given by ``patchbay.py test``, else the private runtime's; None without one."""
+    from tools.comfyui import comfyui_folder as private_folder
+    from tools.comfyui import is_comfyui
+    from tools.versions import COMFYUI_VERSION
+
+    given = os.environ.get("PATCHBAY_TEST_COMFYUI")
+    folder = Path(given) if given else private_folder(COMFYUI_VERSION)
+    return folder if is_comfyui(folder) else None
