@@ -117,6 +117,16 @@ def _says(field: str, word: str) -> Callable[[Mapping[str, str]], bool]:
     return lambda metadata: word in metadata.get(field, "")[:500].lower()
 
 
+def _is_musubi(metadata: Mapping[str, str]) -> bool:
+    """kohya sd-scripts has no networks.loha and networks.lokr, and no such base model versions."""
+    module = metadata.get("ss_network_module", "")
+    version = metadata.get("ss_base_model_version", "")
+    families = ("flux_2", "wan", "hunyuan", "hv", "qwen", "zimage", "z_image", "framepack", "kandinsky", "flux_kontext")
+    return module in ("networks.loha", "networks.lokr") or (
+        module.startswith("networks.") and version.startswith(families)
+    )
+
+
 _BY_METADATA: tuple[tuple[str, str, str, Callable[[Mapping[str, str]], bool]], ...] = (
     ("ai-toolkit", "stated", 'the field "software" names it', _says("software", "ai-toolkit")),
     (

@@ -13,7 +13,8 @@ _LONG = {suffix: role for suffix, role in SUFFIXES.items() if suffix.count(".") 
 
 _ODD = (
     # diffusers attention processors: ...processor.to_q_lora.down.weight, XLabs: ...processor.qkv_lora1.up.weight
-    re.compile(r"^(?P<name>.+_lora\d?)\.(?P<role>down|up)(?:\.weight)?$"),
+    re.compile(r"^(?P<name>.+_lora\d)\.(?P<role>down|up)(?:\.weight)?$"),
+    re.compile(r"^(?P<name>.+)_lora\.(?P<role>down|up)(?:\.weight)?$"),
     # a converter that joined everything with underscores: lora_unet_..._to_k_lora_down.weight
     re.compile(r"^(?P<name>.+)_lora_(?P<role>down|up)\.weight$"),
     # cloneofsimo: unet:17:down

@@ -1,0 +1,104 @@
+"""Names and shapes of a model or a LoRA, in one spelling, so that one table of architectures fits both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+_PREFIXES = (
+    "base_model.model.", "model.diffusion_model.", "diffusion_model.", "lora_unet_", "lora_transformer_",
+    "lycoris_", "transformer.", "unet.", "unet_", "net.", "model.",
+)  # fmt: skip
+_TEXT_ENCODER = re.compile(
+    r"^(?:lora_te\d?_|lora_prior_te|text_encoders?[._\d]|text_encoder:|te\d?[._]|conditioner\.|cond_stage_model\.)"
+)
+_INDEX = re.compile(r"_\d+(?=_)")
+_CONTAINER = re.compile(r"^([a-z][a-z_]*?)_(\d+)(?:_|$)", re.IGNORECASE)
+_INNER = re.compile(r"_transformer_blocks_(\d+)_")
+_MAX_NAMES = 200_000
+
+
+def is_text_encoder_name(name: str) -> bool:
+    """Whether a layer of a LoRA or a tensor of a checkpoint belongs to a text encoder."""
+    return _TEXT_ENCODER.match(name) is not None
+
+
+def strip_prefix(name: str) -> str:
+    """A layer name without what tools put before it: ``lora_unet_double_blocks_0`` to ``double_blocks_0``."""
+    for _ in range(3):
+        for prefix in _PREFIXES:
+            if name.startswith(prefix):
+                name = name[len(prefix) :]
+                break
+        else:
+            return name
+    return name
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the table of architectures looks at. In names, dots are underscores and block numbers are ``#``."""
+
+    text: str
+    """Every distinct name on a line of its own."""
+    shapes: Mapping[str, tuple[int | None, int | None]]
+    """Rows and columns of the first layer of each name."""
+    blocks: Mapping[str, int]
+    """Highest block number + 1 of each outer container."""
+    inner_depth: int = 0
+    """Highest number of a transformer block inside a UNet block, + 1."""
+    in_widths: frozenset[int] = frozenset()
+    whole: bool = False
+    """Whether this is a whole model (counts are exact) or a LoRA (counts are lower bounds)."""
+    _matches: dict[str, re.Match[str] | None] = field(
+        default_factory=dict[str, "re.Match[str] | None"], repr=False
+    )
+
+    def find(self, pattern: str) -> str:
+        """The first name in which ``pattern`` occurs, or an empty text. ``^`` and ``$`` are the ends of a name."""
+        if pattern not in self._matches:
+            self._matches[pattern] = re.search(pattern, self.text, re.MULTILINE)
+        match = self._matches[pattern]
+        if match is None:
+            return ""
+        start = self.text.rfind("\n", 0, match.start()) + 1
+        end = self.text.find("\n", match.end())
+        return self.text[start : end if end >= 0 else len(self.text)]
+
+    def names(self, pattern: str) -> list[str]:
+        """Every name in which ``pattern`` occurs."""
+        compiled = re.compile(pattern)
+        return [name for name in self.shapes if compiled.search(name)]
+
+    def columns(self, *patterns: str) -> int | None:
+        """Columns of the first layer found that has a known width."""
+        return next((c for p in patterns for n in self.names(p) if (c := self.shapes[n][1])), None)
+
+    def rows(self, *patterns: str) -> int | None:
+        """Rows of the first layer found that has a known height."""
+        return next((r for p in patterns for n in self.names(p) if (r := self.shapes[n][0])), None)
+
+
+def collect_facts(layers: Iterable[tuple[str, int | None, int | None]], whole: bool) -> Facts:
+    """Facts from ``(name, rows, columns)``; names without parameter (``.weight``), text encoders left out."""
+    shapes: dict[str, tuple[int | None, int | None]] = {}
+    blocks: dict[str, int] = {}
+    widths: set[int] = set()
+    depth = 0
+    for number, (name, rows, columns) in enumerate(layers):
+        if number >= _MAX_NAMES:
+            break
+        flat = strip_prefix(name).replace(".", "_")
+        match = _CONTAINER.match(flat)
+        if match and len(match[2]) < 5:
+            blocks[match[1]] = max(blocks.get(match[1], 0), int(match[2]) + 1)
+        inner = _INNER.search(flat)
+        if inner and len(inner[1]) < 5:
+            depth = max(depth, int(inner[1]) + 1)
+        if columns:
+            widths.add(columns)
+        collapsed = _INDEX.sub("_#", flat)
+        if collapsed not in shapes or shapes[collapsed] == (None, None):
+            shapes[collapsed] = (rows, columns)
+    return Facts("\n".join(shapes), shapes, blocks, depth, frozenset(widths), whole)
