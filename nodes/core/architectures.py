@@ -26,6 +26,8 @@ class ArchitectureMatch:
     hidden_size: int | None = None
 
 
+_EVIDENCE_SHOWN = 3
+
 Rule = Callable[[Facts], str]
 """Returns the sentence of evidence, or an empty text where the rule does not hold."""
 
@@ -434,7 +436,7 @@ def identify_architecture(facts: Facts) -> ArchitectureMatch:
     for entry in open_entries:
         evidence = tuple(dict.fromkeys(text for rule in entry.marks if (text := rule(facts))))
         if evidence:
-            return _match(entry, facts, "certain", evidence)
+            return _match(entry, facts, "certain", evidence[:_EVIDENCE_SHOWN])
     found = [
         (entry, evidence)
         for entry in open_entries

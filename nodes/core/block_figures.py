@@ -11,6 +11,10 @@ from .blocks import OTHER, TEXT_ENCODER
 from .report import LayerReport, LayerState
 
 
+COUNTED = (LayerState.APPLIED, LayerState.IN_FILE)
+"""Layers whose norms add up: those that were applied, or all that a file holds where it is only inspected."""
+
+
 @dataclass(frozen=True)
 class BlockFigure:
     """What the layers of one block add up to. Only layers that were applied count."""
@@ -48,7 +52,7 @@ def block_figures(layers: Iterable[LayerReport]) -> tuple[BlockFigure, ...]:
 
 
 def _figure(block: str, layers: list[LayerReport]) -> BlockFigure:
-    applied = [layer for layer in layers if layer.state is LayerState.APPLIED]
+    applied = [layer for layer in layers if layer.state in COUNTED]
     measured = [layer for layer in applied if layer.delta_norm is not None]
     ratios = [layer.norm_ratio for layer in applied if layer.norm_ratio is not None]
     complete = bool(applied) and len(measured) == len(applied)

@@ -28,6 +28,8 @@ class LayerState(str, Enum):
     NOT_UNDERSTOOD = "not_understood"
     DEAD = "dead"
     """All zero: it changes nothing."""
+    IN_FILE = "in_file"
+    """Found in a file that was only inspected; nothing was applied."""
 
 
 class Level(str, Enum):
@@ -154,8 +156,11 @@ class Report:
     def coverage(self) -> float | None:
         """Share of the file's squared delta norm that lands (whatever its strength), in 0..1.
 
-        ``None`` where a layer that matters could not be measured, or where the file carries nothing.
+        ``None`` where a layer that matters could not be measured, where the file carries nothing, or where it was
+        only inspected.
         """
+        if self.kind == "inspect":
+            return None
         landing = {LayerState.APPLIED, LayerState.SKIPPED}
         measured = [layer for layer in self.layers if layer.state is not LayerState.DEAD]
         if any(layer.delta_norm is None for layer in measured):

@@ -6,7 +6,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from .block_figures import BlockFigure, block_figures
+from .block_figures import COUNTED, BlockFigure, block_figures
 from .report import LayerReport, LayerState, Level, LoraSummary, ModelSummary, Report
 
 STATE_WORDS = {
@@ -17,6 +17,7 @@ STATE_WORDS = {
     LayerState.WRONG_ARCHITECTURE: "made for another architecture",
     LayerState.NOT_UNDERSTOOD: "not understood",
     LayerState.DEAD: "dead (all zero)",
+    LayerState.IN_FILE: "in the file",
 }
 _NAMES_A_REASON = 6
 _VALUE_LENGTH = 300
@@ -145,8 +146,6 @@ def _strengths(report: Report) -> list[str]:
 def _states(report: Report) -> list[str]:
     if not report.layers:
         return []
-    if report.kind == "inspect":
-        return []
     groups: dict[LayerState, list[LayerReport]] = defaultdict(list)
     for layer in report.layers:
         groups[layer.state].append(layer)
@@ -228,7 +227,7 @@ def _notes(report: Report) -> list[str]:
 
 
 def _layer_list(report: Report) -> list[str]:
-    applied = [layer for layer in report.layers if layer.state is LayerState.APPLIED]
+    applied = [layer for layer in report.layers if layer.state in COUNTED]
     if not applied:
         return []
     title = "Layers of the file:" if report.kind == "inspect" else "Patched layers:"
@@ -240,7 +239,8 @@ def _layer_line(layer: LayerReport) -> str:
     if layer.slice:
         dim, start, length = layer.slice
         key += f"[{'rows' if dim == 0 else f'dim {dim}'} {start}-{start + length - 1}]"
-    facts = [f"strength {number(layer.strength)}", layer.format]
+    used = layer.state is not LayerState.IN_FILE
+    facts = [f"strength {number(layer.strength)}" if used else "", layer.format]
     if layer.rank is not None:
         facts.append(f"rank {layer.rank}")
     if layer.alpha is not None:

@@ -1,0 +1,86 @@
+"""How the weights of a model are stored: formats with counts, and the layers that were left whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from .header import DTYPE_BITS, Header, TensorInfo
+
+_DTYPE_NAMES = {
+    "F32": "fp32", "F16": "fp16", "BF16": "bf16", "F64": "fp64", "F8_E4M3": "fp8 e4m3", "F8_E5M2": "fp8 e5m2",
+    "I8": "int8",
+}  # fmt: skip
+_WHOLE = frozenset({"fp32", "fp16", "bf16", "fp64"})
+_GGML_WHOLE = frozenset({"F32", "F16", "BF16", "F64"})
+_SCALES = (
+    "weight_scale", "scale_weight", "weight_scale_2", "scale_input", "input_scale", "comfy_quant", "pre_quant_scale",
+    "wscales", "wzeros", "smooth", "proj_down", "proj_up", "wtscale", "wcscales", "absmax", "quant_map",
+    "scaled_fp8",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """Formats of the weight matrices of a model."""
+
+    formats: dict[str, int]
+    """Number of matrices in each format, the most frequent first."""
+    whole: tuple[str, ...]
+    """Matrices that are not quantised, where others are."""
+    parameters: int
+    """Elements of all weights, packed ones counted as what they stand for; scales left out."""
+
+    @property
+    def is_quantised(self) -> bool:
+        """Whether any matrix is."""
+        return any(name not in _WHOLE for name in self.formats)
+
+    def __str__(self) -> str:
+        if not self.formats:
+            return ""
+        if not self.is_quantised or len(self.formats) == 1:
+            return ", ".join(self.formats)
+        return ", ".join(f"{name} x {count}" for name, count in self.formats.items())
+
+
+def read_quantisation(header: Header) -> Quantisation:
+    """Formats from dtypes and the scales beside them: fp8 plain or scaled, mxfp8, nvfp4, int8, GGUF types, nf4."""
+    formats: Counter[str] = Counter()
+    whole: list[str] = []
+    parameters = 0
+    for info in header.tensors.values():
+        last = info.key.rpartition(".")[2]
+        if last in _SCALES or ".quant_state." in info.key or ".nested_" in info.key:
+            continue
+        name = info.dtype if header.container == "gguf" else _format(info, header)
+        packed = 2 if name in ("nvfp4", "nf4 (bitsandbytes)", "int4 (Nunchaku)") else 1
+        parameters += info.count * packed
+        if len(info.shape) < 2 and packed == 1:
+            continue
+        formats[_DTYPE_NAMES.get(name, name)] += 1
+        if name in _GGML_WHOLE or _DTYPE_NAMES.get(name, name) in _WHOLE:
+            whole.append(info.key)
+    quantised = any(name not in _WHOLE for name in formats)
+    return Quantisation(dict(formats.most_common()), tuple(whole) if quantised else (), parameters)
+
+
+def _format(info: TensorInfo, header: Header) -> str:
+    tensors = header.tensors
+    layer = info.key.rpartition(".")[0]
+    scale = tensors.get(f"{layer}.weight_scale")
+    if info.dtype in ("F8_E4M3", "F8_E5M2"):
+        if scale is not None and (scale.dtype in ("U8", "F8_E8M0") or len(scale.shape) == 2 and scale.dtype != "F32"):
+            return "mxfp8"
+        scaled = scale is not None or f"{layer}.scale_weight" in tensors
+        return f"scaled {_DTYPE_NAMES[info.dtype]}" if scaled else info.dtype
+    if info.dtype in ("U8", "I8", "F4"):
+        if f"{layer}.weight_scale_2" in tensors or info.dtype == "F4":
+            return "nvfp4"
+        if any(key in tensors for key in (f"{info.key}.absmax", f"{info.key}.quant_state.bitsandbytes__nf4")):
+            return "nf4 (bitsandbytes)"
+        if info.key.endswith(".qweight"):
+            return "int4 (Nunchaku)"
+        if scale is not None or f"{layer}.scale_weight" in tensors:
+            return "int8" if info.dtype == "I8" else "packed bytes with scales"
+    return info.dtype if info.dtype in DTYPE_BITS else "unknown"
