@@ -8,8 +8,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from PIL import ImageFont
-
 from pack.nodes.core.errors import PatchbayError
 from pack.nodes.core.metrics import (
     build_compare_report,
@@ -21,6 +19,7 @@ from pack.nodes.core.metrics import (
 )
 from pack.nodes.core.pictures import fit_text, from_pillow, side_by_side, to_pillow
 from pack.nodes.core.report import to_json
+from PIL import ImageFont
 
 
 def random_pair(height=40, width=56, channels=3, noise=0.1, seed=0):
@@ -105,9 +104,7 @@ def test_one_changed_bit_is_not_identical():
 def test_half_precision_pictures_are_measured_in_float64():
     a, b = random_pair()
     metrics = compare_pictures(a.half(), b.half())
-    assert metrics.mae == pytest.approx(
-        float((a.half().double() - b.half().double()).abs().mean()), rel=1e-12
-    )
+    assert metrics.mae == pytest.approx(float((a.half().double() - b.half().double()).abs().mean()), rel=1e-12)
 
 
 def test_difference_picture_has_a_fixed_scale():
@@ -212,11 +209,7 @@ def test_panels_hold_the_pictures_unscaled():
     assert sheet.dtype == torch.float32
     assert sheet.shape[1] == 2 * (80 + 4) + 4
     quantised = a.mul(255).round()
-    rows = [
-        top
-        for top in range(sheet.shape[0] - 64)
-        if torch.equal(sheet[top : top + 64, 4:84].mul(255), quantised)
-    ]
+    rows = [top for top in range(sheet.shape[0] - 64) if torch.equal(sheet[top : top + 64, 4:84].mul(255), quantised)]
     assert len(rows) == 1
     assert sheet[: rows[0]].min() < 0.5  # the label is there
     assert sheet[rows[0] + 64 :].min() < 0.5  # so is the caption
@@ -225,15 +218,11 @@ def test_panels_hold_the_pictures_unscaled():
 @pytest.mark.parametrize("size", [(1, 1), (3, 300), (300, 2)])
 def test_panels_of_odd_sizes_do_not_fail(size):
     picture = torch.zeros(*size, 3)
-    sheet = side_by_side(
-        [("a very long label " * 40, picture), ("", picture)], "caption\nwith a line break\x00"
-    )
+    sheet = side_by_side([("a very long label " * 40, picture), ("", picture)], "caption\nwith a line break\x00")
     assert sheet.shape[0] > size[0]
 
 
-@pytest.mark.parametrize(
-    "label", ["x" * 5000, "\u65e5\u672c\u8a9e" * 50, "a\nb\tc", "\U0001f600", "<b>&amp;</b>", ""]
-)
+@pytest.mark.parametrize("label", ["x" * 5000, "\u65e5\u672c\u8a9e" * 50, "a\nb\tc", "\U0001f600", "<b>&amp;</b>", ""])
 @pytest.mark.parametrize("width", [0, 20, 128])
 def test_text_is_cut_to_its_panel(label, width):
     font = ImageFont.load_default(12)
