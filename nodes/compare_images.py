@@ -1,24 +1,30 @@
-"""Compare two pictures, or two batches, on a scale that never adapts."""
+"""Compare two pictures in numbers and on a difference picture whose scale never adapts."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
+import comfy.utils
 import folder_paths
 import torch
 from comfy_api.latest import io
 
-from .core.metrics import CompareReport, build_compare_report, compare_text, difference_picture
+from .core.metrics import (
+    ComparePair,
+    CompareReport,
+    build_compare_report,
+    compare_text,
+    difference_picture,
+    metrics_text,
+)
 from .core.pictures import side_by_side, to_pillow
 from .core.report import to_json
 from .sockets import CATEGORY, report_outputs
 
-_PREFIX = "patchbay_compare"
-
 
 class PatchbayCompareImages(io.ComfyNode):
-    """Two pictures, their difference, and figures."""
+    """Two batches, pair by pair: MAE, PSNR, SSIM, the difference, and all of it in a viewer on the node."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -26,33 +32,39 @@ class PatchbayCompareImages(io.ComfyNode):
             node_id="PatchbayCompareImages",
             display_name="Compare Images (Patchbay)",
             category=CATEGORY,
-            description="Shows two pictures side by side, under a slider or as their difference, with MAE, PSNR and "
-            "SSIM. The difference has the same scale for every picture.",
-            search_aliases=["image compare", "before after", "difference", "psnr", "ssim", "a/b"],
+            description="Measures how far two pictures are apart (MAE, PSNR, SSIM) and shows them side by side, "
+            "under a slider, and as a difference picture on a fixed scale.",
+            search_aliases=["image difference", "psnr", "ssim", "a/b", "before after", "compare lora"],
             is_output_node=True,
             inputs=[
-                io.Image.Input("image_a", tooltip="The first picture or batch, for example without the LoRA."),
+                io.Image.Input("image_a", tooltip="The picture or batch on the left, usually without the LoRA."),
                 io.Image.Input(
                     "image_b",
-                    tooltip="The second picture or batch, of the same size. A batch of one is compared with all of "
-                    "the other.",
+                    tooltip="The picture or batch on the right, of the same size; a batch of 1 is compared with "
+                    "every picture of the other.",
                 ),
-                io.String.Input("label_a", default="without LoRA", tooltip="What the first picture is called."),
-                io.String.Input("label_b", default="with LoRA", tooltip="What the second picture is called."),
+                io.String.Input("label_a", default="without LoRA", tooltip="What stands over image_a."),
+                io.String.Input("label_b", default="with LoRA", tooltip="What stands over image_b."),
                 io.Float.Input(
                     "gain",
                     default=4.0,
                     min=0.1,
                     max=64.0,
                     step=0.1,
-                    tooltip="Differences are multiplied by this number in the difference picture, the same for every "
-                    "picture: at 4, a difference of a quarter of the range is white.",
+                    tooltip="Differences are multiplied by this number, the same for every picture; 1 shows them as "
+                    "they are, at 4 a difference of 64 of 255 is white.",
                 ),
             ],
             outputs=[
-                io.Image.Output("difference", tooltip="The absolute difference times gain."),
+                io.Image.Output(
+                    "difference",
+                    tooltip="The absolute difference of every pair times gain: black where they are the same.",
+                ),
                 *report_outputs(),
-                io.Image.Output("side_by_side", tooltip="Both pictures and their difference, with labels and figures."),
+                io.Image.Output(
+                    "side_by_side",
+                    tooltip="One labelled picture a pair with image_a, image_b, their difference and the figures.",
+                ),
             ],
         )
 
@@ -61,46 +73,65 @@ class PatchbayCompareImages(io.ComfyNode):
         cls, image_a: torch.Tensor, image_b: torch.Tensor, label_a: str, label_b: str, gain: float
     ) -> io.NodeOutput:
         report = build_compare_report(image_a, image_b, label_a, label_b, gain)
-        text = compare_text(report)
-        differences, panels, saved = [], [], []
+        differences, sheets, shown = [], [], []
+        files = _TemporaryFiles()
+        progress = comfy.utils.ProgressBar(len(report.pairs))
         for pair in report.pairs:
             a, b = image_a[pair.index_a], image_b[pair.index_b]
             difference = difference_picture(a, b, gain)
-            panel = side_by_side([(label_a, a), (label_b, b), (f"difference x {gain:g}", difference)])
+            panels = [(label_a, a), (label_b, b), (f"difference x {gain:g}", difference)]
+            sheet = side_by_side(panels, metrics_text(pair.metrics))
+            shown.append(
+                {
+                    "a": files.save(f"a{pair.index_a}", a),
+                    "b": files.save(f"b{pair.index_b}", b),
+                    "difference": files.save(f"difference{len(shown)}", difference),
+                    "side_by_side": files.save(f"side_by_side{len(shown)}", sheet),
+                    **_pair_data(pair),
+                }
+            )
             differences.append(difference)
-            panels.append(panel)
-            saved.append({"a": a, "b": b, "difference": difference, "side_by_side": panel})
-        return io.NodeOutput(
-            torch.stack(differences),
-            report,
-            text,
-            torch.stack(panels),
-            ui={"patchbay_compare": [_viewer_data(report, saved)], "text": [text]},
-        )
+            sheets.append(sheet)
+            progress.update(1)
+        text = compare_text(report)
+        ui = {"patchbay_compare": [_viewer_data(report, shown)], "text": [text]}
+        return io.NodeOutput(torch.stack(differences), report, text, torch.stack(sheets), ui=ui)
 
 
-def _viewer_data(report: CompareReport, pictures: list[dict[str, torch.Tensor]]) -> dict[str, Any]:
-    """What the viewer draws: files in the temporary folder, and the figures."""
-    pairs = []
-    for pair, images in zip(to_json(report)["pairs"], pictures, strict=True):
-        files = {name: _save(picture, name) for name, picture in images.items()}
-        pairs.append(files | {key: pair[key] for key in ("width", "height", "metrics")})
+def _viewer_data(report: CompareReport, pairs: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the viewer on the node renders."""
     return {
         "schema": "patchbay.compare",
         "version": 1,
         "label_a": report.label_a,
         "label_b": report.label_b,
         "gain": report.gain,
+        "summary": report.summary,
+        "notes": list(report.notes),
         "pairs": pairs,
     }
 
 
-def _save(picture: torch.Tensor, name: str) -> dict[str, str]:
-    """Write a picture to ComfyUI's temporary folder, under a name that is not taken."""
-    height, width = picture.shape[:2]
-    folder, stem, counter, subfolder, _ = folder_paths.get_save_image_path(
-        f"{_PREFIX}_{name}", folder_paths.get_temp_directory(), width, height
-    )
-    file_name = f"{stem}_{counter:05}_.png"
-    to_pillow(picture).save(os.path.join(folder, file_name), compress_level=4)
-    return {"filename": file_name, "subfolder": subfolder, "type": "temp"}
+def _pair_data(pair: ComparePair) -> dict[str, Any]:
+    metrics = to_json(pair.metrics)
+    names = ("mae", "psnr", "ssim", "identical")
+    return {"width": pair.width, "height": pair.height, "metrics": {name: metrics[name] for name in names}}
+
+
+class _TemporaryFiles:
+    """PNG files of one run in ComfyUI's temporary folder, each picture written once."""
+
+    def __init__(self) -> None:
+        self._saved: dict[str, dict[str, str]] = {}
+
+    def save(self, role: str, picture: torch.Tensor) -> dict[str, str]:
+        """Where the browser finds ``picture``, in the form of ComfyUI's own previews."""
+        if role not in self._saved:
+            height, width = picture.shape[:2]
+            folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+                "patchbay_compare", folder_paths.get_temp_directory(), width, height
+            )
+            file_name = f"{name}_{counter:05}_{role}.png"
+            to_pillow(picture).save(os.path.join(folder, file_name), compress_level=1)
+            self._saved[role] = {"filename": file_name, "subfolder": subfolder, "type": "temp"}
+        return self._saved[role]

@@ -1,6 +1,13 @@
-"""Load a tiny autoencoder (TAESD family) under its own name."""
+"""Load a tiny autoencoder under its own name.
+
+ComfyUI's Load VAE knows the tiny FLUX.2 autoencoder only under the fixed file names ``taef2_encoder`` and
+``taef2_decoder``. Another one would have to take that name, and would then also replace the user's own in previews.
+This node loads any pair of files of that layout, and leaves ``taef2`` to previews.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import comfy.sd
 import comfy.taesd.taesd
@@ -8,27 +15,18 @@ import comfy.utils
 import folder_paths
 from comfy_api.latest import io
 
-from .core.errors import PatchbayError
+from .core.errors import IncompatibleModelError, PatchbayError
+from .host.folders import file_stamp, register_model_folders
 from .sockets import CATEGORY
 
-_ENCODER, _DECODER = "_encoder.", "_decoder."
 _FOLDER = "vae_approx"
-
-
-def pairs() -> dict[str, tuple[str, str]]:
-    """Name of every autoencoder in ``vae_approx`` that has both halves -> file names of encoder and decoder."""
-    halves: dict[str, dict[str, str]] = {}
-    for name in folder_paths.get_filename_list(_FOLDER):
-        for kind in (_ENCODER, _DECODER):
-            stem, found, _ = name.rpartition(kind)
-            if found and stem:
-                halves.setdefault(stem, {}).setdefault(kind, name)
-    return {stem: (both[_ENCODER], both[_DECODER]) for stem, both in sorted(halves.items()) if len(both) == 2}
+_ENDS = ("_encoder.safetensors", "_decoder.safetensors")
+_LATENT_CHANNELS = 128
+_PIXELS_PER_LATENT = 16
 
 
 class PatchbayLoadTinyVAE(io.ComfyNode):
-    """Stock ComfyUI knows this family only by fixed names (``taef2_encoder`` and so on). A pack that shipped its own
-    autoencoder under such a name would also take over the user's previews; hence a loader that takes any name."""
+    """A pair of tiny encoder and decoder as an ordinary VAE."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -36,42 +34,88 @@ class PatchbayLoadTinyVAE(io.ComfyNode):
             node_id="PatchbayLoadTinyVAE",
             display_name="Load Tiny VAE (Patchbay)",
             category=CATEGORY,
-            description="Loads a tiny autoencoder of the TAESD family, whatever it is called: two files "
-            "<name>_encoder and <name>_decoder in models/vae_approx.",
-            search_aliases=["taesd", "taef2", "tiny autoencoder", "klein nano vae"],
+            description="Loads a tiny FLUX.2 autoencoder (the taef2 layout) under any name, as an ordinary VAE. "
+            "ComfyUI's own Load VAE knows this layout only as taef2, the name that previews use.",
+            search_aliases=["taesd", "taef2", "tae", "vae loader", "klein nano"],
             inputs=[
                 io.Combo.Input(
-                    "tiny_vae_name",
-                    options=list(pairs()),
-                    tooltip="The autoencoder: a pair of files <name>_encoder and <name>_decoder in models/vae_approx.",
+                    "vae_name",
+                    options=tiny_vae_names(),
+                    tooltip="A pair <name>_encoder.safetensors and <name>_decoder.safetensors in models/vae_approx.",
                 )
             ],
-            outputs=[io.Vae.Output("VAE", tooltip="The autoencoder, for VAE Decode and VAE Encode.")],
+            outputs=[io.Vae.Output("vae", tooltip="The autoencoder, for VAE Decode and VAE Encode.")],
         )
 
     @classmethod
-    def execute(cls, tiny_vae_name: str) -> io.NodeOutput:
-        known = pairs()
-        if tiny_vae_name not in known:
-            raise PatchbayError(
-                f'"{tiny_vae_name}" is not a tiny autoencoder here: expected {tiny_vae_name}_encoder and '
-                f"{tiny_vae_name}_decoder in models/vae_approx, found {', '.join(known) or 'no pair at all'}."
-            )
-        state = {}
-        for prefix, name in zip(("taesd_encoder.", "taesd_decoder."), known[tiny_vae_name], strict=True):
-            path = folder_paths.get_full_path_or_raise(_FOLDER, name)
-            for key, tensor in comfy.utils.load_torch_file(path, safe_load=True).items():
-                state[prefix + key] = tensor
-        if "taesd_decoder.1.weight" not in state:
-            raise PatchbayError(f"{known[tiny_vae_name][1]}: not a decoder of the TAESD family: it has no 1.weight.")
-        metadata = None
-        if any(".pool." in key for key in state):
-            if not hasattr(comfy.taesd.taesd, "DecoderFlux2"):
-                raise PatchbayError(
-                    f"{tiny_vae_name} is a FLUX.2 tiny autoencoder, which this version of ComfyUI does not know. "
-                    "Update ComfyUI."
-                )
-            metadata = {"tae_latent_channels": 128}
-        vae = comfy.sd.VAE(sd=state, metadata=metadata)
-        vae.throw_exception_if_invalid()
-        return io.NodeOutput(vae)
+    def fingerprint_inputs(cls, vae_name: str | None) -> str | float:
+        if vae_name is None:
+            return float("nan")  # the name comes from another node: look at the files again each time
+        return file_stamp(*(folder_paths.get_full_path(_FOLDER, vae_name + end) for end in _ENDS))
+
+    @classmethod
+    def execute(cls, vae_name: str) -> io.NodeOutput:
+        encoder, decoder = (_read(vae_name + end) for end in _ENDS)
+        return io.NodeOutput(tiny_flux2_vae(encoder, decoder, vae_name))
+
+
+def tiny_vae_names() -> list[str]:
+    """Names of all complete pairs in the ``vae_approx`` folders."""
+    register_model_folders()
+    files = set(folder_paths.get_filename_list(_FOLDER))
+    stems = {file.removesuffix(_ENDS[0]) for file in files if file.endswith(_ENDS[0])}
+    return sorted(stem for stem in stems if stem + _ENDS[1] in files)
+
+
+def tiny_flux2_vae(encoder: dict[str, Any], decoder: dict[str, Any], name: str) -> Any:
+    """ComfyUI's own VAE object around the two state dicts.
+
+    Raises:
+        IncompatibleModelError: the weights are of another layout, or this ComfyUI does not know the layout.
+    """
+    modules = comfy.taesd.taesd
+    if not (hasattr(modules, "EncoderFlux2") and hasattr(modules, "DecoderFlux2")):
+        raise IncompatibleModelError(
+            "this ComfyUI has no tiny FLUX.2 autoencoder (taef2); it came with ComfyUI 0.24. Update ComfyUI, or "
+            "use the full FLUX.2 VAE with Load VAE."
+        )
+    _check(encoder, modules.EncoderFlux2(), f"{name}{_ENDS[0]}")
+    _check(decoder, modules.DecoderFlux2(), f"{name}{_ENDS[1]}")
+    state = {
+        **{f"taesd_encoder.{key}": value for key, value in encoder.items()},
+        **{f"taesd_decoder.{key}": value for key, value in decoder.items()},
+    }
+    vae = comfy.sd.VAE(sd=state, metadata={"tae_latent_channels": _LATENT_CHANNELS})
+    vae.throw_exception_if_invalid()
+    # ComfyUI leaves these at 8 for taef2, although a latent pixel is 16 x 16: tiled decoding would come out wrong,
+    # and encoding would fail for sides that are a multiple of 8 but not of 16.
+    vae.downscale_ratio = vae.upscale_ratio = _PIXELS_PER_LATENT
+    return vae
+
+
+def _check(weights: dict[str, Any], module: Any, file_name: str) -> None:
+    expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    present = {key: tuple(value.shape) for key, value in weights.items()}
+    if present == expected:
+        return
+    if not any(".pool." in key for key in present) and any(key.endswith(".conv.0.weight") for key in present):
+        raise IncompatibleModelError(
+            f"{file_name}: a tiny autoencoder of another family, not the FLUX.2 layout (taef2). ComfyUI's Load VAE "
+            "loads taesd, taesdxl, taesd3 and taef1 under these names."
+        )
+    wrong = sorted(key for key in present.keys() ^ expected.keys()) or sorted(
+        key for key in expected if present[key] != expected[key]
+    )
+    raise IncompatibleModelError(
+        f"{file_name}: not the layout of a tiny FLUX.2 autoencoder (taef2); {len(wrong)} tensors are missing, "
+        f'unknown or of another shape, the first is "{wrong[0]}".'
+    )
+
+
+def _read(file_name: str) -> dict[str, Any]:
+    path = folder_paths.get_full_path(_FOLDER, file_name)
+    if path is None:
+        raise PatchbayError(
+            f"vae_name: no file {file_name} in models/{_FOLDER}; a tiny VAE is a pair of {' and '.join(_ENDS)}."
+        )
+    return comfy.utils.load_torch_file(path, safe_load=True)
