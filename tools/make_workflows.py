@@ -17,8 +17,8 @@ FOLDER = Path(__file__).resolve().parents[1] / "workflows"
 BASE, DISTILLED, WIDE = (f"klein-nano-{kind}.safetensors" for kind in ("base", "distilled", "wide"))
 PROMPTS, VAE = "klein-nano-prompts.safetensors", "klein-nano"
 DUOTONE, INK = "klein-nano-duotone.safetensors", "klein-nano-ink.safetensors"
-PROMPT = "__PROMPT__"
-BASE_STEPS, BASE_CFG = 20, 2.0
+PROMPT = "butterfly"
+BASE_STEPS, BASE_CFG = 20, 1.5
 COMFY_ORG = "https://huggingface.co/Comfy-Org"
 FLUX2_FILES = f"{COMFY_ORG}/flux2-klein/resolve/main/split_files"
 
@@ -40,18 +40,27 @@ def _sampling(graph: Graph, x: int, y: int, size: int, steps: int, seed: int) ->
 
 
 def _branch(
-    graph: Graph, shared: dict[str, Node], model: Any, positive: Any, negative: Any, vae: Any, cfg: float,
+    graph: Graph,
+    shared: dict[str, Node],
+    model: Any,
+    positive: Any,
+    negative: Any,
+    vae: Any,
+    cfg: float,
     pos: tuple[int, int],
 ) -> Node:
     """Guide, sample and decode one model."""
     x, y = pos
-    guider = graph.add(
-        "CFGGuider", (x, y), (260, 120), [cfg], model=model, positive=positive, negative=negative
-    )
+    guider = graph.add("CFGGuider", (x, y), (260, 120), [cfg], model=model, positive=positive, negative=negative)
     sample = graph.add(
-        "SamplerCustomAdvanced", (x + 300, y), (260, 130),
-        noise=shared["noise"]["NOISE"], guider=guider["GUIDER"], sampler=shared["sampler"]["SAMPLER"],
-        sigmas=shared["sigmas"]["SIGMAS"], latent_image=shared["latent"]["LATENT"],
+        "SamplerCustomAdvanced",
+        (x + 300, y),
+        (260, 130),
+        noise=shared["noise"]["NOISE"],
+        guider=guider["GUIDER"],
+        sampler=shared["sampler"]["SAMPLER"],
+        sigmas=shared["sigmas"]["SIGMAS"],
+        latent_image=shared["latent"]["LATENT"],
     )
     return graph.add("VAEDecode", (x + 600, y), (200, 60), samples=sample["output"], vae=vae)
 
@@ -70,24 +79,28 @@ def compare_nano(object_info: dict[str, Any]) -> Graph:
         "Things to try: another prompt (the names are listed by *Load Conditioning*), strength 0.5 or -1, "
         f"another LoRA, or `{WIDE}` as the model: it has other sizes, and the report says why nothing fits.\n\n"
         "No text encoder is needed: the prompts are stored as ready conditioning.",
-        (-420, 0), (380, 520), "Read me",
+        (-420, 0),
+        (380, 520),
+        "Read me",
     )
     unet = graph.add("UNETLoader", (0, 0), (340, 100), [BASE, "default"])
     vae = graph.add("PatchbayLoadTinyVAE", (0, 150), (340, 80), [VAE])
     prompt = graph.add("PatchbayLoadConditioning", (0, 290), (340, 170), [PROMPTS, PROMPT])
     empty = graph.add("ConditioningZeroOut", (0, 520), (340, 50), conditioning=prompt["conditioning"])
     graph.add("PatchbayInspectFile", (0, 640), (400, 420), ["LoRA", DUOTONE])
-    apply = graph.add(
-        "PatchbayApplyLora", (440, 0), (400, 560), [DUOTONE, 1.0, 1.0, "", "merge"], model=unet["MODEL"]
-    )
+    apply = graph.add("PatchbayApplyLora", (440, 0), (400, 560), [DUOTONE, 1.0, 1.0, "", "merge"], model=unet["MODEL"])
     show = graph.add("PatchbayShowPatches", (440, 640), (400, 420), model=apply["model"])
     shared = _sampling(graph, 900, 0, 128, BASE_STEPS, 7)
     positive, negative = prompt["conditioning"], empty["CONDITIONING"]
-    plain = _branch(graph, shared, unet["MODEL"], positive, negative, vae["VAE"], BASE_CFG, (1260, 0))
-    patched = _branch(graph, shared, show["model"], positive, negative, vae["VAE"], BASE_CFG, (1260, 200))
+    plain = _branch(graph, shared, unet["MODEL"], positive, negative, vae["vae"], BASE_CFG, (1260, 0))
+    patched = _branch(graph, shared, show["model"], positive, negative, vae["vae"], BASE_CFG, (1260, 200))
     graph.add(
-        "PatchbayCompareImages", (1260, 420), (800, 640), ["without LoRA", "with LoRA", 4.0],
-        image_a=plain["IMAGE"], image_b=patched["IMAGE"],
+        "PatchbayCompareImages",
+        (1260, 420),
+        (800, 640),
+        ["without LoRA", "with LoRA", 4.0],
+        image_a=plain["IMAGE"],
+        image_b=patched["IMAGE"],
     )
     graph.group("1  Model, prompt and file", (-20, -80, 440, 1160))
     graph.group("2  The LoRA", (425, -80, 435, 1160), "#8a6d3b")
@@ -107,7 +120,9 @@ def by_block_nano(object_info: dict[str, Any]) -> Graph:
         "single_blocks.0-2=0.5    a range\nsingle_blocks.3.attn=0   one part of one block\n"
         "double_blocks.*.txt=0    the text stream\n```\n\n"
         "Indices count from 0. A block that the model does not have is an error that says what it has.",
-        (-420, 0), (380, 480), "Read me",
+        (-420, 0),
+        (380, 480),
+        "Read me",
     )
     unet = graph.add("UNETLoader", (0, 0), (340, 100), [DISTILLED, "default"])
     vae = graph.add("PatchbayLoadTinyVAE", (0, 150), (340, 80), [VAE])
@@ -116,21 +131,27 @@ def by_block_nano(object_info: dict[str, Any]) -> Graph:
     shared = _sampling(graph, 0, 640, 128, 4, 7)
     positive, negative = prompt["conditioning"], empty["CONDITIONING"]
     pictures = []
-    for row, (title, blocks) in enumerate((
-        ("The whole LoRA", ""),
-        ("Only the double blocks", "all=0, double_blocks.*=1"),
-        ("Only the single blocks", "all=0, single_blocks.*=1"),
-    )):
+    for row, (title, blocks) in enumerate(
+        (
+            ("The whole LoRA", ""),
+            ("Only the double blocks", "all=0, double_blocks.*=1"),
+            ("Only the single blocks", "all=0, single_blocks.*=1"),
+        )
+    ):
         y = row * 520
         apply = graph.add(
             "PatchbayApplyLora", (440, y), (420, 460), [DUOTONE, 1.0, 1.0, blocks, "merge"], title, model=unet["MODEL"]
         )
-        decode = _branch(graph, shared, apply["model"], positive, negative, vae["VAE"], 1.0, (920, y))
+        decode = _branch(graph, shared, apply["model"], positive, negative, vae["vae"], 1.0, (920, y))
         pictures.append(decode["IMAGE"])
     for row, label in ((1, "only double blocks"), (2, "only single blocks")):
         graph.add(
-            "PatchbayCompareImages", (1780, (row - 1) * 780), (760, 720), ["whole LoRA", label, 4.0],
-            image_a=pictures[0], image_b=pictures[row],
+            "PatchbayCompareImages",
+            (1780, (row - 1) * 780),
+            (760, 720),
+            ["whole LoRA", label, 4.0],
+            image_a=pictures[0],
+            image_b=pictures[row],
         )
     graph.group("Model, prompt and steps", (-20, -80, 400, 1340))
     graph.group("One LoRA, three block strengths", (420, -80, 1320, 1620), "#8a6d3b")
@@ -158,27 +179,34 @@ def compare_klein_4b(object_info: dict[str, Any]) -> Graph:
         "the report says for each layer why it does not fit, and both pictures are the same.\n\n"
         "A LoRA for Klein 4B base has the same shapes as one for the distilled model and fits both. One for 9B, "
         "FLUX.2 [dev] or FLUX.1 does not.",
-        (-440, 0), (400, 520), "Read me",
+        (-440, 0),
+        (400, 520),
+        "Read me",
     )
     unet = graph.add("UNETLoader", (0, 0), (360, 100), [models["unet"][0], "default"], models=links["unet"])
     clip = graph.add("CLIPLoader", (0, 150), (360, 120), [models["clip"][0], "flux2", "default"], models=links["clip"])
     vae = graph.add("VAELoader", (0, 320), (360, 70), [models["vae"][0]], models=links["vae"])
     text = graph.add(
-        "CLIPTextEncode", (0, 440), (360, 180),
-        ["A hedgehog in a knitted scarf on a mossy log, morning light, shallow depth of field"], clip=clip["CLIP"],
+        "CLIPTextEncode",
+        (0, 440),
+        (360, 180),
+        ["A hedgehog in a knitted scarf on a mossy log, morning light, shallow depth of field"],
+        clip=clip["CLIP"],
     )
     empty = graph.add("ConditioningZeroOut", (0, 670), (360, 50), conditioning=text["CONDITIONING"])
-    apply = graph.add(
-        "PatchbayApplyLora", (440, 0), (420, 560), [DUOTONE, 1.0, 1.0, "", "merge"], model=unet["MODEL"]
-    )
+    apply = graph.add("PatchbayApplyLora", (440, 0), (420, 560), [DUOTONE, 1.0, 1.0, "", "merge"], model=unet["MODEL"])
     show = graph.add("PatchbayShowPatches", (440, 640), (420, 420), model=apply["model"])
     shared = _sampling(graph, 920, 0, 1024, 4, 7)
     positive, negative = text["CONDITIONING"], empty["CONDITIONING"]
     plain = _branch(graph, shared, unet["MODEL"], positive, negative, vae["VAE"], 1.0, (1280, 0))
     patched = _branch(graph, shared, show["model"], positive, negative, vae["VAE"], 1.0, (1280, 200))
     graph.add(
-        "PatchbayCompareImages", (1280, 420), (800, 640), ["without LoRA", "with LoRA", 4.0],
-        image_a=plain["IMAGE"], image_b=patched["IMAGE"],
+        "PatchbayCompareImages",
+        (1280, 420),
+        (800, 640),
+        ["without LoRA", "with LoRA", 4.0],
+        image_a=plain["IMAGE"],
+        image_b=patched["IMAGE"],
     )
     graph.group("1  Model and prompt", (-20, -80, 400, 1160))
     graph.group("2  Your LoRA", (420, -80, 460, 1160), "#8a6d3b")
