@@ -13,6 +13,7 @@ import comfy.sd
 import comfy.taesd.taesd
 import comfy.utils
 import folder_paths
+import torch
 from comfy_api.latest import io
 
 from .core.errors import IncompatibleModelError, PatchbayError
@@ -84,6 +85,8 @@ def tiny_flux2_vae(encoder: dict[str, Any], decoder: dict[str, Any], name: str) 
     state = {
         **{f"taesd_encoder.{key}": value for key, value in encoder.items()},
         **{f"taesd_decoder.{key}": value for key, value in decoder.items()},
+        "vae_scale": torch.tensor(1.0),
+        "vae_shift": torch.tensor(0.0),
     }
     vae = comfy.sd.VAE(sd=state, metadata={"tae_latent_channels": _LATENT_CHANNELS})
     vae.throw_exception_if_invalid()

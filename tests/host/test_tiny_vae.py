@@ -66,11 +66,15 @@ def test_only_complete_pairs_are_listed(node: Any, folder: Path) -> None:
     assert node.define_schema().inputs[0].options == ["b", "mine"]
 
 
-def test_it_is_the_vae_that_comfyui_loads_under_the_name_taef2(node: Any, folder: Path) -> None:
+def test_it_is_the_vae_that_comfyui_loads_under_the_name_taef2(
+    node: Any, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write_pair(folder, "mine")
     for part in ("encoder", "decoder"):
         shutil.copy(folder / f"mine_{part}.safetensors", folder / f"taef2_{part}.safetensors")
-    ours, theirs = load(node, "mine"), stock("taef2")
+    ours = load(node, "mine")
+    assert "Missing" not in caplog.text
+    theirs = stock("taef2")
     assert type(ours) is type(theirs)
     assert ours.latent_channels == theirs.latent_channels == 128
     latent = torch.randn(2, 128, 3, 4)
@@ -137,9 +141,8 @@ def test_the_published_weights_bring_a_picture_back(node: Any, folder: Path) -> 
         save_file(state, folder / f"published_{part}.safetensors")
     vae = load(node, "published")
     ramp = torch.linspace(0.1, 0.9, 64)
-    picture = torch.stack([ramp[None].expand(64, 64), ramp[:, None].expand(64, 64), torch.full((64, 64), 0.5)], -1)[
-        None
-    ]
+    across, down = ramp[None].expand(64, 64), ramp[:, None].expand(64, 64)
+    picture = torch.stack([across, down, torch.full((64, 64), 0.5)], -1)[None]
     decoded = vae.decode(vae.encode(picture))
     assert decoded.shape == picture.shape
     assert (decoded - picture).abs().mean() < 0.05
