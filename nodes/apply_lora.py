@@ -70,6 +70,13 @@ class PatchbayApplyLora(io.ComfyNode):
                     default="merge",
                     tooltip="merge: the change is added to the weights, so that sampling steps cost nothing extra.",
                 ),
+                io.Boolean.Input(
+                    "as_stock",
+                    default=False,
+                    advanced=True,
+                    tooltip="Off: every layer as the program that wrote the file means it. On: exactly what ComfyUI's "
+                    "own LoRA loader does with the file, bit for bit. The report says where the two differ.",
+                ),
             ],
             outputs=[
                 io.Model.Output("model", tooltip="The model with the LoRA applied."),
@@ -103,10 +110,11 @@ class PatchbayApplyLora(io.ComfyNode):
         strength_clip: float,
         blocks: str,
         method: str,
+        as_stock: bool = False,
         clip: object = None,
     ) -> io.NodeOutput:
         path = folder_paths.get_full_path_or_raise("loras", lora_name)
-        result = apply_lora(path, lora_name, model, clip, strength_model, strength_clip, blocks)
+        result = apply_lora(path, lora_name, model, clip, strength_model, strength_clip, blocks, as_stock)
         if result.report.level.value != "ok":
             logging.warning("LoRA Patchbay: %s: %s", lora_name, result.report.summary)
         text = report_text(result.report)

@@ -31,9 +31,19 @@ class Applied:
 
 
 def apply_lora(
-    path: str, name: str, model: Any, clip: Any, strength_model: float, strength_clip: float, blocks: str
+    path: str,
+    name: str,
+    model: Any,
+    clip: Any,
+    strength_model: float,
+    strength_clip: float,
+    blocks: str,
+    as_stock: bool = False,
 ) -> Applied:
     """Apply the LoRA at ``path`` to clones of ``model`` and ``clip`` (which may be ``None``).
+
+    Args:
+        as_stock: Patch exactly what ComfyUI's own loader patches, also where the file's writer meant something else.
 
     Raises:
         HeaderError: the file is not a LoRA that can be read.
@@ -41,7 +51,7 @@ def apply_lora(
     """
     lora = LORA_CACHE.load(path, name)
     keys = MATCHES.model_keys(model, clip)
-    plan = plan_patches(lora, keys, strength_model, strength_clip, blocks)
+    plan = plan_patches(lora, keys, strength_model, strength_clip, blocks, as_stock)
     new_model, new_clip = apply_plan(plan, model, clip, name)
     layers = measure_plan(plan, keys, model, clip)
     level, summary, notes = _judge(layers, name)

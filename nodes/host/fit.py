@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from .matching import PatchValue, is_adapter, patch_tensors
+from .writer_adapters import WriterAdapter
 
 Shape = tuple[int, ...]
 
@@ -26,6 +27,8 @@ def misfit(value: PatchValue, weight_shape: Shape, offset: tuple[int, int, int] 
         if dim >= len(weight_shape) or start + length > weight_shape[dim]:
             return f"wants rows {start}-{start + length - 1} of a weight of shape {_text(weight_shape)}"
         weight_shape = (*weight_shape[:dim], length, *weight_shape[dim + 1 :])
+    if isinstance(value, WriterAdapter):
+        return value.misfit(weight_shape)
     if not is_adapter(value):
         return _misfit_plain(value, weight_shape)
     if value.name == "lora" and value.weights[5] is not None:
@@ -48,6 +51,8 @@ def is_dead(value: PatchValue) -> bool:
     """
     if isinstance(value, list):
         return False
+    if isinstance(value, WriterAdapter):
+        return value.is_dead()
     if not is_adapter(value):
         return value[0] != "set" and all(_all_zero(tensor) for tensor in patch_tensors(value))
     if value.name == "lora" and value.weights[4] is None and value.weights[5] is None:

@@ -11,7 +11,10 @@ import comfy.lora_convert
 import torch
 from comfy.weight_adapter import WeightAdapterBase
 
+from ..core.lora_file import LoraLayer
+from ..core.report import LayerState
 from .model_keys import ModelKeys, Target, target_key, target_offset
+from .writer_adapters import WriterAdapter
 
 PatchValue = Any
 """A ``WeightAdapterBase``, or ``("diff", (tensor,))`` or ``("set", (tensor,))``."""
@@ -28,6 +31,16 @@ class MatchedPatch:
     value: PatchValue
     file_keys: tuple[str, ...]
     """The tensors that it is made of."""
+    difference: str = ""
+    """How ComfyUI's own loader differs, empty where it does the same."""
+    remark: str = ""
+    """What had to be assumed."""
+
+    def comment(self, strength: float) -> str:
+        """What the report says about the patch at this strength; empty where it is as ComfyUI's own."""
+        at_other_strengths = getattr(self.value, "AT_OTHER_STRENGTHS", "")
+        parts = (self.difference, self.remark, "" if strength == 1 else at_other_strengths)
+        return "; ".join(part for part in parts if part)
 
     @property
     def model_key(self) -> str:
@@ -52,6 +65,10 @@ class MatchedFile:
     """Shares of a patch that were cut out for a slice, so that the same share is the same object next time."""
     norms: dict[int, tuple[float | None, str]] = field(default_factory=dict)
     """Measured delta norms by ``id`` of the patch; the patches live as long as this object."""
+    layers: tuple[LoraLayer, ...] | None = None
+    """The file's layers with their final scales; ``None`` where they are as the file's header says."""
+    refused: Mapping[tuple[str, str], tuple[LayerState, str]] = field(default_factory=dict)
+    """By name and parameter of a layer: what it is instead of a patch, and why."""
 
 
 class _Recorder(dict[str, torch.Tensor]):
@@ -71,7 +88,7 @@ class _Recorder(dict[str, torch.Tensor]):
 
 
 def match_file(tensors: Mapping[str, torch.Tensor], keys: ModelKeys) -> MatchedFile:
-    """Run ComfyUI's conversion and mapping over the tensors of a file.
+    """Run ComfyUI's conversion and mapping over the tensors of a file: what its own loader makes of it.
 
     The result holds the same patches, in the same order, as ``comfy.lora.load_lora`` over the whole key map. Each
     prefix is loaded on its own, because the set of keys that ComfyUI's adapters carry is shared by all of them and
@@ -113,6 +130,8 @@ def is_adapter(value: PatchValue) -> bool:
 
 def patch_format(value: PatchValue) -> str:
     """Format of a patch in the field's words: ``lora``, ``dora (lora)``, ``lokr``, ``diff``, ``set``."""
+    if isinstance(value, WriterAdapter):
+        return value.format
     if is_adapter(value):
         return f"dora ({value.name})" if _dora_scale(value) is not None else str(value.name)
     if isinstance(value, list):

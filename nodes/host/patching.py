@@ -14,10 +14,12 @@ from ..core.lora_file import LoraLayer
 from ..core.report import LayerReport, LayerState
 from ..core.slices import WeightSlice, fused_slices, overlap
 from ..core.strengths import StrengthTable, parse_block_strengths
+from ..core.translation import config_stamp
 from .fit import is_dead, misfit
 from .lora_cache import LoadedLora
-from .matching import MatchedFile, MatchedPatch, PatchValue, has_dora_scale, is_adapter, match_file
+from .matching import MatchedFile, MatchedPatch, PatchValue, has_dora_scale, is_adapter, match_file, patch_format
 from .model_keys import ModelKeys, Target, read_model_keys
+from .translate_layers import match_lora
 
 ATTACHMENT = "lora_patchbay"
 """Key of our record on a patcher: which LoRA each patch object belongs to. ``clone()`` carries it along."""
@@ -67,7 +69,7 @@ class MatchCache:
 
     def __init__(self) -> None:
         self._keys: weakref.WeakKeyDictionary[Any, dict[int, tuple[Any, ModelKeys]]] = weakref.WeakKeyDictionary()
-        self._matches: weakref.WeakKeyDictionary[LoadedLora, list[tuple[Any, MatchedFile]]]
+        self._matches: weakref.WeakKeyDictionary[LoadedLora, list[tuple[Any, Any, MatchedFile]]]
         self._matches = weakref.WeakKeyDictionary()
 
     def model_keys(self, model: Any, clip: Any) -> ModelKeys:
@@ -82,15 +84,16 @@ class MatchCache:
         known[id(text_model)] = (reference, keys)
         return keys
 
-    def match(self, lora: LoadedLora, keys: ModelKeys) -> MatchedFile:
-        """The file's patches for the model behind ``keys``."""
-        known = [(r, m) for r, m in self._matches.setdefault(lora, []) if r() is not None]
+    def match(self, lora: LoadedLora, keys: ModelKeys, as_stock: bool = False) -> MatchedFile:
+        """The file's patches for the model behind ``keys``, as its writer meant them or as ComfyUI makes them."""
+        known = [entry for entry in self._matches.setdefault(lora, []) if entry[0]() is not None]
         self._matches[lora] = known
-        for reference, matched in known:
-            if reference() is keys:
+        variant = "stock" if as_stock else config_stamp(lora.header.path)
+        for reference, of_variant, matched in known:
+            if reference() is keys and of_variant == variant:
                 return matched
-        matched = match_file(lora.tensors, keys)
-        known.append((weakref.ref(keys), matched))
+        matched = match_file(lora.tensors, keys) if as_stock else match_lora(lora.file, lora.tensors, keys)
+        known.append((weakref.ref(keys), variant, matched))
         return matched
 
 
@@ -99,16 +102,24 @@ MATCHES = MatchCache()
 
 
 def plan_patches(
-    lora: LoadedLora, keys: ModelKeys, strength_model: float, strength_clip: float, blocks: str
+    lora: LoadedLora,
+    keys: ModelKeys,
+    strength_model: float,
+    strength_clip: float,
+    blocks: str,
+    as_stock: bool = False,
 ) -> PatchPlan:
     """Decide for every layer of the file what becomes of it.
+
+    Args:
+        as_stock: Make the patches that ComfyUI's own loader makes, also where the file's writer meant others.
 
     Raises:
         BlockStrengthError: ``blocks`` does not parse, names nothing in this model, or wants to split an adapter that
             cannot be split.
     """
     table = StrengthTable(parse_block_strengths(blocks), keys.layout, _slice_names(keys))
-    matched = MATCHES.match(lora, keys)
+    matched = MATCHES.match(lora, keys, as_stock)
     planner = _Planner(lora, matched, keys, table, strength_model, strength_clip)
     for patch in matched.patches:
         planner.add(patch)
@@ -140,7 +151,8 @@ class _Planner:
         self._table = table
         self._strengths = (strength_model, strength_clip)
         self._lora = lora
-        self._by_tensor = {key: layer for layer in lora.file.layers for key in layer.keys}
+        self._file_layers = lora.file.layers if matched.layers is None else matched.layers
+        self._by_tensor = {key: layer for layer in self._file_layers for key in layer.keys}
         self._patches: list[PlannedPatch] = []
         self._layers: list[PlannedLayer] = []
         self._used: set[str] = set()
@@ -159,11 +171,11 @@ class _Planner:
             reason = "all zero in the file: it changes nothing"
             return self._note(replace(layer, state=LayerState.DEAD, reason=reason), patch.value)
         for target, value, block_strength, part in self._split(patch, shape):
-            self._ask(replace(layer, slice=part or layer.slice), target, value, block_strength)
+            self._ask(patch, replace(layer, slice=part or layer.slice), target, value, block_strength)
 
     def finish(self) -> PatchPlan:
         """Add the layers that nothing took, and return the plan."""
-        for layer in self._lora.file.layers:
+        for layer in self._file_layers:
             # A key that is missing after ComfyUI's conversion was renamed by it, and is reported under its new name.
             if self._used.isdisjoint(layer.keys) and any(key in self._matched.tensors for key in layer.keys):
                 self._layers.append(PlannedLayer(self._unmatched(layer), None, layer))
@@ -190,7 +202,9 @@ class _Planner:
             owner=self._lora.name,
         )
 
-    def _ask(self, layer: LayerReport, target: Target, value: PatchValue, block_strength: float) -> None:
+    def _ask(
+        self, patch: MatchedPatch, layer: LayerReport, target: Target, value: PatchValue, block_strength: float
+    ) -> None:
         text_encoder = layer.model_key in self._keys.text_encoder_keys
         overall = self._strengths[1] if text_encoder else self._strengths[0]
         strength = overall * block_strength
@@ -199,7 +213,7 @@ class _Planner:
             which = "the block's strength is 0" if overall else "the overall strength is 0"
             return self._note(replace(layer, state=LayerState.SKIPPED, reason=which), value)
         self._patches.append(PlannedPatch(target, value, strength, text_encoder))
-        self._note(layer, value)
+        self._note(replace(layer, reason=patch.comment(strength)), value)
 
     def _note(self, layer: LayerReport, value: PatchValue | None) -> None:
         self._layers.append(PlannedLayer(layer, value))
@@ -228,7 +242,10 @@ class _Planner:
 
     def _unmatched(self, layer: LoraLayer) -> LayerReport:
         state, reason = LayerState.NO_SUCH_LAYER, "no layer of this model has this name"
-        if _is_text_encoder_name(layer.name):
+        refused = self._matched.refused.get((layer.name, layer.parameter))
+        if refused is not None:
+            state, reason = refused
+        elif _is_text_encoder_name(layer.name):
             reason = "it belongs to a text encoder, and no CLIP is connected"
             if self._keys.has_text_encoder:
                 reason = "the connected CLIP has no layer of this name"
@@ -257,7 +274,7 @@ def _cut(patch: MatchedPatch, part: WeightSlice, offset: tuple[int, int, int]) -
     whole = isinstance(patch.target, str) or len(patch.target) == 2
     plain = is_adapter(value) and value.name == "lora" and not has_dora_scale(value)
     if not (plain and whole and value.weights[3] is None and value.weights[5] is None):
-        kind = value.name if is_adapter(value) else value[0]
+        kind = patch_format(value)
         raise BlockStrengthError(
             f'block strengths: "{"/".join(part.names)}" is only a part of {patch.model_key}, and the file changes '
             f"that weight with one {kind} that cannot be cut. Give the parts of this layer one strength."

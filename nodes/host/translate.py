@@ -1,0 +1,68 @@
+"""Which weight a layer name means, for spellings that ComfyUI's key map does not list.
+
+Everything is derived from the key map that ComfyUI built for this very model: its entries without their prefixes, and
+the same joined with underscores. There is no table of models here.
+"""
+
+from __future__ import annotations
+
+from ..core.lora_file import LoraLayer
+from ..core.translation import bare_name, candidate_names
+from .model_keys import ModelKeys, Target, target_key, target_offset
+
+
+class NameTable:
+    """The names of one model's layers."""
+
+    def __init__(self, keys: ModelKeys) -> None:
+        self._key_map = keys.key_map
+        self._shapes = keys.shapes
+        self._dotted: dict[str, Target] = {}
+        self._joined: dict[str, Target | None] = {}
+        for name, target in keys.key_map.items():
+            key = target_key(target)
+            if key in keys.text_encoder_keys or key not in keys.shapes:
+                continue
+            bare = bare_name(name)
+            self._dotted.setdefault(bare, target)
+            joined = bare.replace(".", "_")
+            if self._joined.setdefault(joined, target) != target:
+                self._joined[joined] = None  # two layers would be called the same
+
+    def find(self, layer: LoraLayer) -> tuple[Target | None, bool, str]:
+        """The weight that ``layer`` changes, whether ComfyUI's own key map has the name, and why there is none."""
+        target, known, problem = self._find_weight(layer.name)
+        if target is None or layer.parameter != "bias":
+            return target, known, problem
+        bias = _bias_of(target)
+        if target_key(bias) not in self._shapes:
+            return None, known, "the model's layer has no bias"
+        return bias, known, ""
+
+    def _find_weight(self, name: str) -> tuple[Target | None, bool, str]:
+        for exact in (name, name.removesuffix("_lora")):
+            if exact in self._key_map:
+                return self._checked(exact, self._key_map[exact], True)
+        for candidate in candidate_names(name):
+            if candidate in self._dotted:
+                return self._checked(candidate, self._dotted[candidate], False)
+        for candidate in candidate_names(name):
+            joined = candidate.replace(".", "_")
+            if joined in self._joined:
+                target = self._joined[joined]
+                if target is None:
+                    return None, False, "its name, joined with underscores, fits several layers of the model"
+                return self._checked(candidate, target, False)
+        return None, False, ""
+
+    def _checked(self, name: str, target: Target, known: bool) -> tuple[Target | None, bool, str]:
+        offset, shape = target_offset(target), self._shapes.get(target_key(target), ())
+        # ComfyUI expects four times the hidden size here; a gated MLP (FLUX.2) has six, and no layer of this name.
+        if name.endswith("proj_mlp") and offset is not None and shape and sum(offset[1:]) != shape[offset[0]]:
+            return None, known, "it is the MLP of another model's single blocks: this model's is of another size"
+        return target, known, ""
+
+
+def _bias_of(target: Target) -> Target:
+    key = target_key(target).removesuffix(".weight") + ".bias"
+    return key if isinstance(target, str) else (key, *target[1:])
