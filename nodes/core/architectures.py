@@ -192,6 +192,9 @@ _NOT_FLUX2 = (
     times_hidden(r"^single_blocks_#_linear2$", 1, 5, "single blocks end 5 x hidden wide, FLUX.2's 4 x"),
     times_hidden(r"^double_blocks_#_(?:img|txt)_mlp_2$", 1, 4, "its MLP is 4 x hidden wide, FLUX.2's 3 x"),
 )
+_LUMINA_HIDDEN = (
+    (r"^(?:layers|noise_refiner|context_refiner)_#_(?:attention_(?:qkv|to_[qkv])|feed_forward_w[13])$", 1),
+)
 _REAL_SIZES = {"FLUX.1": (3072,), "FLUX.2": (3072, 4096, 6144), "Qwen-Image": (3072,), "SD3": (1536, 2432)}
 
 
@@ -268,7 +271,8 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         marks=(
             ratio(r"^double_blocks_#_(?:img|txt)_mlp_0$", 4, "its MLP is not gated: 4 x hidden rows, FLUX.2 has 6 x"),
             ratio(r"^single_blocks_#_linear1$", 7, "single blocks have 7 x hidden rows, FLUX.2 has 9 x"),
-            has(r"^(?:double_blocks_#_(?:img|txt)_mod_lin|single_blocks_#_modulation_lin)", "each block has its own modulation"),
+            has(r"^(?:double_blocks_#_(?:img|txt)_mod_lin|single_blocks_#_modulation_lin)",
+                "each block has its own modulation"),
             has(r"^vector_in_|^time_text_embed_text_embedder", "takes a pooled text vector"),
             has(r"^single_transformer_blocks_#_(?:proj_mlp|proj_out|norm_linear)$", "diffusers names of FLUX.1"),
             has(r"processor_(?:qkv|proj)_lora\d?$", "XLabs processors exist for FLUX.1 alone"),
@@ -338,8 +342,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         marks=(both(has(r"^(?:layers|noise_refiner|context_refiner)_#_", "layers with refiners"),
                     lambda f: "hidden size 3840, Lumina 2 has 2304" if _lumina_hidden(f) == 3840 else ""),
                has(r"^cap_pad_token$", "has padding tokens")),
-        hidden=((r"^(?:layers|noise_refiner|context_refiner)_#_(?:attention_(?:qkv|to_[qkv])|feed_forward_w[13])$", 1),
-                (r"^x_pad_token$", 1)),
+        hidden=(*_LUMINA_HIDDEN, (r"^x_pad_token$", 1)),
     ),
     Architecture(
         "lumina2", "Lumina 2",
@@ -348,7 +351,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         hints=(has(r"^(?:layers|noise_refiner)_#_(?:attention_(?:qkv|to_[qkv]|out)|feed_forward_w[123])",
                    "names of Lumina 2 and Z-Image"),),
         against=(has(r"^cap_pad_token$", ""), lambda f: "x" if _lumina_hidden(f) == 3840 else ""),
-        hidden=((r"^(?:layers|noise_refiner|context_refiner)_#_(?:attention_(?:qkv|to_[qkv])|feed_forward_w[13])$", 1),),
+        hidden=_LUMINA_HIDDEN,
         variant=_by_hidden("Lumina 2", {2304: "Lumina 2"}, "layers"),
     ),
     Architecture(
@@ -366,8 +369,8 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         marks=(has(r"^patchify_proj$|^audio_adaln_single|_audio_attn", "names of LTX"),
                both(has(r"^adaln_single_", "one AdaLN"), has(r"^transformer_blocks_#_attn1_to_q", "video attention")),
                both(has(r"^transformer_blocks_#_attn[12]_to_[qkv]$", "self- and cross-attention blocks"),
-                    lambda f: "hidden size of LTX" if f.columns(r"^transformer_blocks_#_attn1_to_[qkv]$") in (2048, 4096)
-                    else "")),
+                    lambda f: "hidden size of LTX"
+                    if f.columns(r"^transformer_blocks_#_attn1_to_[qkv]$") in (2048, 4096) else "")),
         hints=(has(r"^transformer_blocks_#_attn[12]_to_[qkv]", "self- and cross-attention blocks without a UNet"),),
         against=(has(r"^pos_embed_proj$", ""),),
         hidden=((r"^transformer_blocks_#_attn1_to_[qkv]$", 1), (r"^patchify_proj$", 0)),
@@ -379,7 +382,8 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         marks=(columns(_UNET_CONTEXT, (2048,), "cross-attention takes 2048 columns (CLIP-L and CLIP-G)"),
                both(has(_UNET, "a UNet"), lambda f: f"{f.inner_depth} transformer blocks deep, SD 1.5 and 2 have one"
                     if f.inner_depth > 1 else ""),
-               both(has(_UNET, "a UNet"), columns(r"^label_emb_#_|^add_embedding_linear_1$", (2816,), "size conditions"))),
+               both(has(_UNET, "a UNet"),
+                    columns(r"^label_emb_#_|^add_embedding_linear_1$", (2816,), "size conditions"))),
         hints=(has(_UNET + r".*attn[12]_(?:processor_)?to_[qkv]$", "a UNet with attention"),),
         against=(columns(_UNET_CONTEXT, (768, 1024, 1280), ""),
                  lambda f: "x" if 0 < f.inner_depth < 2 and f.whole else ""),
@@ -406,9 +410,9 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     Architecture("hidream", "HiDream", marks=(has(r"^(?:double|single)_stream_blocks_#_block_", "stream blocks"),
                                               has(r"^caption_projection_#_linear$", "caption projections"))),
     Architecture("auraflow", "AuraFlow", marks=(has(r"^double_layers_#_attn_w1q$", "double layers"),)),
-    Architecture("pixart", "PixArt", marks=(has(r"^blocks_#_cross_attn_(?:q|kv)_linear$", "cross-attention named kv_linear"),
+    Architecture("pixart", "PixArt", marks=(has(r"^blocks_#_cross_attn_(?:q|kv)_linear$", "attention named kv_linear"),
                                             has(r"^t_block_1$", "one AdaLN table"))),
-    Architecture("kandinsky5", "Kandinsky 5", marks=(has(r"^visual_transformer_blocks_#_", "visual transformer blocks"),)),
+    Architecture("kandinsky5", "Kandinsky 5", marks=(has(r"^visual_transformer_blocks_#_", "visual blocks"),)),
     Architecture("mochi", "Mochi", marks=(has(r"^t5_yproj$", "T5 pooling"),)),
     Architecture("omnigen2", "OmniGen 2", marks=(has(r"^time_caption_embed_", "time and caption embedded together"),)),
     Architecture("lens", "Lens", marks=(has(r"^transformer_blocks_#_img_mlp_w[123]$", "gated image MLP w1, w2, w3"),)),

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from .blocks import OTHER, TEXT_ENCODER
 from .report import LayerReport, LayerState
 
-
 COUNTED = (LayerState.APPLIED, LayerState.IN_FILE)
 """Layers whose norms add up: those that were applied, or all that a file holds where it is only inspected."""
 

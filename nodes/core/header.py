@@ -266,15 +266,18 @@ def _tensor_info(key: str, value: Any, name: str) -> TensorInfo:
         raise HeaderError(f'{name}: tensor "{key[:80]}" is not described by dtype, shape and data_offsets.')
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
         raise HeaderError(f'{name}: tensor "{key[:80]}" has the unknown dtype {str(dtype)[:40]}.')
-    if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
+    sizes, span = _sizes(shape), _sizes(offsets)
+    if sizes is None or span is None or len(span) != 2:
         raise HeaderError(f'{name}: tensor "{key[:80]}" has no valid shape and data_offsets.')
-    return TensorInfo(key, dtype, tuple(shape), offsets[0], offsets[1])
+    return TensorInfo(key, dtype, sizes, span[0], span[1])
 
 
-def _are_sizes(value: Any) -> bool:
+def _sizes(value: Any) -> tuple[int, ...] | None:
+    """A JSON array of unsigned 64-bit numbers; ``None`` for anything else."""
     if not isinstance(value, list):
-        return False
-    return all(type(item) is int and 0 <= item <= _USIZE_MAX for item in cast("list[Any]", value))
+        return None
+    items = cast("list[Any]", value)
+    return tuple(items) if all(type(item) is int and 0 <= item <= _USIZE_MAX for item in items) else None
 
 
 def _check_offsets(infos: list[TensorInfo], name: str) -> int:

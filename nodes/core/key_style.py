@@ -117,24 +117,26 @@ def _says(field: str, word: str) -> Callable[[Mapping[str, str]], bool]:
     return lambda metadata: word in metadata.get(field, "")[:500].lower()
 
 
+_MUSUBI_MODULES = frozenset(
+    f"networks.{name}"
+    for name in (
+        "loha", "lokr", "lora_flux_2", "lora_flux_kontext", "lora_wan", "lora_framepack", "lora_qwen_image",
+        "lora_zimage", "lora_kandinsky", "lora_hv_1_5",
+    )
+)  # fmt: skip
+_MUSUBI_VERSIONS = ("flux_2", "flux_kontext", "wan", "hunyuan_video", "hv", "qwen", "zimage", "framepack", "kandinsky")
+
+
 def _is_musubi(metadata: Mapping[str, str]) -> bool:
-    """kohya sd-scripts has no networks.loha and networks.lokr, and no such base model versions."""
+    """kohya sd-scripts, its elder sister, has none of these network modules and base model versions."""
     module = metadata.get("ss_network_module", "")
     version = metadata.get("ss_base_model_version", "")
-    families = ("flux_2", "wan", "hunyuan", "hv", "qwen", "zimage", "z_image", "framepack", "kandinsky", "flux_kontext")
-    return module in ("networks.loha", "networks.lokr") or (
-        module.startswith("networks.") and version.startswith(families)
-    )
+    return module in _MUSUBI_MODULES or (module == "networks.lora" and version.startswith(_MUSUBI_VERSIONS))
 
 
 _BY_METADATA: tuple[tuple[str, str, str, Callable[[Mapping[str, str]], bool]], ...] = (
     ("ai-toolkit", "stated", 'the field "software" names it', _says("software", "ai-toolkit")),
-    (
-        "musubi-tuner",
-        "stated",
-        'its network module is "networks.lora_..."',
-        _says("ss_network_module", "networks.lora_"),
-    ),
+    ("musubi-tuner", "likely", "network module and base model version are its own", _is_musubi),
     (
         "musubi-tuner",
         "stated",

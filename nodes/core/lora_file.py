@@ -6,12 +6,12 @@ Only names, shapes and one-element tensors are read.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .adapters import DORA_SPELLINGS, Adapter, Shape, find_adapters
-from .adapters.base import Described
 from .errors import AdapterFormatError
 from .header import Header
 from .key_style import KeyStyle, Writer, guess_writer, key_style
@@ -97,10 +97,10 @@ def read_lora(header: Header) -> LoraFile:
     alpha_keys = [roles["alpha"] for roles in groups.values() if "alpha" in roles]
     alphas = header.scalars(alpha_keys)
     header_scale = read_header_scale(header.metadata)
-    formats = _declared_format(header.metadata)
+    dylora = _dylora_block_size(header.metadata)
     layers: list[LoraLayer] = []
     for name, roles in groups.items():
-        layers.extend(_layers(header, name, roles, alphas, header_scale, formats))
+        layers.extend(_layers(header, name, roles, alphas, header_scale, dylora))
     notes = list(header_scale.notes)
     if header_scale.fallback and any(x.format and "no alpha" in x.scale_source for x in layers):
         notes.append(header_scale.fallback)
@@ -128,11 +128,17 @@ def _group(header: Header) -> tuple[dict[str, dict[str, str]], list[str]]:
     return groups, other
 
 
-def _declared_format(metadata: Mapping[str, str]) -> str:
-    """``dylora`` where the metadata says so: its tensors look like any LoRA's."""
+def _dylora_block_size(metadata: Mapping[str, str]) -> int:
+    """Ranks of a block where the metadata says LyCORIS DyLoRA, -1 for kohya's, 0 for anything else.
+
+    The tensors look like any LoRA's. LyCORIS trains with a random number of blocks and scales by alpha over that
+    number, not over the rank (``modules/dylora.py``).
+    """
     text = metadata.get("ss_network_args", "")[:10_000].replace(" ", "").lower()
-    module = metadata.get("ss_network_module", "")[:200].lower()
-    return "dylora" if '"algo":"dylora"' in text or module.endswith("dylora") else ""
+    if '"algo":"dylora"' in text:
+        size = re.search(r'"block_size":"?(\d{1,4})', text)
+        return max(1, int(size[1])) if size else 4
+    return -1 if metadata.get("ss_network_module", "")[:200].lower().endswith("dylora") else 0
 
 
 def _layers(
@@ -141,7 +147,7 @@ def _layers(
     roles: dict[str, str],
     alphas: Mapping[str, float],
     header_scale: HeaderScale,
-    declared: str,
+    dylora: int,
 ) -> list[LoraLayer]:
     shapes = {role: header.tensors[key].shape for role, key in roles.items()}
     found = find_adapters(shapes)
@@ -153,7 +159,7 @@ def _layers(
         own = {r: k for r, k in roles.items() if r in adapter.roles}
         if adapter.parameter == "weight":
             own |= {r: k for r, k in roles.items() if r in ("alpha", "dora_scale")}
-        layers.append(_layer(name, adapter, own, shapes, alphas, header_scale, declared))
+        layers.append(_layer(name, adapter, own, shapes, alphas, header_scale, dylora))
     used = {role for layer in layers for role in layer.roles}
     left = sorted(set(roles) - used)
     if left:
@@ -172,20 +178,20 @@ def _layer(
     shapes: Mapping[str, Shape],
     alphas: Mapping[str, float],
     header_scale: HeaderScale,
-    declared: str,
+    dylora: int,
 ) -> LoraLayer:
     try:
         described = adapter.describe(shapes)
     except AdapterFormatError as error:
         return LoraLayer(name, "", roles, adapter.parameter, note=f"{adapter.name}: {error}")
-    if described.format == "lora" and declared:
-        described = Described(
-            declared, described.rank, described.out_features, described.in_features, described.kernel,
-            described.note,
-        )  # fmt: skip
+    if dylora and described.format in ("lora", "locon"):
+        described = replace(described, format="dylora")
     alpha_key = roles.get("alpha")
     alpha = alphas.get(alpha_key) if alpha_key is not None else None
     scale, source, used = _scale(adapter, name, described.rank, alpha_key is not None, alpha, header_scale)
+    if described.format == "dylora" and dylora > 0 and used is not None and described.rank:
+        blocks = -(-described.rank // dylora)
+        scale, source = used / blocks, f"alpha tensor over the {blocks} blocks of the DyLoRA"
     dora = _dora_spelling(roles)
     return LoraLayer(
         name=name,

@@ -16,6 +16,7 @@ from typing import Any, cast
 MAX_JSON = 20_000_000
 """Longest text that is parsed as JSON; tag lists of real files stay below 5 MB."""
 
+_BASE_FIELDS = ("ss_base_model_version", "modelspec.architecture", "base_model", "base_model_name_or_path", "sd_model")
 _MAX_TAGS = 5_000
 _MAX_TRIGGERS = 50
 
@@ -78,9 +79,7 @@ class Training:
 def read_training(metadata: Mapping[str, str]) -> Training:
     """Explain the metadata of kohya, musubi, ai-toolkit, OneTrainer, diffusers, ComfyUI and modelspec."""
     reader = _Reader(metadata)
-    base = reader.text(
-        "ss_base_model_version", "modelspec.architecture", "base_model", "base_model_name_or_path", "sd_model"
-    )
+    base = reader.text(*_BASE_FIELDS)
     details = reader.text("ss_sd_model_name", "ss_base_model_name")
     tags = _tags(reader.json("ss_tag_frequency"), reader.json("ss_datasets"))
     images = _integer(reader.text("ss_num_train_images"))
@@ -111,6 +110,11 @@ def read_training(metadata: Mapping[str, str]) -> Training:
         leftovers=reader.rest(),
     )
     return training
+
+
+def base_model_text(metadata: Mapping[str, str]) -> str:
+    """The model that the file says it was trained on, and nothing else of the metadata."""
+    return _Reader(metadata).text(*_BASE_FIELDS)
 
 
 class _Reader:

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from .base import (
-    Adapter, Described, Shape, Strength, Tensors, all_zero, as_float, mismatch, require_weight,
+    Adapter,
+    Described,
+    Shape,
+    Strength,
+    Tensors,
+    all_zero,
+    as_float,
+    mismatch,
+    require_weight,
 )  # fmt: skip
 from .lowrank import column_gram, gram_strength, row_gram
 

@@ -193,7 +193,7 @@ class PeftBoftAdapter(Adapter):
 
 
 def cayley(blocks: Tensor, constraint: float) -> Tensor:
-    """``(I + Q) (I - Q)^-1`` of ``Q = B - B^T`` for stacks of square blocks; ``|Q|`` is cut to ``constraint`` if > 0."""
+    """``(I + Q) (I - Q)^-1`` of ``Q = B - B^T`` of stacks of blocks; a ``constraint`` > 0 bounds ``|Q|``."""
     import torch
 
     skew = blocks - blocks.transpose(-1, -2)

@@ -1,0 +1,88 @@
+"""One line about each file of a folder: what a scan of a whole collection needs, and nothing slower."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from .errors import PatchbayError
+from .file_kinds import identify_lora, identify_model, looks_like_lora
+from .header import read_header
+from .lora_file import read_lora
+from .metadata import base_model_text
+from .quantisation import read_quantisation
+from .report_text import clean
+
+SUFFIXES = (".safetensors", ".sft", ".gguf", ".pt", ".pth", ".bin", ".ckpt")
+
+
+class ScanRow(NamedTuple):
+    """What a scan says about a file."""
+
+    file: str
+    kind: str = ""
+    architecture: str = ""
+    certainty: str = ""
+    formats: str = ""
+    """Adapter formats of a LoRA, storage formats of a model."""
+    ranks: str = ""
+    key_style: str = ""
+    writer: str = ""
+    base_model: str = ""
+    size_bytes: int = 0
+    warning: str = ""
+    error: str = ""
+
+
+SCAN_COLUMNS = ScanRow._fields
+
+
+def find_files(folder: Path) -> list[Path]:
+    """Every model file below ``folder``, sorted; links to folders are not followed."""
+    found: list[Path] = []
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        found.extend(Path(parent, name) for name in sorted(names) if name.lower().endswith(SUFFIXES))
+    return found
+
+
+def scan_file(path: Path) -> ScanRow:
+    """The line about one file. Never raises for what is wrong with the file: that is a line, too."""
+    try:
+        header = read_header(path)
+    except PatchbayError as error:
+        return ScanRow(str(path), size_bytes=_size(path), error=clean(str(error)))
+    except OSError as error:
+        return ScanRow(str(path), error=f"{path.name}: cannot be opened: {error.strerror or error}.")
+    row = ScanRow(str(path), size_bytes=header.size_bytes, base_model=clean(base_model_text(header.metadata), 100))
+    if looks_like_lora(header):
+        lora = read_lora(header)
+        match = identify_lora(lora).architecture
+        bad = sum(1 for layer in lora.layers if not layer.format)
+        return row._replace(
+            kind="LoRA",
+            architecture=match.name if match else "",
+            certainty=match.certainty if match else "",
+            formats=", ".join(lora.formats),
+            ranks=", ".join(map(str, lora.ranks[:8])),
+            key_style=lora.style.id,
+            writer=lora.writer.name,
+            warning=f"{bad} layers are not understood" if bad else "",
+        )
+    identified = identify_model(header)
+    match = identified.architecture
+    return row._replace(
+        kind=identified.kind_name,
+        architecture=match.name if match else identified.detail,
+        certainty=match.certainty if match else "",
+        formats=str(read_quantisation(header)),
+        warning="its kind is not known" if identified.kind == "unknown" else "",
+    )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
