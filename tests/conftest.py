@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import shutil
 import sys
 import tempfile
@@ -113,8 +114,8 @@ def comfy_in_process(tmp_path_factory: pytest.TempPathFactory) -> types.SimpleNa
     args.cpu = True
     args.disable_api_nodes = True
     args.base_directory = str(base)
-    import comfy.model_management  # noqa: F401
-    import folder_paths  # noqa: F401
+    for name in ("comfy.model_management", "folder_paths"):
+        importlib.import_module(name)
 
     return types.SimpleNamespace(folder=folder, base=base, load_nodes=_load_nodes)
 

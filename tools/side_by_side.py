@@ -4,6 +4,7 @@
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -14,7 +15,7 @@ MARGIN, LABEL_HEIGHT, FONT_PIXELS = 16, 34, 18
 BACKGROUND, INK = (24, 24, 28), (232, 232, 236)
 
 
-def side_by_side(labelled: list[tuple[str, Image.Image]]) -> Image.Image:
+def side_by_side(labelled: Sequence[tuple[str, Image.Image]]) -> Image.Image:
     """One picture with all of them, each under its label."""
     shown = [(label, _enlarged(picture.convert("RGB"))) for label, picture in labelled]
     width = MARGIN + sum(picture.width + MARGIN for _, picture in shown)

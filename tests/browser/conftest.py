@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from comfy_page import ComfyPage
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
 from support import skip_or_fail
 
 from tools.client import ComfyClient
@@ -24,7 +24,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-VIEWPORT = {"width": 1680, "height": 1050}
+VIEWPORT = ViewportSize(width=1680, height=1050)
 RENDERERS = ("classic", "nodes2")
 QUIET: dict[str, Any] = {
     "Comfy.TutorialCompleted": True,
