@@ -3,6 +3,7 @@
 import { blockColumns } from "./blocks.mjs";
 import { h, setStyle } from "./dom.mjs";
 import { formatRatio, plainText, shortKind } from "./format.mjs";
+import { stateName } from "./i18n.mjs";
 import { RATIO_TICKS, ratioColour, scaleGradient, scalePosition } from "./scale.mjs";
 
 /**
@@ -24,7 +25,7 @@ export function renderBlockStrip(report, language) {
   const groups = columns.map((column) =>
     h(
       "div",
-      { class: "patchbay-strip-group" },
+      { class: "patchbay-strip-group", style: { "--patchbay-count": column.cells.length } },
       h("span", { class: "patchbay-strip-kind" }, columnName(column.kind, t)),
       h("div", { class: "patchbay-strip-cells" }, ...column.cells.map((cell) => cellElement(cell, language))),
     ),
@@ -74,7 +75,7 @@ export function describeCell(cell, { t, locale }) {
     parts.push(cell.ratio === null ? t("cell.unmeasured") : t("cell.change", { ratio: formatRatio(cell.ratio, locale) }));
     if (cell.measured > 0 && cell.measured < applied) parts.push(t("cell.partlyMeasured", { measured: cell.measured, applied }));
   }
-  parts.push(Object.entries(cell.counts).map(([state, n]) => `${n} ${t(`state.${state}`)}`).join(", "));
+  parts.push(Object.entries(cell.counts).map(([state, n]) => `${n} ${stateName(state, t)}`).join(", "));
   return parts.join(" · ");
 }
 

@@ -213,3 +213,11 @@ export function layerName(layer) {
   if (layer.block && layer.layer) return `${layer.block}.${layer.layer}`;
   return layer.layer || layer.model_key || layer.lora_key || layer.block;
 }
+
+/**
+ * The short form for narrow columns: `double 3 · img_attn.qkv`.
+ * @param {LayerReport} layer
+ */
+export function shortLayerName(layer) {
+  return layer.block && layer.layer ? `${blockName(layer.block)} · ${layer.layer}` : layerName(layer);
+}

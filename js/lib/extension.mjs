@@ -19,8 +19,8 @@ const COMPARE_MODE = "LoraPatchbay.Compare.StartMode";
 const REPORT_CARD = {
   name: "patchbay_report",
   type: "PATCHBAY_REPORT_CARD",
-  minHeight: 216,
-  initialSize: [400, 0],
+  minHeight: 236,
+  initialSize: [420, 0],
   create: createReportPanel,
 };
 
@@ -41,8 +41,11 @@ const { t } = languageFor("en");
 /** @param {import("../types/app").ComfyNode} node */
 const hasReport = (node) => reportNodes.has(node.comfyClass ?? "");
 
+let ready = false;
+
 /** Obeys the switch at once, on every node of the workflow. @param {boolean} wanted */
 function showCards(wanted) {
+  if (!ready) return;
   if (!wanted) return detachPanels(REPORT_CARD);
   for (const node of allNodes()) {
     if (hasReport(node) && !hasPanel(node, REPORT_CARD)) attachPanel(node, REPORT_CARD);
@@ -75,6 +78,7 @@ export const extension = {
   ],
 
   setup() {
+    ready = true;
     for (const name of ["panel", "report_card", "compare"]) {
       useStyleSheet(new URL(`../css/${name}.css`, import.meta.url).href);
     }

@@ -1,5 +1,6 @@
 // The language of the widgets.
 
+import { plainText } from "./format.mjs";
 import { STRINGS } from "./strings.mjs";
 
 /**
@@ -17,6 +18,17 @@ export function languageFor(locale) {
   const wanted = typeof locale === "string" ? locale.toLowerCase().split("-")[0] ?? "" : "";
   const code = Object.hasOwn(STRINGS, wanted) ? wanted : "en";
   return { locale: code, t: (key, values = {}) => fill(lookUp(code, key, values), values) };
+}
+
+/**
+ * The words for a layer's state; a state that this page does not know goes by its own name.
+ * @param {string} state
+ * @param {Language["t"]} t
+ */
+export function stateName(state, t) {
+  const key = `state.${state}`;
+  const text = t(key);
+  return text === key ? plainText(state, 40) : text;
 }
 
 /** @param {string} code @param {string} key @param {Record<string, string | number>} values */

@@ -48,3 +48,14 @@ export function stateIcon(state) {
     svg("path", { d: STATE_SHAPES[state] ?? STATE_SHAPES.not_understood }),
   );
 }
+
+/** @type {Record<string, string>} */
+const ACTION_SHAPES = {
+  text: "M5.5 3.5h-2v10h9v-10h-2M5.5 2h5v3h-5zM5.6 8h4.8M5.6 10.6h4.8",
+  json: "M6 2.5c-2 0-2 1-2 2.6C4 7 3.6 8 2.4 8 3.6 8 4 9 4 10.9c0 1.6 0 2.6 2 2.6M10 2.5c2 0 2 1 2 2.6C12 7 12.4 8 13.6 8 12.4 8 12 9 12 10.9c0 1.6 0 2.6-2 2.6",
+};
+
+/** @param {"text" | "json"} action */
+export function actionIcon(action) {
+  return svg("svg", { class: "patchbay-action-icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: ACTION_SHAPES[action] }));
+}

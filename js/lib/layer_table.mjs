@@ -1,8 +1,9 @@
 // All layers of a report. Only the rows in view exist, so that ten thousand layers open at once.
 
-import { layerName } from "./blocks.mjs";
+import { layerName, shortLayerName } from "./blocks.mjs";
 import { foreignText, h, setStyle } from "./dom.mjs";
 import { formatNumber, formatRatio, plainText } from "./format.mjs";
+import { stateName } from "./i18n.mjs";
 import { stateIcon } from "./icons.mjs";
 import { ratioColour } from "./scale.mjs";
 
@@ -18,14 +19,14 @@ const SPARE_ROWS = 6;
 /** Up to here all rows exist: the page's own search finds them. */
 const VIRTUAL_FROM = 300;
 
-const COLUMNS = ["layer", "state", "change", "strength", "rank"];
+const COLUMNS = ["state", "layer", "change", "strength", "rank"];
 
 /** @param {LayerReport[]} layers @param {Language} language */
 export function renderLayerTable(layers, language) {
   const heading = h(
     "div",
     { class: "patchbay-row patchbay-row-head", role: "row" },
-    ...COLUMNS.map((name) => h("span", { role: "columnheader" }, language.t(`table.${name}`))),
+    ...COLUMNS.map((name) => h("span", { role: "columnheader" }, columnTitle(name, language))),
   );
   const rows = h("div", { class: "patchbay-rows", role: "rowgroup", style: { height: `${layers.length * ROW_PIXELS}px` } });
   const height = Math.min(layers.length, ROWS_IN_VIEW) * ROW_PIXELS;
@@ -38,6 +39,11 @@ export function renderLayerTable(layers, language) {
   scroller.addEventListener("scroll", show, { passive: true });
   show();
   return h("div", { class: "patchbay-table", role: "table", "aria-rowcount": layers.length + 1 }, heading, scroller);
+}
+
+/** The narrow first column has a title only for screen readers. @param {string} name @param {Language} language */
+function columnTitle(name, { t }) {
+  return name === "state" ? h("span", { class: "patchbay-unseen" }, t("table.state")) : t(`table.${name}`);
 }
 
 /**
@@ -69,15 +75,14 @@ function showRows(rows, scroller, layers, language) {
 
 /** @param {LayerReport} layer @param {number} index @param {Language} language */
 function rowElement(layer, index, { t, locale }) {
-  const name = plainText(layerName(layer), 200);
   const swatch = h("i", { class: "patchbay-swatch" });
   const changed = layer.state === "applied" && layer.norm_ratio !== null;
   if (changed) setStyle(swatch, { background: ratioColour(layer.norm_ratio ?? 0) });
   const row = h(
     "div",
-    { class: "patchbay-row", role: "row", "aria-rowindex": index + 2, title: rowTitle(layer, name) },
-    h("span", { role: "cell", class: "patchbay-cell-name" }, foreignText(name)),
-    h("span", { role: "cell" }, stateIcon(layer.state), ` ${t(`state.${layer.state}`)}`),
+    { class: "patchbay-row", role: "row", "aria-rowindex": index + 2, title: rowTitle(layer, [layerName(layer), stateName(layer.state, t)]) },
+    h("span", { role: "cell" }, stateIcon(layer.state), h("span", { class: "patchbay-unseen" }, stateName(layer.state, t))),
+    h("span", { role: "cell", class: "patchbay-cell-name" }, foreignText(plainText(shortLayerName(layer), 120))),
     h("span", { role: "cell", class: "patchbay-figure" }, changed && swatch, layer.state === "applied" ? formatRatio(layer.norm_ratio, locale) : "–"),
     h("span", { role: "cell", class: "patchbay-figure" }, formatNumber(layer.strength, locale)),
     h("span", { role: "cell", class: "patchbay-figure" }, formatNumber(layer.rank, locale, 6)),
@@ -86,8 +91,8 @@ function rowElement(layer, index, { t, locale }) {
   return row;
 }
 
-/** @param {LayerReport} layer @param {string} name */
-function rowTitle(layer, name) {
-  const facts = [name, layer.model_key, layer.lora_key, layer.owner, layer.reason, layer.not_measured];
+/** @param {LayerReport} layer @param {string[]} head */
+function rowTitle(layer, head) {
+  const facts = [...head, layer.model_key, layer.lora_key, layer.owner, layer.reason, layer.not_measured];
   return [...new Set(facts.filter(Boolean).map((fact) => plainText(fact, 300)))].join("\n");
 }

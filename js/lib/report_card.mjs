@@ -4,7 +4,8 @@ import { renderBlockStrip } from "./block_strip.mjs";
 import { unappliedByReason } from "./blocks.mjs";
 import { foreignText, h } from "./dom.mjs";
 import { formatCount, formatNumber, formatShare, plainText } from "./format.mjs";
-import { levelIcon, stateIcon } from "./icons.mjs";
+import { stateName } from "./i18n.mjs";
+import { actionIcon, levelIcon, stateIcon } from "./icons.mjs";
 import { renderLayerTable } from "./layer_table.mjs";
 import { renderUnapplied } from "./unapplied_list.mjs";
 
@@ -47,7 +48,7 @@ export function renderReportCard(element, state, actions) {
     return;
   }
   element.replaceChildren(
-    header(report, language),
+    header(report, state, actions),
     h("p", { class: "patchbay-summary" }, foreignText(plainText(report.summary, 600))),
     counts(report, language),
     coverage(report, language) ?? "",
@@ -55,12 +56,12 @@ export function renderReportCard(element, state, actions) {
     notes(report, state, actions) ?? "",
     unapplied(report, state, actions) ?? "",
     allLayers(report, state, actions) ?? "",
-    copyButtons(state, actions),
   );
 }
 
-/** @param {Report} report @param {Language} language */
-function header(report, { t, locale }) {
+/** @param {Report} report @param {CardState} state @param {CardActions} actions */
+function header(report, state, actions) {
+  const { t, locale } = state.language;
   const level = ["ok", "warning", "error"].includes(report.level) ? report.level : "warning";
   const facts = subjectFacts(report, t, locale);
   return h(
@@ -68,6 +69,7 @@ function header(report, { t, locale }) {
     { class: "patchbay-header" },
     h("span", { class: `patchbay-level patchbay-level-${level}` }, levelIcon(level), t(`level.${level}`)),
     h("span", { class: "patchbay-subject", title: facts.join(" · ") }, ...facts.flatMap(separated)),
+    copyButtons(state, actions),
   );
 }
 
@@ -87,7 +89,7 @@ function subjectFacts(report, t, locale) {
   const strength = formatNumber(report.strength_model, locale);
   const clip = formatNumber(report.strength_clip, locale);
   return [
-    lora ? plainText(lora.name, 120) : plainText(report.title, 120),
+    lora ? plainText(lora.name, 120).replace(/\.safetensors$/, "") : plainText(report.title, 120),
     rank && t("card.rank", { rank }),
     plainText(model?.architecture || lora?.architecture || "", 80),
     report.strength_model !== null && report.strength_clip !== null && t("card.strengthsBoth", { model: strength, clip }),
@@ -98,7 +100,7 @@ function subjectFacts(report, t, locale) {
 /** @param {Report} report @param {Language} language */
 function counts(report, { t, locale }) {
   const items = Object.entries(report.counts ?? {}).map(([state, n]) =>
-    h("li", {}, stateIcon(state), h("strong", {}, formatCount(n, locale)), ` ${t(`state.${state}`)}`),
+    h("li", {}, stateIcon(state), h("strong", {}, formatCount(n, locale)), ` ${stateName(state, t)}`),
   );
   return h("ul", { class: "patchbay-counts" }, ...items);
 }
@@ -131,7 +133,7 @@ function coverage(report, { t, locale }) {
     { class: "patchbay-coverage", title: t("card.coverage.hint") },
     h("span", { class: "patchbay-label" }, t("card.coverage")),
     meter,
-    h("span", { class: "patchbay-value" }, text),
+    h("span", { class: known ? "patchbay-value" : "patchbay-label" }, text),
   );
 }
 
@@ -183,14 +185,14 @@ function fold(name, title, content, state, actions) {
 
 /** @param {CardState} state @param {CardActions} actions */
 function copyButtons({ language: { t }, text }, actions) {
-  /** @param {"text" | "json"} what @param {string} key */
-  const button = (what, key) =>
-    h("button", { type: "button", class: "patchbay-button", title: t(`${key}.hint`), on: { click: () => actions.copy(what) } }, t(key));
+  /** @param {"text" | "json"} what @param {string} hint */
+  const button = (what, hint) =>
+    h("button", { type: "button", class: "patchbay-button patchbay-icon-button", title: hint, "aria-label": hint, on: { click: () => actions.copy(what) } }, actionIcon(what));
   return h(
-    "div",
+    "span",
     { class: "patchbay-copy" },
     h("span", { class: "patchbay-said", role: "status" }),
-    text && button("text", "card.copyText"),
-    button("json", "card.copyJson"),
+    text && button("text", t("card.copyText")),
+    button("json", t("card.copyJson")),
   );
 }

@@ -26,8 +26,9 @@ export function createReportPanel(host) {
     fold: (name, open, element) => {
       const changed = state.open.has(name) !== open;
       state.open[open ? "add" : "delete"](name);
-      if (changed && open) element.scrollIntoView?.({ block: "nearest" });
-      if (changed) host.contentChanged(root.scrollHeight - root.clientHeight, open);
+      if (!changed) return;
+      host.contentChanged(root.scrollHeight - root.clientHeight, open);
+      if (open) setTimeout(() => scrollTo(root, element), 60);
     },
   };
   const render = () => renderReportCard(root, state, actions);
@@ -54,6 +55,16 @@ export function createReportPanel(host) {
     },
     dispose() {},
   };
+}
+
+/**
+ * Scrolls the card, and nothing around it, until an unfolded part is in view. `scrollIntoView` would move the canvas.
+ * @param {HTMLElement} root
+ * @param {HTMLElement} element
+ */
+function scrollTo(root, element) {
+  const hidden = element.offsetTop + element.offsetHeight - root.scrollTop - root.clientHeight;
+  if (hidden > 0) root.scrollTop += Math.min(hidden, element.offsetTop - root.scrollTop);
 }
 
 /** Every value of `ui` is a list. @param {unknown} value */

@@ -3,6 +3,7 @@
 import { layerName } from "./blocks.mjs";
 import { foreignText, h } from "./dom.mjs";
 import { formatCount, plainText } from "./format.mjs";
+import { stateName } from "./i18n.mjs";
 import { stateIcon } from "./icons.mjs";
 
 /**
@@ -26,7 +27,7 @@ function stateGroup(group, language) {
   return h(
     "section",
     {},
-    h("h4", {}, stateIcon(group.state), `${formatCount(group.count, locale)} ${t(`state.${group.state}`)}`),
+    h("h4", {}, stateIcon(group.state), `${formatCount(group.count, locale)} ${stateName(group.state, t)}`),
     ...shown.map((reason) => reasonGroup(reason, language)),
     rest > 0 && h("p", { class: "patchbay-muted" }, t("card.more", { n: formatCount(rest, locale) })),
   );
