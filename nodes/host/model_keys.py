@@ -9,6 +9,8 @@ from typing import Any
 import comfy.lora
 import torch
 
+from ..core.arch_facts import collect_facts
+from ..core.architectures import ArchitectureMatch, identify_architecture
 from ..core.blocks import MODEL_PREFIX, BlockLayout
 from ..core.report import BlockGroup, ModelSummary
 
@@ -70,19 +72,31 @@ def _summarise(
     model_class = type(model.model).__name__
     config = getattr(getattr(model.model, "model_config", None), "unet_config", None) or {}
     weights = [key for key in state if key.startswith(MODEL_PREFIX)]
+    match = _identify({key: shapes[key] for key in weights})
     return ModelSummary(
-        architecture=_architecture_name(model_class, shapes),
+        architecture=match.name if match.id else model_class,
         model_class=model_class,
         blocks=tuple(BlockGroup(kind, 0, count) for kind, count in layout.kinds.items()),
         weight_count=len(weights),
         parameter_count=sum(_numel(shapes[key]) for key in weights),
         dtype=str(model.model_dtype()).removeprefix("torch."),
         hidden_size=config.get("hidden_size") or config.get("dim") or config.get("model_channels"),
+        evidence=match.evidence,
     )
 
 
-def _architecture_name(model_class: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
-    return model_class
+def _identify(shapes: Mapping[str, tuple[int, ...]]) -> ArchitectureMatch:
+    """The architecture by the same table that names files."""
+    layers = (
+        (key.removeprefix(MODEL_PREFIX).removesuffix(".weight"), *_rows_and_columns(shape))
+        for key, shape in shapes.items()
+        if not key.endswith(".bias")
+    )
+    return identify_architecture(collect_facts(layers, whole=True))
+
+
+def _rows_and_columns(shape: tuple[int, ...]) -> tuple[int | None, int | None]:
+    return (shape[0] if shape else None), (shape[1] if len(shape) > 1 else None)
 
 
 def _numel(shape: tuple[int, ...]) -> int:
