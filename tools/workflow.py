@@ -49,6 +49,10 @@ class WidgetInput:
     """Socket type."""
     extra_values: int
     """How many more saved values follow: those of "control after generate"."""
+    options: Mapping[str, Json]
+    """The options of its definition."""
+    choices: Sequence[Json] = ()
+    """The choices of a COMBO that is defined by a list."""
 
 
 class WorkflowGraph:
@@ -125,7 +129,7 @@ def to_api(workflow: Mapping[str, Json], object_info: Mapping[str, Json]) -> dic
                 f"node {node_id}: {node['type']} is not known to this ComfyUI. "
                 "Install the pack that it belongs to, or look in ComfyUI's log for a failed import."
             )
-        inputs = saved_values(node, definition)
+        inputs = {**default_values(node, definition), **saved_values(node, definition)}
         for socket in node.get("inputs") or []:
             source = graph.source_of(socket.get("link"))
             if isinstance(source, list):
@@ -154,6 +158,26 @@ def saved_values(node: Mapping[str, Json], definition: Mapping[str, Json]) -> di
         found[widget.name] = _wrap(values[position], widget.type)
         position += 1 + widget.extra_values
     return found
+
+
+def default_values(node: Mapping[str, Json], definition: Mapping[str, Json]) -> dict[str, Json]:
+    """What the frontend fills in for widgets that the node type has got since the workflow was saved."""
+    saved = node.get("widgets_values")
+    defaults: dict[str, Json] = {}
+    for widget in _widgets(node, definition, saved if isinstance(saved, list) else []):
+        options = widget.options
+        choices = options.get("options") or widget.choices
+        if "default" in options:
+            defaults[widget.name] = options["default"]
+        elif choices:
+            first = choices[0]
+            defaults[widget.name] = first["key"] if isinstance(first, Mapping) else first
+        elif widget.type in _EMPTY:
+            defaults[widget.name] = options.get("min", 0) if widget.type in ("INT", "FLOAT") else _EMPTY[widget.type]
+    return defaults
+
+
+_EMPTY: dict[str, Json] = {"INT": 0, "FLOAT": 0, "STRING": "", "BOOLEAN": False}
 
 
 def input_specs(definition: Mapping[str, Json]) -> dict[str, Sequence[Json]]:
@@ -192,7 +216,8 @@ def _widgets(node: Mapping[str, Json], definition: Mapping[str, Json], values: S
         is_widget = kind in WIDGET_TYPES or options.get("widgetType") in WIDGET_TYPES or name in named
         if not is_widget or options.get("forceInput"):
             continue
-        widget = WidgetInput(name, kind, _extra_values(name, kind, options))
+        choices = spec[0] if isinstance(spec[0], list) else ()
+        widget = WidgetInput(name, kind, _extra_values(name, kind, options), options, choices)
         yield widget
         if kind == "COMFY_DYNAMICCOMBO_V3" and position < len(values):
             pending = _dynamic_parts(name, options, values[position]) + pending

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.error
 from typing import Any
 
@@ -74,7 +75,7 @@ def test_tooltips_are_sentences(object_info: dict[str, Any]) -> None:
         for name, definition in patchbay_nodes(object_info).items()
         for group in ("required", "optional")
         for input_name, spec in (definition["input"].get(group) or {}).items()
-        if len(spec) > 1 and spec[1].get("tooltip") and not spec[1]["tooltip"].rstrip().endswith((".", ")", "?"))
+        if len(spec) > 1 and not re.search(r"[.)?]$|Example: ", (spec[1].get("tooltip") or ".").rstrip())
     ]
     assert odd == []
 

@@ -103,6 +103,23 @@ def test_values_follow_the_order_of_the_node_and_skip_the_seed_controls() -> Non
     assert prompt["1"]["_meta"]["title"] == "Load It"
 
 
+def test_a_widget_that_is_newer_than_the_workflow_gets_its_default() -> None:
+    info = {
+        "input": {
+            "required": {
+                "old": ["FLOAT", {}],
+                "chosen": [["a", "b"], {}],
+                "given": ["COMBO", {"options": ["x", "y"], "default": "y"}],
+                "switch": ["BOOLEAN", {}],
+                "count": ["INT", {"min": 1}],
+            }
+        },
+        "output": [],
+    }
+    prompt = to_api({"nodes": [node(1, "New", [0.5])], "links": []}, {"New": info})
+    assert prompt["1"]["inputs"] == {"old": 0.5, "chosen": "a", "given": "y", "switch": False, "count": 1}
+
+
 def test_values_by_name_are_taken_as_they_are() -> None:
     saved = node(3, "Sample", {"seed": 1, "cfg": 2.0, "panel": "ours"})
     assert saved_values(saved, INFO["Sample"]) == {"seed": 1, "cfg": 2.0}
