@@ -1,0 +1,174 @@
+"""A training loop bounded by time: Muon on square tiles, AdamW on the rest, averaged weights, checkpoints."""
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+Params = dict[str, Tensor]
+
+
+def orthogonalise(stack: Tensor) -> Tensor:
+    """The nearest orthogonal matrices, roughly, of a stack [count, size, size] (Newton-Schulz, bf16)."""
+    x = stack.bfloat16()
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(5):
+        gram = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x
+
+
+def tiles(matrix: Tensor, size: int) -> Tensor:
+    """[rows, columns] as [count, size, size]; the parts of fused weights (q, k, v, ...) end up apart."""
+    rows, columns = matrix.shape
+    return matrix.reshape(rows // size, size, columns // size, size).transpose(1, 2).reshape(-1, size, size)
+
+
+def untile(stack: Tensor, rows: int, columns: int) -> Tensor:
+    """The inverse of ``tiles``."""
+    size = stack.shape[-1]
+    return stack.reshape(rows // size, columns // size, size, size).transpose(1, 2).reshape(rows, columns)
+
+
+class MuonAdam:
+    """Muon for the matrices inside the network, AdamW for its edges and for LoRA factors.
+
+    Source: Jordan et al., Muon (2024), with the update scaled to AdamW's size as in Moonlight.
+    """
+
+    def __init__(self, params: Params, muon_size: int | None):
+        edges = ("img_in", "txt_in", "final_layer.linear", "time_in", "norm.")
+        self.size = muon_size
+        self.inner = [k for k, v in params.items() if muon_size and v.ndim == 2 and not any(e in k for e in edges)]
+        self.params = params
+        rest = [v for k, v in params.items() if k not in self.inner]
+        fused = all(v.is_cuda for v in rest)
+        self.adam = torch.optim.AdamW(rest, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.0, fused=fused)
+        self.momentum = None
+
+    def step(self, rate: float) -> None:
+        """One update; ``rate`` is AdamW's learning rate, and Muon's in the same units."""
+        for group in self.adam.param_groups:
+            group["lr"] = rate
+        self.adam.step()
+        if not self.inner:
+            return
+        gradient = torch.cat([tiles(self.params[key].grad, self.size) for key in self.inner])
+        if self.momentum is None:
+            self.momentum = torch.zeros_like(gradient)
+        self.momentum.lerp_(gradient, 0.05)
+        update = orthogonalise(gradient.lerp(self.momentum, 0.95)).float() * (0.2 * self.size**0.5)
+        start = 0
+        with torch.no_grad():
+            for key in self.inner:
+                rows, columns = self.params[key].shape
+                count = rows * columns // self.size**2
+                self.params[key].sub_(untile(update[start : start + count], rows, columns), alpha=rate)
+                start += count
+
+    def state(self) -> dict:
+        """For a checkpoint."""
+        return {"adam": self.adam.state_dict(), "momentum": self.momentum}
+
+    def load(self, state: dict) -> None:
+        """From a checkpoint."""
+        self.adam.load_state_dict(state["adam"])
+        self.momentum = state["momentum"]
+
+
+def train(
+    params: Params,
+    loss_of: Callable[[Params, int, torch.Generator], Tensor],
+    seconds: float,
+    checkpoint: Path,
+    *,
+    rate: float,
+    muon_size: int | None = None,
+    decay: float = 0.9995,
+    warmup: int = 300,
+    pause_after: float = math.inf,
+    max_steps: int = 10**9,
+    validate: Callable[[Params], float] | None = None,
+    validate_every: int = 150,
+    seed: int = 7,
+    name: str = "training",
+) -> tuple[Params, dict]:
+    """Train for a time and give the averaged weights.
+
+    Args:
+        params: float32 leaf tensors; changed in place.
+        loss_of: (params, step, generator) to loss.
+        seconds: training time in all, over resumed runs; the rate falls along half a cosine over it.
+        checkpoint: written every two minutes, at a pause and at the end; resumed from.
+        pause_after: leave this run after so many seconds, to be resumed.
+        validate: (averaged weights) to a number; the average with the lowest is given, else the last.
+
+    Returns:
+        The averaged weights and a record: steps, seconds, last loss, validation curve, done.
+    """
+    device = next(iter(params.values())).device
+    for value in params.values():
+        value.requires_grad_(True)
+    optimiser = MuonAdam(params, muon_size)
+    average = {key: value.detach().clone() for key, value in params.items()}
+    record = {"steps": 0, "seconds": 0.0, "losses": [], "validation": [], "done": False}
+    best = None
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=device)
+        with torch.no_grad():
+            for key, value in params.items():
+                value.copy_(saved["params"][key])
+        average, record, best = saved["average"], saved["record"], saved["best"]
+        optimiser.load(saved["optimiser"])
+    generator = torch.Generator(device).manual_seed(seed + record["steps"])
+    before, start, saved_at, running = record["seconds"], time.monotonic(), time.monotonic(), None
+
+    def save() -> None:
+        torch.save(
+            {"params": {k: v.detach() for k, v in params.items()}, "average": average, "record": record,
+             "best": best, "optimiser": optimiser.state()}, checkpoint,
+        )  # fmt: skip
+
+    while not record["done"]:
+        progress = record["seconds"] / seconds
+        if progress >= 1 or record["steps"] >= max_steps:
+            record["done"] = True
+            break
+        if record["seconds"] - before > pause_after:
+            break
+        step = record["steps"]
+        loss = loss_of(params, step, generator)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(list(params.values()), 1.0)
+        optimiser.step(rate * min(1, (step + 1) / warmup) * (0.5 + 0.5 * math.cos(math.pi * progress)))
+        for value in params.values():
+            value.grad = None
+        keep = min(decay, (step + 1) / (step + 10))
+        torch._foreach_lerp_(list(average.values()), [v.detach() for v in params.values()], 1 - keep)
+        running = loss.detach() if running is None else running.lerp(loss.detach(), 0.02)
+        record["steps"] = step + 1
+        if step == 0:  # compilation is not training time
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            start = time.monotonic()
+        record["seconds"] = before + time.monotonic() - start
+        if validate and (step + 1) % validate_every == 0:
+            score = validate(average)
+            record["validation"].append((step + 1, round(score, 6)))
+            if best is None or score < best[0]:
+                best = (score, {key: value.clone() for key, value in average.items()})
+        if (step + 1) % 250 == 0:
+            record["losses"].append((step + 1, round(running.item(), 5)))
+        if (step + 1) % 2500 == 0:
+            print(f"{name} step {step + 1} loss {running.item():.5f} {record['seconds']:.0f} s", flush=True)
+        if time.monotonic() - saved_at > 120:
+            saved_at = time.monotonic()
+            save()
+    if running is not None:
+        record["last_loss"] = running.item()
+    save()
+    print(f"{name}: {record['steps']} steps, {record['seconds']:.0f} s, loss {record.get('last_loss', 0):.5f},"
+          f" done {record['done']}", flush=True)  # fmt: skip
+    return (best[1] if best is not None else average), record
