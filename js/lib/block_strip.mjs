@@ -2,7 +2,7 @@
 
 import { blockColumns } from "./blocks.mjs";
 import { h, setStyle } from "./dom.mjs";
-import { formatRatio, plainText, shortKind } from "./format.mjs";
+import { formatNumber, formatRatio, plainText, shortKind } from "./format.mjs";
 import { stateName } from "./i18n.mjs";
 import { RATIO_TICKS, ratioColour, scaleGradient, scalePosition } from "./scale.mjs";
 
@@ -20,14 +20,16 @@ export function renderBlockStrip(report, language) {
   const columns = blockColumns(report);
   if (columns.length === 0 || report.layers.length === 0) return null;
   const { t } = language;
-  const hint = t("card.strip.hint");
+  const strongest = Math.max(...columns.flatMap((column) => column.cells.map((cell) => cell.norm ?? 0)));
+  const inspected = report.kind === "inspect";
+  const hint = t(inspected ? "card.strip.file" : "card.strip.hint");
   const detail = h("span", { class: "patchbay-strip-detail" }, hint);
   const groups = columns.map((column) =>
     h(
       "div",
       { class: "patchbay-strip-group", style: { "--patchbay-count": column.cells.length } },
       h("span", { class: "patchbay-strip-kind" }, columnName(column.kind, t)),
-      h("div", { class: "patchbay-strip-cells" }, ...column.cells.map((cell) => cellElement(cell, language))),
+      h("div", { class: "patchbay-strip-cells" }, ...column.cells.map((cell) => cellElement(cell, strongest, language))),
     ),
   );
   const strip = h("div", { class: "patchbay-strip", role: "group", "aria-label": t("card.strip") }, ...groups);
@@ -42,7 +44,7 @@ export function renderBlockStrip(report, language) {
   strip.addEventListener("focusout", () => show(null));
   strip.addEventListener("keydown", (event) => moveFocus(strip, event));
   strip.querySelector(".patchbay-cell")?.setAttribute("tabindex", "0");
-  return h("div", { class: "patchbay-blocks" }, strip, h("div", { class: "patchbay-strip-foot" }, detail, legend(language)));
+  return h("div", { class: "patchbay-blocks" }, strip, h("div", { class: "patchbay-strip-foot" }, detail, !inspected && legend(language)));
 }
 
 /** @param {string} kind @param {Language["t"]} t */
@@ -51,13 +53,19 @@ function columnName(kind, t) {
   return kind === "" ? t("column.none") : plainText(shortKind(kind), 24);
 }
 
-/** @param {BlockCell} cell @param {Language} language */
-function cellElement(cell, language) {
+/**
+ * Colour says "changed this much", which a file alone cannot know: there the cell is filled by the delta's own size.
+ * @param {BlockCell} cell
+ * @param {number} strongest largest norm of all cells
+ * @param {Language} language
+ */
+function cellElement(cell, strongest, language) {
   const classes = ["patchbay-cell", `patchbay-cell-${cell.status}`];
   if (cell.foreign) classes.push("patchbay-cell-foreign");
   if (cell.ratio !== null) classes.push("patchbay-cell-coloured");
   const element = h("span", { class: classes.join(" "), role: "img", tabindex: -1, "aria-label": describeCell(cell, language) });
   if (cell.ratio !== null) setStyle(element, { "--patchbay-ratio": ratioColour(cell.ratio) });
+  if (cell.status === "present") setStyle(element, { "--patchbay-fill": `${strongest > 0 ? Math.round((100 * (cell.norm ?? 0)) / strongest) : 0}%` });
   return element;
 }
 
@@ -75,6 +83,7 @@ export function describeCell(cell, { t, locale }) {
     parts.push(cell.ratio === null ? t("cell.unmeasured") : t("cell.change", { ratio: formatRatio(cell.ratio, locale) }));
     if (cell.measured > 0 && cell.measured < applied) parts.push(t("cell.partlyMeasured", { measured: cell.measured, applied }));
   }
+  if (cell.status === "present" && cell.norm !== null) parts.push(t("cell.norm", { norm: formatNumber(cell.norm, locale) }));
   parts.push(Object.entries(cell.counts).map(([state, n]) => `${n} ${stateName(state, t)}`).join(", "));
   return parts.join(" · ");
 }

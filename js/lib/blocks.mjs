@@ -9,8 +9,8 @@ import { shortKind } from "./format.mjs";
  *
  * What became of a block:
  * `untouched` nothing asked for it; `skipped` every strength is 0 (or the tensors are); `applied`; `unmeasured`
- * applied, by how much is not known; `partial` some layers did not land; `missed` none did.
- * @typedef {"untouched" | "skipped" | "applied" | "unmeasured" | "partial" | "missed"} CellStatus
+ * applied, by how much is not known; `present` in a file that was only inspected; `partial` some layers did not land; `missed` none did.
+ * @typedef {"untouched" | "skipped" | "applied" | "unmeasured" | "present" | "partial" | "missed"} CellStatus
  *
  * @typedef {object} BlockCell
  * @property {string} address `double_blocks.3`, `other`, `te`, or empty for layers without a place
@@ -18,9 +18,10 @@ import { shortKind } from "./format.mjs";
  * @property {CellStatus} status
  * @property {boolean} foreign not a block of this model
  * @property {number | null} ratio root-sum-square of the deltas over root-sum-square of the weights
+ * @property {number | null} norm root-sum-square of the deltas at the strength used
  * @property {number} total layers that the report has for this block
  * @property {Partial<Record<LayerState, number>>} counts
- * @property {number} measured applied layers with both norms
+ * @property {number} measured applied layers with a norm
  *
  * @typedef {object} BlockColumn
  * @property {string} kind container name, `other`, `te` or empty
@@ -30,6 +31,8 @@ import { shortKind } from "./format.mjs";
  * @property {Partial<Record<LayerState, number>>} counts
  * @property {number} total
  * @property {number} measured
+ * @property {number} counted layers that the figures are about
+ * @property {number} weighed of these, those whose weight was measured too
  * @property {number} deltaSquares
  * @property {Map<string, number>} weightSquares by weight, so that two LoRAs on one weight count it once
  */
@@ -112,7 +115,7 @@ export function blockName(address) {
 }
 
 /** @returns {Tally} */
-const emptyTally = () => ({ counts: {}, total: 0, measured: 0, deltaSquares: 0, weightSquares: new Map() });
+const emptyTally = () => ({ counts: {}, total: 0, counted: 0, measured: 0, weighed: 0, deltaSquares: 0, weightSquares: new Map() });
 
 /**
  * @param {LayerReport[]} layers
@@ -130,16 +133,21 @@ function tallyByAddress(layers) {
 }
 
 /**
- * Only applied layers count towards the figure, as in nodes/core/block_figures.py.
+ * What was applied counts towards the figures, or all that a file holds where it was only inspected, as in
+ * nodes/core/block_figures.py.
  * @param {Tally} tally
  * @param {LayerReport} layer
  */
 function addLayer(tally, layer) {
   tally.total += 1;
   tally.counts[layer.state] = (tally.counts[layer.state] ?? 0) + 1;
-  if (layer.state !== "applied" || layer.delta_norm === null || layer.weight_norm === null) return;
+  if (layer.state !== "applied" && layer.state !== "in_file") return;
+  tally.counted += 1;
+  if (layer.delta_norm === null) return;
   tally.measured += 1;
   tally.deltaSquares += ((layer.strength ?? 0) * layer.delta_norm) ** 2;
+  if (layer.weight_norm === null) return;
+  tally.weighed += 1;
   tally.weightSquares.set(`${layer.model_key} ${layer.slice ?? ""}`, layer.weight_norm ** 2);
 }
 
@@ -151,6 +159,7 @@ function toCell(address, tally, foreign) {
     status: statusOf(tally),
     foreign,
     ratio: ratioOf(tally),
+    norm: tally.counted > 0 && tally.measured === tally.counted ? Math.sqrt(tally.deltaSquares) : null,
     total: tally.total,
     counts: tally.counts,
     measured: tally.measured,
@@ -162,6 +171,7 @@ function statusOf(tally) {
   if (tally.total === 0) return "untouched";
   const applied = tally.counts.applied ?? 0;
   const missed = MISSED_STATES.reduce((sum, state) => sum + (tally.counts[state] ?? 0), 0);
+  if (tally.counts.in_file) return "present";
   if (missed > 0) return applied + (tally.counts.skipped ?? 0) > 0 ? "partial" : "missed";
   if (applied === 0) return "skipped";
   return ratioOf(tally) === null ? "unmeasured" : "applied";
@@ -169,7 +179,7 @@ function statusOf(tally) {
 
 /** No figure unless every applied layer was measured: a part of the change must not pass for all of it. @param {Tally} tally */
 function ratioOf(tally) {
-  if (tally.measured === 0 || tally.measured < (tally.counts.applied ?? 0)) return null;
+  if (tally.counted === 0 || tally.weighed < tally.counted) return null;
   let squares = 0;
   for (const square of tally.weightSquares.values()) squares += square;
   return squares > 0 ? Math.sqrt(tally.deltaSquares / squares) : null;

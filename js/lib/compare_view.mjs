@@ -167,7 +167,7 @@ function renderPictures(view, state, pair, { language, urlOf, stage }) {
     const pane = view.panes[name];
     const box = name === "b" ? boxes[1] ?? first : first;
     pane.root.hidden = !shown.includes(name);
-    if (shown.includes(name)) load(pane, urlOf(pair[name]), language);
+    load(pane, urlOf(pair[name]), language);
     setStyle(pane.root, { left: `${box.left}px`, top: `${box.top}px`, width: `${box.width}px`, height: `${box.height}px`, "clip-path": "none" });
     setStyle(pane.image, { left: `${placed.left}px`, top: `${placed.top}px`, width: `${placed.width}px`, height: `${placed.height}px` });
     pane.image.classList.toggle("patchbay-pixelated", placed.scale > 1);
@@ -177,7 +177,7 @@ function renderPictures(view, state, pair, { language, urlOf, stage }) {
   view.fit.disabled = state.view.scale === null;
   view.pixels.disabled = placed.scale === 1;
   view.stage.classList.toggle("patchbay-is-zoomed", state.view.scale !== null);
-  renderRemark(view, picture, language);
+  renderRemark(view, picture, state.payload?.notes ?? [], language);
 }
 
 /** @param {CompareState} state @returns {PaneName[]} */
@@ -217,12 +217,11 @@ function renderSplit(view, state, placed, pane, { t, locale }) {
   view.handle.setAttribute("aria-valuetext", t("compare.splitValue", { percent: formatShare(state.split, locale), label: view.panes.a.image.alt }));
 }
 
-/** @param {CompareView} view @param {Size} picture @param {Language} language */
-function renderRemark(view, picture, { t }) {
+/** @param {CompareView} view @param {Size} picture @param {string[]} notes @param {Language} language */
+function renderRemark(view, picture, notes, { t }) {
   const mismatch = sizeMismatch(picture, loadedSize(view.panes.a.image), loadedSize(view.panes.b.image));
-  view.remark.textContent = mismatch
-    ? t("compare.sizes", { a: sizeText(mismatch.a), b: sizeText(mismatch.b), shown: sizeText(mismatch.shown) })
-    : "";
+  const sizes = mismatch && t("compare.sizes", { a: sizeText(mismatch.a), b: sizeText(mismatch.b), shown: sizeText(mismatch.shown) });
+  view.remark.textContent = [sizes, ...notes.slice(0, 5).map((note) => plainText(note, 300))].filter(Boolean).join(" ");
 }
 
 /** @param {HTMLImageElement} image @returns {Size | null} */

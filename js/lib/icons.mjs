@@ -34,6 +34,7 @@ const STATE_SHAPES = {
   applied: "M2.5 8.5 6.5 12.5 13.5 4",
   skipped: "M3 8H13",
   dead: "M8 3.2a4.8 4.8 0 1 1 0 9.6 4.8 4.8 0 0 1 0-9.6z",
+  in_file: "M8 5.5a2.5 2.5 0 1 1 0 5 2.5 2.5 0 0 1 0-5z",
   no_such_layer: "M8 3.2a4.8 4.8 0 1 1 0 9.6 4.8 4.8 0 0 1 0-9.6zM3 13 13 3",
   shape_mismatch: "M2.5 6H13.5M2.5 10H13.5M5 13.5 11 2.5",
   wrong_architecture: "M3.5 3.5 12.5 12.5M12.5 3.5 3.5 12.5",

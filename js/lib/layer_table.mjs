@@ -19,14 +19,16 @@ const SPARE_ROWS = 6;
 /** Up to here all rows exist: the page's own search finds them. */
 const VIRTUAL_FROM = 300;
 
-const COLUMNS = ["state", "layer", "change", "strength", "rank"];
+
 
 /** @param {LayerReport[]} layers @param {Language} language */
 export function renderLayerTable(layers, language) {
+  const figure = layers.some((layer) => layer.state === "in_file") ? "norm" : "change";
+  const columns = ["state", "layer", figure, "strength", "rank"];
   const heading = h(
     "div",
     { class: "patchbay-row patchbay-row-head", role: "row" },
-    ...COLUMNS.map((name) => h("span", { role: "columnheader" }, columnTitle(name, language))),
+    ...columns.map((name) => h("span", { role: "columnheader" }, columnTitle(name, language))),
   );
   const rows = h("div", { class: "patchbay-rows", role: "rowgroup", style: { height: `${layers.length * ROW_PIXELS}px` } });
   const height = Math.min(layers.length, ROWS_IN_VIEW) * ROW_PIXELS;
@@ -83,12 +85,18 @@ function rowElement(layer, index, { t, locale }) {
     { class: "patchbay-row", role: "row", "aria-rowindex": index + 2, title: rowTitle(layer, [layerName(layer), stateName(layer.state, t)]) },
     h("span", { role: "cell" }, stateIcon(layer.state), h("span", { class: "patchbay-unseen" }, stateName(layer.state, t))),
     h("span", { role: "cell", class: "patchbay-cell-name" }, foreignText(plainText(shortLayerName(layer), 120))),
-    h("span", { role: "cell", class: "patchbay-figure" }, changed && swatch, layer.state === "applied" ? formatRatio(layer.norm_ratio, locale) : "–"),
+    h("span", { role: "cell", class: "patchbay-figure" }, changed && swatch, figureText(layer, locale)),
     h("span", { role: "cell", class: "patchbay-figure" }, formatNumber(layer.strength, locale)),
     h("span", { role: "cell", class: "patchbay-figure" }, formatNumber(layer.rank, locale, 6)),
   );
   setStyle(row, { transform: `translateY(${index * ROW_PIXELS}px)` });
   return row;
+}
+
+/** How strongly the layer was changed; in a file that was only inspected how large its delta is. @param {LayerReport} layer @param {string} locale */
+function figureText(layer, locale) {
+  if (layer.state === "in_file") return formatNumber(layer.delta_norm, locale);
+  return layer.state === "applied" ? formatRatio(layer.norm_ratio, locale) : "–";
 }
 
 /** @param {LayerReport} layer @param {string[]} head */

@@ -3,6 +3,7 @@
 import { renderBlockStrip } from "./block_strip.mjs";
 import { unappliedByReason } from "./blocks.mjs";
 import { foreignText, h } from "./dom.mjs";
+import { factList, renderFacts } from "./file_facts.mjs";
 import { formatCount, formatNumber, formatShare, plainText } from "./format.mjs";
 import { stateName } from "./i18n.mjs";
 import { actionIcon, levelIcon, stateIcon } from "./icons.mjs";
@@ -52,8 +53,10 @@ export function renderReportCard(element, state, actions) {
     h("p", { class: "patchbay-summary" }, foreignText(plainText(report.summary, 600))),
     counts(report, language),
     coverage(report, language) ?? "",
+    renderFacts(report, language) ?? "",
     renderBlockStrip(report, language) ?? "",
     notes(report, state, actions) ?? "",
+    metadata(report, state, actions) ?? "",
     unapplied(report, state, actions) ?? "",
     allLayers(report, state, actions) ?? "",
   );
@@ -111,7 +114,7 @@ function counts(report, { t, locale }) {
  * @param {Language} language
  */
 function coverage(report, { t, locale }) {
-  if (!report.lora || !report.model || report.layers.length === 0) return null;
+  if (!report.lora || !report.model || report.kind === "inspect" || report.layers.length === 0) return null;
   const known = report.coverage !== null && report.coverage !== undefined;
   const share = known ? Math.min(1, Math.max(0, Number(report.coverage))) : 0;
   const text = known ? formatShare(share, locale) : t("card.coverage.unknown");
@@ -143,6 +146,14 @@ function notes(report, state, actions) {
   const items = () =>
     h("ul", { class: "patchbay-notes" }, ...report.notes.slice(0, 50).map((note) => h("li", {}, foreignText(plainText(note, 600)))));
   return fold("notes", `${state.language.t("card.notes")} (${report.notes.length})`, items, state, actions);
+}
+
+/** @param {Report} report @param {CardState} state @param {CardActions} actions */
+function metadata(report, state, actions) {
+  const fields = Object.entries(report.lora?.metadata ?? {});
+  if (fields.length === 0) return null;
+  const title = state.language.t("card.metadata", { n: formatCount(fields.length, state.language.locale) });
+  return fold("metadata", title, () => factList(fields.slice(0, 200)), state, actions);
 }
 
 /** @param {Report} report @param {CardState} state @param {CardActions} actions */

@@ -29,6 +29,8 @@ export interface ComparePayload {
   label_b: string;
   /** What the difference was multiplied with: fixed, never fitted to the picture. */
   gain: number;
+  /** What there is to say about the pictures, for example that their sizes differ. */
+  notes?: string[];
   pairs: ComparePair[];
 }
 

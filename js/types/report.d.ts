@@ -7,7 +7,8 @@ export type LayerState =
   | "shape_mismatch"
   | "wrong_architecture"
   | "not_understood"
-  | "dead";
+  | "dead"
+  | "in_file";
 
 export type Level = "ok" | "warning" | "error";
 
@@ -60,13 +61,27 @@ export interface LayerReport {
   weight_norm: number | null;
   not_measured: string;
   owner: string;
+  stock: LayerState | null;
+  stock_reason: string;
   norm_ratio: number | null;
+}
+
+export interface ModelBlock {
+  block: string;
+  weights: number;
+  parameters: number;
+  dtypes: Record<string, number>;
+  patched: number;
+  distance: number | null;
+  direction_shift: number | null;
+  cosine: number | null;
+  not_compared: string;
 }
 
 export interface Report {
   schema: "patchbay.report";
   version: number;
-  kind: "apply" | "patches" | "inspect" | "check" | string;
+  kind: "apply" | "patches" | "inspect" | "check" | "model" | string;
   title: string;
   summary: string;
   level: Level;
@@ -77,6 +92,9 @@ export interface Report {
   blocks: string;
   layers: LayerReport[];
   notes: string[];
+  verdict: string;
+  advice: string;
+  model_blocks: ModelBlock[];
   counts: Partial<Record<LayerState, number>>;
   coverage: number | null;
 }

@@ -78,6 +78,7 @@ const STATUSES = [
   [["wrong_architecture"], "missed"],
   [["skipped", "dead"], "skipped"],
   [["applied", "dead"], "applied"],
+  [["in_file", "not_understood"], "present"],
 ];
 for (const [states, status] of STATUSES) {
   test(`${states.join(" and ")} make a block ${status}`, () => {
@@ -85,6 +86,12 @@ for (const [states, status] of STATUSES) {
     assert.equal(blockColumns(made)[0].cells[0].status, status);
   });
 }
+
+test("a file that was only inspected has norms and no ratios", () => {
+  const made = report([3, 4].map((norm) => layer({ block: "double_blocks.0", layer: `l${norm}`, state: "in_file", delta_norm: norm, weight_norm: null })), { model: null });
+  const [cell] = blockColumns(made)[0].cells;
+  assert.deepEqual([cell.status, cell.norm, cell.ratio, cell.foreign], ["present", 5, null, false]);
+});
 
 test("a report with an absurd number of blocks does not hang the page", () => {
   const made = report([layer({ block: "x.1" })]);

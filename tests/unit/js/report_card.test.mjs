@@ -30,6 +30,13 @@ test("a card before the first run says what will be there", () => matchesSnapsho
 test("a card, everything unfolded", () => matchesSnapshot("card_mixed.html", readable(render(mixed(), { open: ["notes", "unapplied", "layers"] }))));
 test("a card in Japanese", () => matchesSnapshot("card_mixed_ja.html", readable(render(mixed(), { locale: "ja" }))));
 
+test("the card of an inspected file", () => {
+  const layers = [1, 2].map((norm) => layer({ block: `double_blocks.${norm}`, layer: "img_attn.qkv", state: "in_file", delta_norm: norm, weight_norm: null }));
+  const made = report(layers, { kind: "inspect", model: null, coverage: null, strength_model: null, summary: "A LoRA for FLUX.2 Klein 4B with 2 layers." });
+  Object.assign(made.lora, { writer: "kohya-ss", trigger_words: ["ink outline"], size_bytes: 88_000_000, metadata: { ss_steps: "2000", "<b>": "<i>" } });
+  matchesSnapshot("card_inspect.html", readable(render(made, { open: ["layers", "metadata"] })));
+});
+
 test("a report of a newer version is not guessed at", () => {
   assert.match(render({ ...mixed(), version: 2 }).textContent, /version 2; this page knows version 1/);
 });
