@@ -85,9 +85,7 @@ def pair_batches(image_a: torch.Tensor, image_b: torch.Tensor) -> tuple[tuple[in
     """
     for name, image in (("image_a", image_a), ("image_b", image_b)):
         if image.ndim != 4 or min(image.shape) < 1:
-            raise PatchbayError(
-                f"{name}: expected pictures [batch, height, width, channels], got {list(image.shape)}."
-            )
+            raise PatchbayError(f"{name}: expected pictures [batch, height, width, channels], got {list(image.shape)}.")
         if image.shape[-1] not in (1, 3, 4):
             raise PatchbayError(f"{name}: expected 1, 3 or 4 channels, got {image.shape[-1]}.")
     if image_a.shape[1:3] != image_b.shape[1:3]:
@@ -105,8 +103,7 @@ def pair_batches(image_a: torch.Tensor, image_b: torch.Tensor) -> tuple[tuple[in
     count_a, count_b = len(image_a), len(image_b)
     if count_a != count_b and 1 not in (count_a, count_b):
         raise PatchbayError(
-            f"image_a holds {count_a} pictures, image_b holds {count_b}; expected the same number, or 1 in "
-            "one of them."
+            f"image_a holds {count_a} pictures, image_b holds {count_b}; expected the same number, or 1 in one of them."
         )
     return tuple((0 if count_a == 1 else i, 0 if count_b == 1 else i) for i in range(max(count_a, count_b)))
 
@@ -171,8 +168,7 @@ def build_compare_report(
         _refuse_non_finite(image, name)
     height, width = image_a.shape[1:3]
     pairs = tuple(
-        ComparePair(a, b, int(width), int(height), compare_pictures(image_a[a], image_b[b]))
-        for a, b in indices
+        ComparePair(a, b, int(width), int(height), compare_pictures(image_a[a], image_b[b])) for a, b in indices
     )
     return CompareReport(
         kind="compare",
@@ -192,8 +188,7 @@ def compare_text(report: CompareReport) -> str:
     for number, pair in enumerate(report.pairs, start=1):
         head = f"pair {number}: " if len(report.pairs) > 1 else ""
         lines.append(
-            f"{head}{report.label_a} / {report.label_b}, {pair.width} x {pair.height}: "
-            f"{metrics_text(pair.metrics)}"
+            f"{head}{report.label_a} / {report.label_b}, {pair.width} x {pair.height}: {metrics_text(pair.metrics)}"
         )
     lines.append(f"Difference picture: |a - b| x {report.gain:g}, the same scale for every picture.")
     return "\n".join([*lines, *report.notes])
@@ -227,9 +222,7 @@ def _notes(image_a: torch.Tensor, image_b: torch.Tensor, pairs: tuple[ComparePai
     notes = []
     for name, image in (("image_a", image_a), ("image_b", image_b)):
         if float(image.min()) < 0.0 or float(image.max()) > 1.0:
-            notes.append(
-                f"{name} has values outside 0..1; they were clipped first, as saving a picture does."
-            )
+            notes.append(f"{name} has values outside 0..1; they were clipped first, as saving a picture does.")
     window = pairs[0].metrics.ssim_window
     if window < SSIM_WINDOW:
         notes.append(

@@ -17,9 +17,7 @@ _LONGEST_LABEL = 200
 
 def to_pillow(picture: torch.Tensor) -> Image.Image:
     """A Pillow image of a picture [height, width, 1, 3 or 4 channels] in 0..1, rounded to 8 bits."""
-    values = (
-        picture.detach().to("cpu", torch.float32).clamp(0.0, 1.0).mul(255.0).round().to(torch.uint8).numpy()
-    )
+    values = picture.detach().to("cpu", torch.float32).clamp(0.0, 1.0).mul(255.0).round().to(torch.uint8).numpy()
     return Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)
 
 
