@@ -96,6 +96,8 @@ def dense_strength(delta: Tensor) -> Strength:
     norm = torch.linalg.vector_norm(delta.flatten(), dtype=torch.float64).item()
     if delta.dim() < 2:
         return Strength(norm, norm)
+    if not math.isfinite(norm):
+        return Strength(norm)
     matrix = delta.flatten(1)
     if min(matrix.shape) > 1024:
         return Strength(norm)

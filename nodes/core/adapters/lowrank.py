@@ -20,6 +20,8 @@ def gram_strength(up_gram: Tensor, down_gram: Tensor, scale: float) -> Strength:
     import torch
 
     squared = (up_gram * down_gram).sum().item()
+    if not math.isfinite(squared):
+        return Strength(squared)  # the eigenvalue solver would fail; the caller says what is wrong
     values, vectors = torch.linalg.eigh(up_gram)
     root = vectors * values.clamp_min(0).sqrt()
     top = torch.linalg.eigvalsh(root.T @ down_gram @ root)[-1].item()
