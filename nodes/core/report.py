@@ -117,6 +117,10 @@ class LayerReport:
     """Why a norm is missing."""
     owner: str = ""
     """Which LoRA or node the patch belongs to, where several meet."""
+    stock: LayerState | None = None
+    """What ComfyUI's own LoRA loader would do with it; ``None`` where that was not asked."""
+    stock_reason: str = ""
+    """Why it would not apply it, or how it would apply it otherwise."""
 
     @property
     def norm_ratio(self) -> float | None:
@@ -127,11 +131,33 @@ class LayerReport:
 
 
 @dataclass(frozen=True)
+class ModelBlock:
+    """One block of a model: how it is stored, what is patched, and how far a second model's block lies from it."""
+
+    block: str
+    """``double_blocks.3`` or ``other``."""
+    weights: int
+    parameters: int
+    dtypes: dict[str, int] = field(default_factory=dict)
+    """Storage format to number of weights: ``bfloat16``, ``fp8 (float8_e4m3fn)``, ``Q4_0``."""
+    patched: int = 0
+    """Weights that carry a patch right now."""
+    distance: float | None = None
+    """``|W_b - W_a| / |W_a|`` (Frobenius) against the second model."""
+    direction_shift: float | None = None
+    """``|U^T (W_b - W_a) V| / |U^T W_a V|`` for the directions U, V that a LoRA edits."""
+    cosine: float | None = None
+    """``<dW, W_b - W_a> / (|dW| |W_b - W_a|)`` for a LoRA's delta dW."""
+    not_compared: str = ""
+    """Why a figure is missing."""
+
+
+@dataclass(frozen=True)
 class Report:
     """The result of one node for one model and, where there is one, one LoRA."""
 
     kind: str
-    """``apply``, ``patches``, ``inspect`` or ``check``."""
+    """``apply``, ``patches``, ``inspect``, ``check`` or ``model``."""
     title: str
     summary: str
     """One sentence that answers the node's question."""
@@ -145,6 +171,12 @@ class Report:
     layers: tuple[LayerReport, ...] = ()
     notes: tuple[str, ...] = ()
     """Sentences that concern the whole file."""
+    verdict: str = ""
+    """``fits``, ``fits in part`` or ``does not fit``; empty where that is not the question."""
+    advice: str = ""
+    """What to do, in one sentence."""
+    model_blocks: tuple[ModelBlock, ...] = ()
+    """The model block by block, where the model itself is the subject."""
 
     @property
     def counts(self) -> dict[str, int]:

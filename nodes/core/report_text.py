@@ -19,6 +19,7 @@ STATE_WORDS = {
     LayerState.DEAD: "dead (all zero)",
     LayerState.IN_FILE: "in the file",
 }
+_LIST_TITLES = {"inspect": "Layers of the file:", "check": "Layers that land:"}
 _NAMES_A_REASON = 6
 _VALUE_LENGTH = 300
 _METADATA_FIELDS = 60
@@ -36,7 +37,9 @@ def report_text(report: Report) -> str:
         _lora(report.lora) if report.lora else [],
         _strengths(report),
         _states(report),
+        _two_loaders(report),
         _blocks(report),
+        _model_blocks(report),
         _notes(report),
         _layer_list(report),
         _metadata(report.lora) if report.lora else [],
@@ -78,7 +81,8 @@ def count_text(count: int, noun: str) -> str:
 def _head(report: Report) -> list[str]:
     mark = {Level.OK: "", Level.WARNING: "Warning: ", Level.ERROR: "Error: "}[report.level]
     summary = clean(report.summary, 1000)
-    return [clean(report.title), *([mark + summary] if summary else [])]
+    advice = clean(report.advice, 1000)
+    return [clean(report.title), *([mark + summary] if summary else []), *([advice] if advice else [])]
 
 
 def _model(model: ModelSummary) -> list[str]:
@@ -180,6 +184,46 @@ def _name(layer: LayerReport) -> str:
     return layer.lora_key or layer.model_key or f"{layer.block}.{layer.layer}"
 
 
+def _two_loaders(report: Report) -> list[str]:
+    """How many layers end how with Apply LoRA and with ComfyUI's own loader, side by side."""
+    groups: dict[tuple[LayerState, LayerState], list[LayerReport]] = defaultdict(list)
+    for layer in report.layers:
+        if layer.stock is not None:
+            groups[layer.state, layer.stock].append(layer)
+    if not groups:
+        return []
+    rows = [("Apply LoRA (Patchbay)", "ComfyUI's own loader", "layers")]
+    reasons: list[str] = []
+    for (ours, stock), members in groups.items():
+        rows.append((STATE_WORDS[ours], STATE_WORDS[stock], str(len(members))))
+        for reason in dict.fromkeys(x.stock_reason for x in members if x.stock_reason and x.stock_reason != x.reason):
+            reasons.append(f"  ComfyUI's own loader, {STATE_WORDS[stock]}: {clean(reason, 600)}")
+    return ["With each loader:", *_table(rows), *dict.fromkeys(reasons)]
+
+
+def _model_blocks(report: Report) -> list[str]:
+    """The model block by block; columns for a second model only where there is one."""
+    blocks = report.model_blocks
+    if not blocks:
+        return []
+    figures = {
+        "distance": [block.distance for block in blocks],
+        "direction shift": [block.direction_shift for block in blocks],
+        "cosine": [block.cosine for block in blocks],
+    }
+    shown = {name: values for name, values in figures.items() if any(value is not None for value in values)}
+    rows: list[tuple[str, ...]] = [("block", "weights", "parameters", "patched", "stored as", *shown)]
+    for index, block in enumerate(blocks):
+        values = (values[index] for values in shown.values())
+        stored = ", ".join(f"{clean(name, 60)} x {count}" for name, count in block.dtypes.items())
+        rows.append(
+            (clean(block.block, 60), str(block.weights), _parameters(block.parameters), str(block.patched), stored,
+             *("-" if value is None else number(value) for value in values))
+        )  # fmt: skip
+    missing = dict.fromkeys(block.not_compared for block in blocks if block.not_compared)
+    return ["Blocks of the model:", *_table(rows), *(f"  not compared: {clean(reason)}" for reason in missing)]
+
+
 def _blocks(report: Report) -> list[str]:
     figures = [figure for figure in block_figures(report.layers) if figure.block]
     if not figures:
@@ -230,7 +274,7 @@ def _layer_list(report: Report) -> list[str]:
     applied = [layer for layer in report.layers if layer.state in COUNTED]
     if not applied:
         return []
-    title = "Layers of the file:" if report.kind == "inspect" else "Patched layers:"
+    title = _LIST_TITLES.get(report.kind, "Patched layers:")
     return [title, *(f"  {_layer_line(layer)}" for layer in applied)]
 
 

@@ -1,0 +1,88 @@
+"""Does a LoRA fit this model? Asked before anything runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import folder_paths
+from comfy_api.latest import io
+
+from .core.errors import IncompatibleModelError
+from .core.report import to_json
+from .core.report_text import report_text
+from .host.check import check_lora
+from .sockets import CATEGORY, report_outputs
+
+REPORT_ONLY, WARN, STOP = "report only", "warn", "stop the run"
+
+
+class PatchbayCheckLora(io.ComfyNode):
+    """The verdict before the picture, with the reason."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="PatchbayCheckLora",
+            display_name="Check LoRA (Patchbay)",
+            category=CATEGORY,
+            description="Tells whether a LoRA fits the model, which of its layers would land and which would not, with "
+            "the reason, both for Apply LoRA (Patchbay) and for ComfyUI's own loader. Can stop the run before sampling.",
+            search_aliases=["lora compatibility", "does lora fit", "lora check", "lora key not loaded", "wrong lora"],
+            is_output_node=True,
+            inputs=[
+                io.Model.Input("model", tooltip="The diffusion model that the LoRA is meant for. It is not changed."),
+                io.Clip.Input(
+                    "clip",
+                    optional=True,
+                    tooltip="The text encoder. Without it, layers for a text encoder are reported as waiting for one.",
+                ),
+                io.Combo.Input(
+                    "lora_name",
+                    options=folder_paths.get_filename_list("loras"),
+                    tooltip="The LoRA file, from your loras folders.",
+                ),
+                io.Combo.Input(
+                    "when_unfit",
+                    options=[REPORT_ONLY, WARN, STOP],
+                    default=WARN,
+                    tooltip="What to do if the LoRA does not fit, or fits only in part: only say so here, also write a "
+                    "warning to the log, or stop the run before sampling with the reason on this node.",
+                ),
+            ],
+            outputs=[
+                io.Boolean.Output(
+                    "fits",
+                    tooltip="True if every layer for this model lands and the file is made for its architecture.",
+                ),
+                io.Float.Output(
+                    "coverage",
+                    tooltip="Share of the LoRA's strength that lands, from 0 to 1: squared size of the changes that "
+                    "land over that of all in the file. By number of layers where a size could not be measured.",
+                ),
+                *report_outputs(),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, lora_name: str, **_: object) -> str:
+        path = folder_paths.get_full_path("loras", lora_name)
+        if path is None:
+            return lora_name
+        status = os.stat(path)
+        return f"{lora_name}:{status.st_size}:{status.st_mtime_ns}"
+
+    @classmethod
+    def execute(cls, model: object, lora_name: str, when_unfit: str, clip: object = None) -> io.NodeOutput:
+        path = folder_paths.get_full_path_or_raise("loras", lora_name)
+        checked = check_lora(path, lora_name, model, clip)
+        verdict, report = checked.verdict, checked.report
+        sentence = f"{verdict.summary} {verdict.advice}"
+        if not verdict.fits:
+            if when_unfit == STOP:
+                raise IncompatibleModelError(sentence)
+            if when_unfit == WARN:
+                logging.warning("LoRA Patchbay: %s", sentence)
+        text = report_text(report)
+        ui = {"patchbay_report": [to_json(report)], "text": [text]}
+        return io.NodeOutput(verdict.fits, verdict.coverage, report, text, ui=ui)

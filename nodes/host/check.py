@@ -1,0 +1,119 @@
+"""Does a LoRA fit the model in front of the user? Everything that applying does, but for the applying."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..core.architectures import identify_architecture
+from ..core.blocks import MODEL_PREFIX
+from ..core.compat import (
+    Stranger,
+    Verdict,
+    explain,
+    find_stranger,
+    identify_weights,
+    judge,
+    lora_facts,
+    torn_slice,
+    untouched_blocks,
+)
+from ..core.metadata import read_training
+from ..core.report import LayerReport, LayerState, Level, LoraSummary, Report
+from .apply import summarise_lora
+from .lora_cache import LORA_CACHE, LoadedLora
+from .measuring import measure_plan
+from .model_keys import ModelKeys
+from .patching import MATCHES, plan_patches
+from .stock import add_stock
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The verdict and the report that explains it."""
+
+    verdict: Verdict
+    report: Report
+
+
+def check_lora(path: str, name: str, model: Any, clip: Any) -> Checked:
+    """Judge the LoRA at ``path`` for ``model`` and ``clip`` (which may be ``None``). Nothing is patched.
+
+    Raises:
+        HeaderError: the file is not a LoRA that can be read.
+    """
+    lora = LORA_CACHE.load(path, name)
+    keys = MATCHES.model_keys(model, clip)
+    plan = plan_patches(lora, keys, 1.0, 1.0, "")
+    match = identify_weights(own_shapes(keys))
+    stranger = find_stranger(lora.file, own_shapes(keys), match)
+    layers = measure_plan(plan, keys, model, clip)
+    layers = add_stock(layers, lora.file, MATCHES.match(lora, keys, as_stock=True), keys)
+    layers = tuple(_warn_of_tears(layer, keys) for layer in explain(layers, stranger))
+    report = Report(
+        kind="check",
+        title=f"{os.path.basename(name)} for {keys.summary.architecture}",
+        summary="",
+        model=keys.summary,
+        lora=_summary(lora),
+        strength_model=1.0,
+        strength_clip=None if clip is None else 1.0,
+        layers=layers,
+    )
+    verdict = judge(layers, os.path.basename(name), match, keys.summary.architecture, stranger, report.coverage)
+    return Checked(verdict, _with_verdict(report, verdict, lora, keys))
+
+
+def own_shapes(keys: ModelKeys) -> dict[str, tuple[int, ...]]:
+    """Shapes of the diffusion model's own weights, without prefix and without a text encoder's."""
+    return {
+        key.removeprefix(MODEL_PREFIX): shape
+        for key, shape in keys.shapes.items()
+        if key.startswith(MODEL_PREFIX) and key not in keys.text_encoder_keys
+    }
+
+
+def warn_of_stranger(lora: LoadedLora, keys: ModelKeys) -> tuple[Stranger | None, tuple[str, ...]]:
+    """What Apply LoRA says about a file that is made for another model: notes, beside what it applied."""
+    stranger = find_stranger(lora.file, own_shapes(keys))
+    if stranger is None:
+        return None, ()
+    seen = "; ".join(stranger.evidence)
+    return stranger, (f"Wrong architecture: the file is made for {stranger.file}, not {stranger.model} ({seen}).",)
+
+
+def _summary(lora: LoadedLora) -> LoraSummary:
+    match = identify_architecture(lora_facts(lora.file))
+    training = read_training(lora.header.metadata)
+    return replace(
+        summarise_lora(lora),
+        architecture=f"{match.name} ({match.certainty})" if match.id else "",
+        base_model=training.base_model[:300],
+        trigger_words=training.trigger_words,
+    )
+
+
+def _warn_of_tears(layer: LayerReport, keys: ModelKeys) -> LayerReport:
+    if layer.state is not LayerState.APPLIED or layer.model_key not in keys.shapes:
+        return layer
+    tear = torn_slice(keys.layout.place(layer.model_key), keys.shapes[layer.model_key], layer.slice)
+    return replace(layer, reason="; ".join(text for text in (layer.reason, tear) if text)) if tear else layer
+
+
+def _with_verdict(report: Report, verdict: Verdict, lora: LoadedLora, keys: ModelKeys) -> Report:
+    provenance = read_training(lora.header.metadata).provenance
+    trained = f"Trained on a {provenance.kind} model ({provenance.certainty}: {provenance.evidence})."
+    torn = [layer for layer in report.layers if layer.state is LayerState.APPLIED and "tears" in layer.reason]
+    notes = (
+        *verdict.notes,
+        *((f"{len(torn)} layers would tear a fused weight, for example {torn[0].lora_key}: {torn[0].reason}.",)
+          if torn else ()),
+        *((text,) if (text := untouched_blocks(report.layers, keys.layout)) else ()),
+        *((trained,) if provenance.kind else ()),
+        *lora.file.notes,
+    )  # fmt: skip
+    level = Level.WARNING if torn and verdict.level is Level.OK else verdict.level
+    return replace(
+        report, summary=verdict.summary, level=level, notes=notes, verdict=verdict.fit.value, advice=verdict.advice
+    )
