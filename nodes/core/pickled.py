@@ -34,7 +34,8 @@ def read_pickle(path: Path, size_bytes: int) -> Header:
         raise HeaderError(
             f"{path.name}: a PyTorch pickle; reading it needs torch, which is not installed here."
         ) from error
-    zipped = path.open("rb").read(4) == b"PK\x03\x04"
+    with open(path, "rb") as file:
+        zipped = file.read(4) == b"PK\x03\x04"
     if not zipped and size_bytes > MAX_LEGACY_BYTES:
         raise HeaderError(
             f"{path.name}: a PyTorch pickle of the old kind with {size_bytes} bytes; it can only be loaded "

@@ -1,0 +1,115 @@
+"""The command line: output forms, exit codes, and that it needs no torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lora_files import flux2_shapes, lora_shapes, write_raw
+from pack.nodes.core.cli import main
+from pack.nodes.core.scan import SCAN_COLUMNS
+
+ROOT = Path(__file__).parents[3]
+
+
+def write_zeros(path: Path, shapes: dict[str, tuple[int, int]]) -> Path:
+    """A sparse file of float16 zeros."""
+    header: dict[str, object] = {}
+    end = 0
+    for key, (rows, columns) in shapes.items():
+        start, end = end, end + rows * columns * 2
+        header[key] = {"dtype": "F16", "shape": [rows, columns], "data_offsets": [start, end]}
+    write_raw(path, header)
+    with open(path, "r+b") as file:
+        file.truncate(path.stat().st_size + end)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_zeros(tmp_path / "model.safetensors", flux2_shapes())  # type: ignore[arg-type]
+    (tmp_path / "sub").mkdir()
+    write_zeros(tmp_path / "sub" / "lora.safetensors", lora_shapes(flux2_shapes()))  # type: ignore[arg-type]
+    (tmp_path / "notes.txt").write_text("not looked at")
+    return tmp_path
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    code = main([str(a) for a in arguments], out, err)
+    return code, out.getvalue(), err.getvalue()
+
+
+def test_inspect_text(folder: Path) -> None:
+    code, out, err = run("inspect", folder / "model.safetensors", folder / "sub" / "lora.safetensors")
+    assert (code, err) == (0, "")
+    assert out.startswith("model.safetensors: diffusion model\n")
+    assert "\nlora.safetensors: LoRA\n" in out
+
+
+def test_inspect_json(folder: Path) -> None:
+    code, out, _ = run("inspect", "--json", "--hashes", folder / "sub" / "lora.safetensors")
+    (report,) = json.loads(out)
+    assert code == 0
+    assert (report["schema"], report["lora"]["formats"]) == ("patchbay.report", {"lora": 22})
+    assert len(report["lora"]["metadata"]["AutoV2"]) == 10
+
+
+def test_inspect_what_cannot_be_read(folder: Path) -> None:
+    (folder / "bad.safetensors").write_bytes(b"<!doctype html>")
+    code, out, err = run("inspect", folder / "bad.safetensors", folder / "none.safetensors")
+    assert (code, out) == (2, "")
+    assert "bad.safetensors: an HTML page" in err
+    assert "none.safetensors: cannot be opened" in err
+
+
+def test_scan_forms(folder: Path) -> None:
+    code, out, _ = run("scan", folder)
+    assert code == 0
+    assert "model.safetensors" in out
+    code, out, _ = run("scan", folder, "--csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert tuple(rows[0]) == SCAN_COLUMNS
+    assert [row["kind"] for row in rows] == ["diffusion model", "LoRA"]
+    code, out, _ = run("scan", folder, "--json")
+    assert [json.loads(line)["ranks"] for line in out.splitlines()] == ["", "4"]
+
+
+def test_scan_exit_codes(folder: Path) -> None:
+    write_zeros(folder / "odd.safetensors", {"a.alpha": (2, 2), "a.lora_up.weight": (2, 2), "b.lora_up.weight": (2, 2)})
+    assert run("scan", folder)[0] == 1
+    (folder / "bad.safetensors").write_bytes(b"")
+    assert run("scan", folder)[0] == 2
+    assert run("scan", folder / "nowhere")[0] == 64
+    assert run("scan")[0] == 64
+
+
+def test_scan_in_parallel(tmp_path: Path) -> None:
+    for i in range(70):
+        write_zeros(tmp_path / f"{i:02}.safetensors", {"a.lora_up.weight": (2, 2), "a.lora_down.weight": (2, 2)})
+    one, two = run("scan", tmp_path, "--csv", "--jobs", 1), run("scan", tmp_path, "--csv", "--jobs", 2)
+    assert one == two
+    assert len(one[1].splitlines()) == 71
+
+
+def test_a_cell_is_no_formula(tmp_path: Path) -> None:
+    write_raw(tmp_path / "x.safetensors", {"__metadata__": {"base_model": "=HYPERLINK(1)"}})
+    _, out, _ = run("scan", tmp_path, "--csv")
+    assert "'=HYPERLINK(1)" in out
+
+
+def test_needs_no_torch(folder: Path) -> None:
+    code = (
+        "import sys, types\n"
+        "for name in ('torch', 'numpy', 'safetensors'): sys.modules[name] = None\n"
+        f"pack = types.ModuleType('pack'); pack.__path__ = [{str(ROOT)!r}]; sys.modules['pack'] = pack\n"
+        f"from pack.nodes.core.cli import main\nsys.exit(main(['scan', {str(folder)!r}, '--jobs', '1']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "FLUX.2" in done.stdout
