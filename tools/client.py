@@ -23,7 +23,7 @@ class PromptRefused(ToolError):
 
 
 class PromptFailed(ToolError):
-    """A node raised an error while the prompt ran."""
+    """A node raised an error while the prompt ran; the traceback is in ComfyUI's log."""
 
 
 class ComfyClient:
@@ -155,10 +155,11 @@ def _failure(entry: Json) -> str:
     """A failed history entry as sentences."""
     for kind, detail in entry.get("status", {}).get("messages", []):
         if kind == "execution_error":
-            trace = "".join(detail.get("traceback") or [])
+            # Of a pack's own error the type is a long path; the name at its end is what helps.
+            name = str(detail.get("exception_type")).rsplit(".", 1)[-1]
             return (
                 f"node {detail.get('node_id')} ({detail.get('node_type')}) raised "
-                f"{detail.get('exception_type')}: {str(detail.get('exception_message')).strip()}\n{trace}"
+                f"{name}: {str(detail.get('exception_message')).strip()}"
             )
         if kind == "execution_interrupted":
             return f"the workflow was interrupted at node {detail.get('node_id')} ({detail.get('node_type')})"

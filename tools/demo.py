@@ -123,17 +123,17 @@ def _summary(outputs: Mapping[str, Any], runtime: Runtime, seconds: float, files
     """Five lines for people."""
     compare = _first(outputs, "patchbay_compare") or {}
     metrics = compare["pairs"][0]["metrics"] if compare.get("pairs") else {}
-    report = _first(outputs, "patchbay_report", with_key="layers") or {}
+    reports = [report for entry in outputs.values() for report in entry.get("patchbay_report", [])]
+    applied = next((report for report in reports if report.get("kind") == "apply"), {})
     numbers = ", ".join(
         f"{name} {metrics[key]:.3g}{unit}"
         for key, name, unit in (("mae", "mean absolute error", ""), ("psnr", "PSNR", " dB"), ("ssim", "SSIM", ""))
         if isinstance(metrics.get(key), (int, float))
     )
-    verdict = report.get("headline") or "see the report"
     return "\n".join(
         (
             "",
-            f"LoRA        {verdict}",
+            f"LoRA        {applied.get('lora', {}).get('name', '?')}: {applied.get('summary', 'see the report')}",
             f"Pictures    {'identical' if metrics.get('identical') else numbers or 'not measured'}",
             f"Took        {seconds:.1f} s in ComfyUI {runtime.version}",
             f"Picture     {shown(files.picture)}",
@@ -142,12 +142,11 @@ def _summary(outputs: Mapping[str, Any], runtime: Runtime, seconds: float, files
     )
 
 
-def _first(outputs: Mapping[str, Any], key: str, with_key: str = "") -> dict[str, Any] | None:
+def _first(outputs: Mapping[str, Any], key: str) -> dict[str, Any] | None:
     """The first entry of that kind among a run's outputs."""
     for node_id in sorted(outputs, key=int):
-        for entry in outputs[node_id].get(key, []):
-            if not with_key or entry.get(with_key):
-                return entry
+        if outputs[node_id].get(key):
+            return outputs[node_id][key][0]
     return None
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import fnmatch
 import os
+import re
 import shutil
 import signal
 import socket
@@ -143,6 +144,7 @@ class ComfyServer:
             time.sleep(0.2)
 
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _QUIET = {"PYTHONUTF8": "1", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
 
 
@@ -220,5 +222,5 @@ def is_free(port: int) -> bool:
 
 
 def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1][:70] if lines else ""
+    lines = [line for line in _COLOURS.sub("", text).splitlines() if line.strip()]
+    return lines[-1].removeprefix("[INFO]").strip()[:70] if lines else ""
