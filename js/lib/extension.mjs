@@ -29,7 +29,7 @@ const COMPARE_VIEWER = {
   name: "patchbay_compare",
   type: "PATCHBAY_COMPARE",
   minHeight: 220,
-  initialSize: [460, 420],
+  initialSize: [480, 520],
   create: (host) => createComparePanel(host, setting(COMPARE_MODE)),
 };
 

@@ -151,7 +151,7 @@ function notes(report, state, actions) {
 /** @param {Report} report @param {CardState} state @param {CardActions} actions */
 function metadata(report, state, actions) {
   const fields = Object.entries(report.lora?.metadata ?? {});
-  if (fields.length === 0) return null;
+  if (report.kind !== "inspect" || fields.length === 0) return null;
   const title = state.language.t("card.metadata", { n: formatCount(fields.length, state.language.locale) });
   return fold("metadata", title, () => factList(fields.slice(0, 200)), state, actions);
 }
