@@ -27,7 +27,7 @@ class PatchbayCheckLora(io.ComfyNode):
             display_name="Check LoRA (Patchbay)",
             category=CATEGORY,
             description="Tells whether a LoRA fits the model, which of its layers would land and which would not, with "
-            "the reason, both for Apply LoRA (Patchbay) and for ComfyUI's own loader. Can stop the run before sampling.",
+            "the reason, with Apply LoRA (Patchbay) and with ComfyUI's own loader. Can stop the run before sampling.",
             search_aliases=["lora compatibility", "does lora fit", "lora check", "lora key not loaded", "wrong lora"],
             is_output_node=True,
             inputs=[

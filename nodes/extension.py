@@ -5,15 +5,19 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .apply_lora import PatchbayApplyLora
+from .check_lora import PatchbayCheckLora
 from .compare_images import PatchbayCompareImages
 from .conditioning import PatchbayLoadConditioning, PatchbaySaveConditioning
 from .host.folders import register_model_folders
 from .inspect_file import PatchbayInspectFile
+from .inspect_model import PatchbayInspectModel
 from .show_patches import PatchbayShowPatches
 from .tiny_vae import PatchbayLoadTinyVAE
 
 NODES: list[type[io.ComfyNode]] = [
     PatchbayInspectFile,
+    PatchbayInspectModel,
+    PatchbayCheckLora,
     PatchbayApplyLora,
     PatchbayShowPatches,
     PatchbayCompareImages,

@@ -43,8 +43,8 @@ class Distance:
 class Shift:
     """What the step from one weight to another means for the directions of a LoRA; sums of squares and products.
 
-    With ``D = W_b - W_a``, ``dW = scale * up @ down``, ``U`` an orthonormal basis of the columns of ``up`` and ``V`` one
-    of the rows of ``down``.
+    With ``D = W_b - W_a``, ``dW = scale * up @ down``, ``U`` an orthonormal basis of the columns of ``up`` and ``V``
+    one of the rows of ``down``.
     """
 
     projected_base: float = 0.0

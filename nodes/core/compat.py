@@ -20,8 +20,8 @@ RELATIVES = frozenset({frozenset({"flux1", "chroma"}), frozenset({"sdxl", "sdxl_
 """Architectures that share most of their layers in meaning too: a LoRA of one is not foreign to the other."""
 
 SAMPLING = {
-    "FLUX.2 Klein": "FLUX.2 Klein wants 4 steps at CFG 1 if it is the distilled model, and about 20 to 50 steps at CFG 4 "
-    "to 5 if it is the base model; the shapes of the two are the same.",
+    "FLUX.2 Klein": "FLUX.2 Klein wants 4 steps at CFG 1 if it is the distilled model, and about 20 to 50 steps at "
+    "CFG 4 to 5 if it is the base model; the shapes of the two are the same.",
     "FLUX.2 dev": "FLUX.2 dev wants about 50 steps with guidance 4.",
 }
 """Steps and CFG by the beginning of a model's name, as its makers give them."""
@@ -49,6 +49,12 @@ class Stranger:
     """What was seen in the file, then in the model."""
     other_size: bool = False
     """The same architecture in another size, so that only the shapes differ."""
+
+    @property
+    def warning(self) -> str:
+        """One sentence for those who apply the file all the same."""
+        what = "Another size" if self.other_size else "Wrong architecture"
+        return f"{what}: the file is made for {self.file}, the model is {self.model} ({'; '.join(self.evidence)})."
 
 
 @dataclass(frozen=True)

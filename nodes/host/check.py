@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core.architectures import identify_architecture
-from ..core.blocks import MODEL_PREFIX
 from ..core.compat import (
-    Stranger,
     Verdict,
     explain,
     find_stranger,
@@ -46,8 +44,8 @@ def check_lora(path: str, name: str, model: Any, clip: Any) -> Checked:
     lora = LORA_CACHE.load(path, name)
     keys = MATCHES.model_keys(model, clip)
     plan = plan_patches(lora, keys, 1.0, 1.0, "")
-    match = identify_weights(own_shapes(keys))
-    stranger = find_stranger(lora.file, own_shapes(keys), match)
+    match = identify_weights(keys.own_shapes)
+    stranger = find_stranger(lora.file, keys.own_shapes, match)
     layers = measure_plan(plan, keys, model, clip)
     layers = add_stock(layers, lora.file, MATCHES.match(lora, keys, as_stock=True), keys)
     layers = tuple(_warn_of_tears(layer, keys) for layer in explain(layers, stranger))
@@ -63,24 +61,6 @@ def check_lora(path: str, name: str, model: Any, clip: Any) -> Checked:
     )
     verdict = judge(layers, os.path.basename(name), match, keys.summary.architecture, stranger, report.coverage)
     return Checked(verdict, _with_verdict(report, verdict, lora, keys))
-
-
-def own_shapes(keys: ModelKeys) -> dict[str, tuple[int, ...]]:
-    """Shapes of the diffusion model's own weights, without prefix and without a text encoder's."""
-    return {
-        key.removeprefix(MODEL_PREFIX): shape
-        for key, shape in keys.shapes.items()
-        if key.startswith(MODEL_PREFIX) and key not in keys.text_encoder_keys
-    }
-
-
-def warn_of_stranger(lora: LoadedLora, keys: ModelKeys) -> tuple[Stranger | None, tuple[str, ...]]:
-    """What Apply LoRA says about a file that is made for another model: notes, beside what it applied."""
-    stranger = find_stranger(lora.file, own_shapes(keys))
-    if stranger is None:
-        return None, ()
-    seen = "; ".join(stranger.evidence)
-    return stranger, (f"Wrong architecture: the file is made for {stranger.file}, not {stranger.model} ({seen}).",)
 
 
 def _summary(lora: LoadedLora) -> LoraSummary:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import comfy.lora
+import comfy.utils
 import torch
 
 from ..core.arch_facts import collect_facts
@@ -16,6 +17,10 @@ from ..core.report import BlockGroup, ModelSummary
 
 Target = str | tuple[Any, ...]
 """A value of ComfyUI's key map: a model key, ``(key, (dim, start, length))`` or ``(key, offset or None, function)``."""
+
+_STORAGE_KEYS = frozenset(
+    {"comfy_quant", "weight_scale", "weight_scale_2", "input_scale", "scale_weight", "scale_input"}
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,15 @@ class ModelKeys:
         """Whether a CLIP is connected."""
         return bool(self.text_encoder_keys)
 
+    @property
+    def own_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the diffusion model's own weights, without prefix and without a text encoder's."""
+        return {
+            key.removeprefix(MODEL_PREFIX): shape
+            for key, shape in self.shapes.items()
+            if key.startswith(MODEL_PREFIX) and key not in self.text_encoder_keys and not is_storage(key)
+        }
+
 
 def target_key(target: Target) -> str:
     """The model key of a key-map value."""
@@ -49,7 +63,7 @@ def target_offset(target: Target) -> tuple[int, int, int] | None:
 def read_model_keys(model: Any, clip: Any = None) -> ModelKeys:
     """Collect the keys of ``model`` (a ``ModelPatcher``) and ``clip`` (a ``CLIP``, or ``None``)."""
     state = model.model_state_dict()
-    shapes = {key: logical_shape(weight) for key, weight in state.items()}
+    shapes = {key: _true_shape(model, state, key) for key in state}
     key_map: dict[str, Target] = comfy.lora.model_lora_keys_unet(model.model, {})
     text_keys: frozenset[str] = frozenset()
     if clip is not None:
@@ -66,12 +80,27 @@ def logical_shape(weight: Any) -> tuple[int, ...]:
     return tuple(getattr(weight, "tensor_shape", weight.shape))
 
 
+def _true_shape(model: Any, state: Mapping[str, torch.Tensor], key: str) -> tuple[int, ...]:
+    """Shape of a weight as a patch meets it: a state dict holds a quantised one packed, two values in a byte."""
+    if f"{key.removesuffix('.weight')}.comfy_quant" not in state:
+        return logical_shape(state[key])
+    try:
+        return logical_shape(comfy.utils.get_attr(model.model, key))
+    except AttributeError:
+        return logical_shape(state[key])
+
+
+def is_storage(key: str) -> bool:
+    """Whether a key is the scale or the format of a quantised weight rather than a weight."""
+    return key.rpartition(".")[2] in _STORAGE_KEYS
+
+
 def _summarise(
     model: Any, state: Mapping[str, torch.Tensor], shapes: Mapping[str, tuple[int, ...]], layout: BlockLayout
 ) -> ModelSummary:
     model_class = type(model.model).__name__
     config = getattr(getattr(model.model, "model_config", None), "unet_config", None) or {}
-    weights = [key for key in state if key.startswith(MODEL_PREFIX)]
+    weights = [key for key in state if key.startswith(MODEL_PREFIX) and not is_storage(key)]
     match = _identify({key: shapes[key] for key in weights})
     return ModelSummary(
         architecture=match.name if match.id else model_class,
