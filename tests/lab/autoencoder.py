@@ -6,6 +6,7 @@ with hidden size 128 the noise alone would fill the model's residual stream, so 
 ``LIVE_CHANNELS`` latent channels carry anything: the others are zero in the encoder's output and
 ignored by the decoder.
 """
+
 import time
 from pathlib import Path
 
@@ -40,7 +41,10 @@ class Block(nn.Module):
         self.pool = None
         if use_pool:
             self.pool = nn.Sequential(
-                nn.Conv2d(64, 256, 1, bias=False), nn.GroupNorm(4, 256), nn.ReLU(), nn.Conv2d(256, 64, 1, bias=False)
+                nn.Conv2d(64, 256, 1, bias=False),
+                nn.GroupNorm(4, 256),
+                nn.ReLU(),
+                nn.Conv2d(256, 64, 1, bias=False),
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,14 +66,20 @@ def build_decoder() -> nn.Sequential:
     """[batch, 32, h, w] to picture [batch, 3, 8h, 8w], about [0, 1]."""
     layers = [Clamp(), conv(32, 64), nn.ReLU()]
     for stage in range(3):
-        layers += [*(Block(stage == 0) for _ in range(3)), nn.Upsample(scale_factor=2), conv(64, 64, bias=False)]
+        layers += [
+            *(Block(stage == 0) for _ in range(3)),
+            nn.Upsample(scale_factor=2),
+            conv(64, 64, bias=False),
+        ]
     return nn.Sequential(*layers, Block(), conv(64, 3))
 
 
 def pack(latent: Tensor) -> Tensor:
     """[batch, 32, 2h, 2w] to the model's [batch, 128, h, w]."""
     b, c, h, w = latent.shape
-    return latent.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 2, 4).reshape(b, 4 * c, h // 2, w // 2)
+    return (
+        latent.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 2, 4).reshape(b, 4 * c, h // 2, w // 2)
+    )
 
 
 def unpack(latent: Tensor) -> Tensor:
@@ -165,7 +175,12 @@ def unit_loss(latent: Tensor) -> Tensor:
 
 
 def train_autoencoder(
-    pool: list[Tensor], seconds: float, checkpoint: Path, seed: int = 1, batch: int = 64, max_steps: int = 10**9
+    pool: list[Tensor],
+    seconds: float,
+    checkpoint: Path,
+    seed: int = 1,
+    batch: int = 64,
+    max_steps: int = 10**9,
 ) -> Autoencoder:
     """Train for a time, and save to ``checkpoint``.
 
@@ -187,15 +202,23 @@ def train_autoencoder(
     model = model.to(memory_format=torch.channels_last)
     step_model = torch.compile(model) if on_gpu else model
     average = [p.detach().clone() for p in model.parameters()]
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0, fused=on_gpu)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.0, fused=on_gpu
+    )
     generator = torch.Generator(device).manual_seed(seed)
     start, step, progress = time.monotonic(), 0, 0.0
     while progress < 1 and step < max_steps:
-        rate = 1.2e-3 * min(1, (step + 1) / 200) * (0.5 + 0.5 * torch.cos(torch.tensor(progress * 3.14159))).item()
+        rate = (
+            1.2e-3
+            * min(1, (step + 1) / 200)
+            * (0.5 + 0.5 * torch.cos(torch.tensor(progress * 3.14159))).item()
+        )
         for group in optimiser.param_groups:
             group["lr"] = max(rate, 1e-6)
         picture = draw_batch(pool, batch, generator).to(memory_format=torch.channels_last)
-        noise = torch.randn(len(picture), 32, *(n // 8 for n in picture.shape[2:]), generator=generator, device=device)
+        noise = torch.randn(
+            len(picture), 32, *(n // 8 for n in picture.shape[2:]), generator=generator, device=device
+        )
         strength = 0.35 * torch.rand(len(picture), 1, 1, 1, generator=generator, device=device)
         strength[::4] = 0
         with torch.autocast(device.type, torch.bfloat16, enabled=on_gpu):
@@ -209,7 +232,9 @@ def train_autoencoder(
         step += 1
         progress = (time.monotonic() - start) / seconds
         if step % 500 == 0:
-            print(f"autoencoder step {step} loss {loss.item():.4f} {time.monotonic() - start:.0f} s", flush=True)
+            print(
+                f"autoencoder step {step} loss {loss.item():.4f} {time.monotonic() - start:.0f} s", flush=True
+            )
     with torch.no_grad():
         for parameter, mean in zip(model.parameters(), average, strict=True):
             parameter.copy_(mean)

@@ -2,6 +2,7 @@
 
 Usage: ``python tests/lab/check_forward.py --comfyui PATH`` (CPU, a few seconds).
 """
+
 import argparse
 import sys
 from pathlib import Path

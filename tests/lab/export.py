@@ -2,6 +2,7 @@
 
 ``python tests/lab/export.py --work .lab/work --out models``
 """
+
 import argparse
 import json
 from pathlib import Path
@@ -73,7 +74,9 @@ def diffusers(params: dict[str, Tensor]) -> dict[str, Tensor]:
     out = {}
     for layer in layers_of(params):
         kind, index, rest = layer.split(".", 2)
-        stem = "transformer." + ("transformer_blocks" if kind == "double_blocks" else "single_transformer_blocks")
+        stem = "transformer." + (
+            "transformer_blocks" if kind == "double_blocks" else "single_transformer_blocks"
+        )
         down, up = params[f"{layer}.down"].bfloat16(), params[f"{layer}.up"].bfloat16()
         names = [f"attn.{part}" for part in SPLIT[rest]] if rest in SPLIT else [DIFFUSERS[rest]]
         for name, part in zip(names, up.chunk(len(names)), strict=True):

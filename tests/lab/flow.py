@@ -1,4 +1,5 @@
 """Sigmas, sampling and scores: what ComfyUI's Flux2Scheduler, euler and CFGGuider do, on batches."""
+
 import math
 
 import torch

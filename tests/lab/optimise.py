@@ -1,4 +1,5 @@
 """A training loop bounded by time: Muon on square tiles, AdamW on the rest, averaged weights, checkpoints."""
+
 import math
 import time
 from collections.abc import Callable
@@ -41,7 +42,9 @@ class MuonAdam:
     def __init__(self, params: Params, muon_size: int | None):
         edges = ("img_in", "txt_in", "final_layer.linear", "time_in", "norm.")
         self.size = muon_size
-        self.inner = [k for k, v in params.items() if muon_size and v.ndim == 2 and not any(e in k for e in edges)]
+        self.inner = [
+            k for k, v in params.items() if muon_size and v.ndim == 2 and not any(e in k for e in edges)
+        ]
         self.params = params
         rest = [v for k, v in params.items() if k not in self.inner]
         fused = all(v.is_cuda for v in rest)

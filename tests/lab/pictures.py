@@ -3,6 +3,7 @@
 The art is the npm package ``emoji-datasource-google`` (Noto Emoji, Apache-2.0), 64 px, enlarged to
 128 px on white. A caption is a category word and the words of the picture's name.
 """
+
 import argparse
 import io
 import json
@@ -173,9 +174,13 @@ def main() -> None:
     args = parser.parse_args()
     data = build_dataset(args.cache)
     np.savez_compressed(args.out, **data)
-    contact_sheet([data["pictures"], data["duotone"][:32], data["ink"][:64]]).save(args.out.with_suffix(".png"))
+    contact_sheet([data["pictures"], data["duotone"][:32], data["ink"][:64]]).save(
+        args.out.with_suffix(".png")
+    )
     held = int(data["is_held_out"].sum())
-    print(f"{int((~data['is_concept']).sum())} base pictures ({held} held out), {int(data['is_concept'].sum())} concept")
+    print(
+        f"{int((~data['is_concept']).sum())} base pictures ({held} held out), {int(data['is_concept'].sum())} concept"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """Score what was trained, in float32 with the weights as shipped: PSNR, retrieval, styles, strengths."""
+
 import json
 
 import numpy as np
@@ -55,9 +56,15 @@ def score_models(lab: Lab, sample: Sampler, sheets: dict) -> dict:
             "steps_cfg": sample.settings[name],
         }  # fmt: skip
         sheets[name] = pictures
-        others = [(4, 1.0), (8, 1.0)] if name == "student" else [(4, 1.0), (8, 1.0), (20, 1.0), (20, 3.0), (50, 1.0)]
+        others = (
+            [(4, 1.0), (8, 1.0)]
+            if name == "student"
+            else [(4, 1.0), (8, 1.0), (20, 1.0), (20, 3.0), (50, 1.0)]
+        )
         result[name]["other"] = {
-            f"{steps} steps, cfg {cfg}": median(psnr(sample(weights, name, index, steps=steps, cfg=cfg), truth[index]))
+            f"{steps} steps, cfg {cfg}": median(
+                psnr(sample(weights, name, index, steps=steps, cfg=cfg), truth[index])
+            )
             for steps, cfg in others
         }
     return result
@@ -89,7 +96,8 @@ def score_all(lab: Lab, autoencoder: Autoencoder) -> None:
     """Write ``scores.json`` and ``sheet-*.png`` to the work folder."""
     with torch.no_grad():
         rebuilt = {
-            style: median(psnr(autoencoder.decode(autoencoder.encode(p)), p)) for style, p in lab.pictures.items()
+            style: median(psnr(autoencoder.decode(autoencoder.encode(p)), p))
+            for style, p in lab.pictures.items()
         }
     live = lab.latents["plain"][:, :48]
     sample, sheets = Sampler(lab, autoencoder, choose_guidance(lab, autoencoder)), {}

@@ -3,6 +3,7 @@
 Stages keep their state in ``--work`` and resume from it:
 ``python tests/lab/train.py --stages ae,probe,base,student,wide,loras``; ``--smoke`` is a CPU rehearsal.
 """
+
 import argparse
 import json
 import math
@@ -48,7 +49,9 @@ class Lab:
         held = np.flatnonzero(self.is_held_out)
         self.validation_index = torch.from_numpy(held[::4]).to(self.device)
         self.test_index = torch.from_numpy(np.array([i for n, i in enumerate(held) if n % 4])).to(self.device)
-        self.style_index = torch.from_numpy(np.flatnonzero(~self.is_held_out & ~self.is_concept)).to(self.device)
+        self.style_index = torch.from_numpy(np.flatnonzero(~self.is_held_out & ~self.is_concept)).to(
+            self.device
+        )
         self.text = torch.zeros(len(self.names), TEXT_TOKENS, 128, device=self.device)
         for row, (category, name) in enumerate(zip(self.categories, self.names, strict=True)):
             tokens = torch.from_numpy(caption_tensor(caption_words(category, name)))
@@ -63,7 +66,11 @@ class Lab:
         if self.smoke:
             pool = [p[:8, :, :32, :32] for p in pool]
         autoencoder = train_autoencoder(
-            pool, self.seconds["ae"], self.work / "ae.pt", batch=16 if self.smoke else 64, max_steps=self.max_steps
+            pool,
+            self.seconds["ae"],
+            self.work / "ae.pt",
+            batch=16 if self.smoke else 64,
+            max_steps=self.max_steps,
         )
         with torch.no_grad():
             for style, pictures in self.pictures.items():
@@ -81,7 +88,9 @@ def cast(params: Params, device: torch.device) -> Weights:
     return {k: v.bfloat16() if device.type == "cuda" else v for k, v in params.items()}
 
 
-def flow_loss(lab: Lab, weights: Weights, latents: Tensor, text: Tensor, generator: torch.Generator) -> Tensor:
+def flow_loss(
+    lab: Lab, weights: Weights, latents: Tensor, text: Tensor, generator: torch.Generator
+) -> Tensor:
     """Flow matching on a batch: squared error of the velocity in the live channels; a tenth has no caption."""
     count = len(latents)
     uniform = (torch.randperm(count, generator=generator, device=lab.device)
@@ -200,7 +209,9 @@ def train_student(lab: Lab, guidance: float) -> None:
     def loss(params: Params, step: int, generator: torch.Generator) -> Tensor:
         weights, segment = cast(params, lab.device), draw_segment(generator)
         start, end = sigmas[segment], sigmas[segment + 1]
-        x = few_step_input(lab, {k: v.detach() for k, v in weights.items()}, latents, text, step, segment, generator)
+        x = few_step_input(
+            lab, {k: v.detach() for k, v in weights.items()}, latents, text, step, segment, generator
+        )
         inner = [s for s in TEACHER_SIGMAS if end + 0.01 < s < start - 0.01]
         if segment < 3:
             inner = inner[:: max(1, len(inner) // 2)][:2]
@@ -240,7 +251,9 @@ def add_lora(weights: Weights, params: Params, scale: float = 1.0) -> Weights:
     return patched
 
 
-def train_lora(lab: Lab, name: str, model: str, style: str, captions: Tensor, seed: int, *, holds_out: bool) -> None:
+def train_lora(
+    lab: Lab, name: str, model: str, style: str, captions: Tensor, seed: int, *, holds_out: bool
+) -> None:
     """Train one LoRA: flow matching on the base, own roll-outs to the true picture on the student."""
     if load_final(lab, name) is not None:
         return
@@ -297,7 +310,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path(".lab/work"))
     parser.add_argument("--stages", default="ae,probe,base,student,wide,loras,score")
     parser.add_argument("--seconds", nargs="*", default=[], help="training time of a stage, as base=300")
-    parser.add_argument("--pause-after", type=float, default=math.inf, help="seconds of base/wide/student in this run")
+    parser.add_argument(
+        "--pause-after", type=float, default=math.inf, help="seconds of base/wide/student in this run"
+    )
     parser.add_argument("--smoke", action="store_true", help="three steps of everything")
     return parser.parse_args()
 

@@ -4,6 +4,7 @@ Keys, shapes and arithmetic are those of ComfyUI's ``comfy/ldm/flux/model.py`` (
 compares the two), with out-of-place sums so that autograd can follow, and the weights as an argument,
 so that a LoRA is trained by handing in ``weight + scale * up @ down``.
 """
+
 import math
 from dataclasses import dataclass
 
@@ -36,26 +37,34 @@ def weight_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
     """Key to tensor shape, in ComfyUI's (BFL's) names."""
     h = shape.hidden
     shapes = {
-        "img_in.weight": (h, CHANNELS), "txt_in.weight": (h, shape.context),
-        "time_in.in_layer.weight": (h, 256), "time_in.out_layer.weight": (h, h),
+        "img_in.weight": (h, CHANNELS),
+        "txt_in.weight": (h, shape.context),
+        "time_in.in_layer.weight": (h, 256),
+        "time_in.out_layer.weight": (h, h),
         "double_stream_modulation_img.lin.weight": (6 * h, h),
         "double_stream_modulation_txt.lin.weight": (6 * h, h),
         "single_stream_modulation.lin.weight": (3 * h, h),
-        "final_layer.linear.weight": (CHANNELS, h), "final_layer.adaLN_modulation.1.weight": (2 * h, h),
+        "final_layer.linear.weight": (CHANNELS, h),
+        "final_layer.adaLN_modulation.1.weight": (2 * h, h),
     }
     for index in range(shape.double):
         for stream in ("img", "txt"):
             key = f"double_blocks.{index}.{stream}_"
             shapes |= {
-                key + "attn.qkv.weight": (3 * h, h), key + "attn.proj.weight": (h, h),
-                key + "attn.norm.query_norm.scale": (HEAD_DIM,), key + "attn.norm.key_norm.scale": (HEAD_DIM,),
-                key + "mlp.0.weight": (6 * h, h), key + "mlp.2.weight": (h, 3 * h),
+                key + "attn.qkv.weight": (3 * h, h),
+                key + "attn.proj.weight": (h, h),
+                key + "attn.norm.query_norm.scale": (HEAD_DIM,),
+                key + "attn.norm.key_norm.scale": (HEAD_DIM,),
+                key + "mlp.0.weight": (6 * h, h),
+                key + "mlp.2.weight": (h, 3 * h),
             }
     for index in range(shape.single):
         key = f"single_blocks.{index}."
         shapes |= {
-            key + "linear1.weight": (9 * h, h), key + "linear2.weight": (h, 4 * h),
-            key + "norm.query_norm.scale": (HEAD_DIM,), key + "norm.key_norm.scale": (HEAD_DIM,),
+            key + "linear1.weight": (9 * h, h),
+            key + "linear2.weight": (h, 4 * h),
+            key + "norm.query_norm.scale": (HEAD_DIM,),
+            key + "norm.key_norm.scale": (HEAD_DIM,),
         }
     return shapes
 
@@ -147,9 +156,14 @@ def double_block(img: Tensor, txt: Tensor, mods: list, w: dict, rope: tuple) -> 
             )
         )
     q, k, v = (torch.cat(pair, 2) for pair in zip(*parts, strict=True))
-    attended = F.scaled_dot_product_attention(rotate(q, *rope), rotate(k, *rope), v).transpose(1, 2).flatten(2)
+    attended = (
+        F.scaled_dot_product_attention(rotate(q, *rope), rotate(k, *rope), v).transpose(1, 2).flatten(2)
+    )
     count, out = txt.shape[1], []
-    for name, x, mod, seen in (("img", img, mods[0], attended[:, count:]), ("txt", txt, mods[1], attended[:, :count])):
+    for name, x, mod, seen in (
+        ("img", img, mods[0], attended[:, count:]),
+        ("txt", txt, mods[1], attended[:, :count]),
+    ):
         x = x + (mod[2] * F.linear(seen, w[f"{name}_attn.proj.weight"])).to(x.dtype)
         inner = gated(F.linear(modulate(x, mod[3], mod[4]), w[f"{name}_mlp.0.weight"]))
         out.append(x + (mod[5] * F.linear(inner, w[f"{name}_mlp.2.weight"])).to(x.dtype))
@@ -163,7 +177,9 @@ def single_block(x: Tensor, mod: Tensor, w: dict, rope: tuple) -> Tensor:
     qkv, mlp = inner.split([3 * hidden, 6 * hidden], -1)
     q, k, v = (heads(part) for part in qkv.chunk(3, -1))
     q, k = rms(q, w["norm.query_norm.scale"]), rms(k, w["norm.key_norm.scale"])
-    attended = F.scaled_dot_product_attention(rotate(q, *rope), rotate(k, *rope), v).transpose(1, 2).flatten(2)
+    attended = (
+        F.scaled_dot_product_attention(rotate(q, *rope), rotate(k, *rope), v).transpose(1, 2).flatten(2)
+    )
     out = F.linear(torch.cat((attended, gated(mlp)), -1), w["linear2.weight"])
     return x + (mod[2] * out).to(x.dtype)
 
@@ -204,7 +220,9 @@ def split_blocks(weights: Weights) -> dict[tuple[str, int], Weights]:
 class Flux2:
     """The forward pass; ``compiled`` uses ``torch.compile`` for the blocks."""
 
-    def __init__(self, compiled: bool = False, grid: tuple[int, int] = (8, 8), device: torch.device | str = "cpu"):
+    def __init__(
+        self, compiled: bool = False, grid: tuple[int, int] = (8, 8), device: torch.device | str = "cpu"
+    ):
         self.rope = rope_table(*grid, device)
         blocks = (double_block, single_block, last_single_block)
         if compiled:
@@ -233,7 +251,9 @@ class Flux2:
         img = F.linear(latent.flatten(2).transpose(1, 2).to(dtype), weights["img_in.weight"])
         txt = F.linear(text.to(dtype), weights["txt_in.weight"])
         blocks = split_blocks(weights)
-        count = {kind: sum(block[0] == kind for block in blocks) for kind in ("double_blocks", "single_blocks")}
+        count = {
+            kind: sum(block[0] == kind for block in blocks) for kind in ("double_blocks", "single_blocks")
+        }
         for index in range(count["double_blocks"]):
             img, txt = self.double_block(img, txt, double, blocks["double_blocks", index], self.rope)
         x = torch.cat((txt, img), 1)
