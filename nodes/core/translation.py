@@ -33,7 +33,9 @@ _RENAMED = (
     ("sformer_blocks.", "transformer_blocks."),  # some exports cut a prefix too far
 )
 
-_XLABS = re.compile(r"^(?P<block>(?:double|single)_blocks\.\d+)\.processor\.(?P<part>qkv|proj)_lora(?P<stream>[12]?)$")
+_XLABS = re.compile(
+    r"^(?P<block>(?:double|single)_blocks\.\d+)\.processor\.(?P<part>qkv|proj)(?:_lora)?(?P<stream>[12]?)$"
+)
 
 _NAMED_ADAPTER = re.compile(
     r"^(?P<head>.+\.(?:lora_[AB]|lora_magnitude_vector|hada_(?:w[12]_[ab]|t[12])|lokr_(?:w[12](?:_[ab])?|t2)"

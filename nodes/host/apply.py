@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.compat import find_stranger
 from ..core.report import LayerReport, LayerState, Level, LoraSummary, Report
 from .lora_cache import LORA_CACHE, LoadedLora
 from .measuring import measure_plan
@@ -55,6 +57,9 @@ def apply_lora(
     new_model, new_clip = apply_plan(plan, model, clip, name)
     layers = measure_plan(plan, keys, model, clip)
     level, summary, notes = _judge(layers, name)
+    stranger = find_stranger(lora.file, keys.own_shapes)
+    if stranger is not None:
+        level, notes = Level.WARNING if level is Level.OK else level, (stranger.warning, *notes)
     report = Report(
         kind="apply",
         title=f"{os.path.basename(name)} on {keys.summary.architecture}",
@@ -66,7 +71,7 @@ def apply_lora(
         strength_clip=strength_clip if clip is not None else None,
         blocks=blocks.strip(),
         layers=layers,
-        notes=notes,
+        notes=(*notes, *_differences(layers, as_stock)),
     )
     return Applied(new_model, new_clip, report)
 
@@ -108,6 +113,17 @@ def _judge(layers: tuple[LayerReport, ...], name: str) -> tuple[Level, str, tupl
     if problems:
         return Level.WARNING, f"{sentence}; {details}.", _first_reasons(layers)
     return Level.OK, f"{sentence}.", ()
+
+
+def _differences(layers: tuple[LayerReport, ...], as_stock: bool) -> tuple[str, ...]:
+    """One sentence for every way in which ComfyUI's own loader would have done something else."""
+    if as_stock:
+        return ("Applied exactly as ComfyUI's own loader does (as_stock).",)
+    found = Counter(layer.reason for layer in layers if layer.state is LayerState.APPLIED and layer.reason)
+    notes = [f"{count} applied as the writer means it: {reason}." for reason, count in found.most_common(5)]
+    if len(found) > 5:
+        notes.append(f"{len(found) - 5} more differences from ComfyUI's own loader stand at the layers.")
+    return tuple(notes)
 
 
 _NO_PROBLEM = (LayerState.APPLIED, LayerState.SKIPPED, LayerState.DEAD)

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from .matching import PatchValue, has_dora_scale, is_adapter, patch_tensors
+from ..core.errors import AdapterFormatError
+from .matching import PatchValue, has_dora_scale, is_adapter, patch_format, patch_tensors
 
 DENSE_LIMIT = 1 << 26
 """Largest number of elements of a delta that is built in full to be measured (256 MiB in float32)."""
@@ -40,15 +41,15 @@ def delta_norm(
     for side in shape:
         size *= side
     if size > DENSE_LIMIT:
-        return None, f"{value.name} on a weight of {size} elements is not measured here"
+        return None, f"{patch_format(value)} on a weight of {size} elements is not measured here"
     needs_weight = has_dora_scale(value) or value.name not in ("lora", "loha", "lokr")
     weight = read_weight() if needs_weight else torch.zeros(shape)
     if weight is None:
-        return None, f"{value.name} depends on the weight, which cannot be read"
+        return None, f"{patch_format(value)} depends on the weight, which cannot be read"
     weight = weight.detach().to(device="cpu", dtype=torch.float32)
     patched = _apply_quietly(value, weight.clone())
     if patched is None:
-        return None, f"{value.name} failed on this weight"
+        return None, f"{patch_format(value)} failed on this weight"
     return float((patched - weight).double().norm()), ""
 
 
@@ -77,6 +78,8 @@ def _apply_quietly(adapter: Any, weight: torch.Tensor) -> torch.Tensor | None:
     logging.getLogger().addHandler(watcher)
     try:
         result = adapter.calculate_weight(weight, "measured", 1.0, 1.0, None, lambda a: a, torch.float32, None)
+    except (AdapterFormatError, RuntimeError):
+        return None
     finally:
         logging.getLogger().removeHandler(watcher)
     return None if watcher.seen else result

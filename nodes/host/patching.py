@@ -120,7 +120,7 @@ def plan_patches(
     """
     table = StrengthTable(parse_block_strengths(blocks), keys.layout, _slice_names(keys))
     matched = MATCHES.match(lora, keys, as_stock)
-    planner = _Planner(lora, matched, keys, table, strength_model, strength_clip)
+    planner = _Planner(lora, matched, keys, table, strength_model, strength_clip, as_stock)
     for patch in matched.patches:
         planner.add(patch)
     return planner.finish()
@@ -145,7 +145,9 @@ class _Planner:
         table: StrengthTable,
         strength_model: float,
         strength_clip: float,
+        as_stock: bool,
     ) -> None:
+        self._as_stock = as_stock
         self._matched = matched
         self._keys = keys
         self._table = table
@@ -165,11 +167,13 @@ class _Planner:
             reason = f"the model has no {patch.model_key}"
             return self._note(replace(layer, state=LayerState.NO_SUCH_LAYER, reason=reason), patch.value)
         problem = misfit(patch.value, shape, patch.offset)
-        if problem:
-            return self._note(replace(layer, state=LayerState.SHAPE_MISMATCH, reason=problem), patch.value)
-        if is_dead(patch.value):
-            reason = "all zero in the file: it changes nothing"
-            return self._note(replace(layer, state=LayerState.DEAD, reason=reason), patch.value)
+        state, reason = LayerState.SHAPE_MISMATCH, problem
+        if not problem and is_dead(patch.value):
+            state, reason = LayerState.DEAD, "all zero in the file: it changes nothing"
+        if reason:
+            if self._as_stock:  # ComfyUI hands such patches on, and a quantised weight is then quantised again
+                self._hand_over(patch)
+            return self._note(replace(layer, state=state, reason=reason), patch.value)
         for target, value, block_strength, part in self._split(patch, shape):
             self._ask(patch, replace(layer, slice=part or layer.slice), target, value, block_strength)
 
@@ -201,6 +205,13 @@ class _Planner:
             scale_source=source.scale_source if source is not None else "",
             owner=self._lora.name,
         )
+
+    def _hand_over(self, patch: MatchedPatch) -> None:
+        text_encoder = patch.model_key in self._keys.text_encoder_keys
+        strength = self._strengths[1] if text_encoder else self._strengths[0]
+        strength *= self._table.strength(self._keys.layout.place(patch.model_key))
+        if strength != 0:
+            self._patches.append(PlannedPatch(patch.target, patch.value, strength, text_encoder))
 
     def _ask(
         self, patch: MatchedPatch, layer: LayerReport, target: Target, value: PatchValue, block_strength: float

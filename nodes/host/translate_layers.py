@@ -17,7 +17,7 @@ from ..core.translation import Understanding, understand
 from .matching import MatchedFile, MatchedPatch, PatchValue, match_file, patch_tensors
 from .model_keys import ModelKeys, Target, target_key, target_offset
 from .translate import NameTable
-from .writer_adapters import PEFT_OFT, LinearBoft, LinearOft, WriterAdapter, writer_adapter
+from .writer_adapters import PEFT_OFT, LinearBoft, LinearOft, WriterAdapter, ia3_dims, writer_adapter
 
 _SUFFIX = {
     "down": "lora_down.weight", "up": "lora_up.weight", "mid": "lora_mid.weight", "reshape": "reshape_weight",
@@ -32,6 +32,7 @@ DYLORA = (
     "say which rank is meant; with as_stock it is applied as ComfyUI does, all ranks at alpha / rank"
 )
 
+MIXED_HALVES = "turns the two halves of this weight around after the change, not before"
 UNKNOWN_NAME = "the stock loader does not know this name and leaves the layer out"
 
 
@@ -143,6 +144,8 @@ class _Matcher:
             return _want_product(layer, tensors, stock_value, _function(target) is None)
         if kind in ("diff", "diff_b", "norm", "norm_b", "set"):
             return self._want_whole(layer, tensors, stock_value, shape)
+        if "ia3_l" in tensors and len(ia3_dims(tensors["ia3_l"], shape)) > 1:
+            return _Wanted(refusal="it scales rows or columns, and nothing in the file says which")
         options = _oft_options(self._understood.config) if kind == PEFT_OFT else ()
         return _Wanted(writer_adapter(layer, tensors, options), f"the stock loader cannot read {layer.format}")
 
@@ -174,7 +177,7 @@ def _want_product(layer: LoraLayer, tensors: dict[str, torch.Tensor], theirs: Pa
     if any(tensors[role].dim() in (3, 5) for role in ("mid", "hada_t1", "lokr_t2", "lokr_w2") if role in tensors):
         return _Wanted(writer_adapter(layer, tensors), "the stock loader cannot apply it to this convolution")
     if layer.format == "glora" and not same_layout:
-        return _Wanted(writer_adapter(layer, tensors), "the stock loader mixes up the two halves of this weight")
+        return _Wanted(writer_adapter(layer, tensors), f"the stock loader {MIXED_HALVES}")
     value = _stock_adapter(layer, tensors, _alpha_for(layer))
     if value is None:
         return _Wanted(refusal=f"its {layer.format} tensors do not make a patch")
@@ -230,7 +233,14 @@ def _want_rotation(
             return _Wanted(own(value.loaded_keys, value.weights), UNKNOWN_NAME if theirs is None else "")
     if bound > 0:
         tensors = {**tensors, "alpha": torch.tensor(meant)}
-    why = "bounds the rotation by another number" if not alike else "ignores a part of it"
+    if not alike:
+        why = f"bounds the rotation by {bound:g}, the writer by {meant:g}"
+    elif ignored:
+        why = "ignores the factors of the rows"
+    elif not same_layout:
+        why = MIXED_HALVES
+    else:
+        why = "cannot apply a BOFT without alpha"
     return _Wanted(writer_adapter(layer, tensors), f"the stock loader {why}")
 
 

@@ -207,22 +207,25 @@ def _misfit_ia3(tensors: Mapping[str, torch.Tensor], shape: tuple[int, ...]) -> 
     return "" if found == wanted else f"scales {found} {side}, the weight has {wanted}"
 
 
-def _ia3_factor(vector: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """PEFT's IA3 vector, shaped so that it multiplies a weight of ``shape``.
+def ia3_dims(vector: torch.Tensor, shape: tuple[int, ...]) -> list[int]:
+    """The dimensions of a weight of ``shape`` that PEFT's IA3 vector may scale.
 
-    A linear layer's is [1, in] or [out, 1] and says itself what it scales; a convolution's is [1, n, 1, 1] for both.
-
-    Raises:
-        AdapterFormatError: it does not fit, or rows and columns are equally many and nothing tells which is meant.
+    A linear layer's vector is [1, in] or [out, 1] and says itself which; a convolution's is [1, n, 1, 1] for both, so
+    that two dimensions come back where rows and columns are equally many.
     """
     count = vector.numel()
     fits = [dim for dim in (0, 1) if dim < len(shape) and shape[dim] == count]
     if len(shape) == 2 and vector.dim() == 2:
         fits = [dim for dim in fits if vector.shape[dim] == count]
-    if not fits:
-        raise AdapterFormatError(f"scales {count} rows or columns, the weight is {' x '.join(map(str, shape))}")
-    if len(fits) > 1:
-        raise AdapterFormatError("scales rows or columns, and nothing in the file says which")
+    return fits
+
+
+def _ia3_factor(vector: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """PEFT's IA3 vector, shaped so that it multiplies a weight of ``shape``."""
+    fits = ia3_dims(vector, shape)
+    if len(fits) != 1:
+        size = " x ".join(map(str, shape))
+        raise AdapterFormatError(f"scales {vector.numel()} rows or columns, the weight is {size}")
     return vector.float().reshape(*[-1 if dim == fits[0] else 1 for dim in range(len(shape))])
 
 
