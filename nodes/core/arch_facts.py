@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 _PREFIXES = (
     "base_model.model.", "model.diffusion_model.", "diffusion_model.", "lora_unet_", "lora_transformer_",
@@ -80,6 +81,25 @@ class Facts:
         return next((r for p in patterns for n in self.names(p) if (r := self.shapes[n][0])), None)
 
 
+def _parse(name: str) -> tuple[str, str, int, int]:
+    """Name in the one spelling, container and block number + 1, number + 1 of a transformer block inside."""
+    flat = strip_prefix(name).replace(".", "_")
+    match = _CONTAINER.match(flat)
+    known = match is not None and len(match[2]) < 5
+    inner = _INNER.search(flat)
+    return (
+        _INDEX.sub("_#", flat),
+        match[1] if match and known else "",
+        int(match[2]) + 1 if match and known else 0,
+        int(inner[1]) + 1 if inner and len(inner[1]) < 5 else 0,
+    )
+
+
+# The files of a collection share most of their names; long ones of a hostile file would fill the memory.
+_CACHED_LENGTH = 160
+_parse_cached = lru_cache(16_384)(_parse)
+
+
 def collect_facts(layers: Iterable[tuple[str, int | None, int | None]], whole: bool) -> Facts:
     """Facts from ``(name, rows, columns)``; names without parameter (``.weight``), text encoders left out."""
     shapes: dict[str, tuple[int | None, int | None]] = {}
@@ -89,16 +109,12 @@ def collect_facts(layers: Iterable[tuple[str, int | None, int | None]], whole: b
     for number, (name, rows, columns) in enumerate(layers):
         if number >= _MAX_NAMES:
             break
-        flat = strip_prefix(name).replace(".", "_")
-        match = _CONTAINER.match(flat)
-        if match and len(match[2]) < 5:
-            blocks[match[1]] = max(blocks.get(match[1], 0), int(match[2]) + 1)
-        inner = _INNER.search(flat)
-        if inner and len(inner[1]) < 5:
-            depth = max(depth, int(inner[1]) + 1)
+        collapsed, kind, count, inner = _parse_cached(name) if len(name) <= _CACHED_LENGTH else _parse(name)
+        if kind and count > blocks.get(kind, 0):
+            blocks[kind] = count
+        depth = max(depth, inner)
         if columns:
             widths.add(columns)
-        collapsed = _INDEX.sub("_#", flat)
         if collapsed not in shapes or shapes[collapsed] == (None, None):
             shapes[collapsed] = (rows, columns)
     return Facts("\n".join(shapes), shapes, blocks, depth, frozenset(widths), whole)

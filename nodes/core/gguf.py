@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import HeaderError
-from .header import Header, TensorInfo
+from .header import Header, TensorInfo, shown
 
 # name: (elements in a block, bytes of a block), by ggml type number
 GGML_TYPES: dict[int, tuple[str, int, int]] = {
@@ -149,9 +149,9 @@ def _tensor(reader: _Reader, metadata: dict[str, str]) -> TensorInfo:
     for dim in dims:
         elements *= dim
         if elements >= 2**63:
-            raise reader.error(f'the shape of tensor "{key[:80]}" overflows')
+            raise reader.error(f'the shape of tensor "{shown(key)}" overflows')
     if block and elements % block:
-        raise reader.error(f'tensor "{key[:80]}" does not fill whole blocks of {name}')
+        raise reader.error(f'tensor "{shown(key)}" does not fill whole blocks of {name}')
     length = elements // block * block_bytes if block else 0
     return TensorInfo(key, name, _torch_shape(key, dims, metadata), start, start + length)
 

@@ -81,14 +81,22 @@ class LoraFile:
 
 
 def is_lora(header: Header) -> bool:
-    """Whether the file holds adapters rather than whole weights."""
-    found = sum(1 for key in header.tensors if _adapter_key(key))
-    return found > 0 and found * 2 >= len(header.tensors)
-
-
-def _adapter_key(key: str) -> bool:
-    parts = split_key(key)
-    return parts is not None and parts.role != "alpha"
+    """Whether the file holds adapters rather than whole weights: at least half of its tensors belong to one."""
+    needed = (len(header.tensors) + 1) // 2
+    strangers = len(header.tensors) - needed
+    adapters = False
+    for key in header.tensors:
+        parts = split_key(key)
+        if parts is None:
+            strangers -= 1
+            if strangers < 0:
+                return False
+            continue
+        needed -= 1
+        adapters = adapters or parts.role != "alpha"
+        if adapters and needed <= 0:
+            return True
+    return False
 
 
 def read_lora(header: Header) -> LoraFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from .adapters import SUFFIXES
@@ -23,6 +24,10 @@ _ODD = (
 )
 
 
+_CACHED_LENGTH = 160
+_CACHED_KEYS = 16_384
+
+
 class KeyParts(NamedTuple):
     """A key of a LoRA file, taken apart."""
 
@@ -37,6 +42,10 @@ def split_key(key: str) -> KeyParts | None:
     >>> split_key("lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight")
     KeyParts(name='lora_unet_double_blocks_0_img_attn_qkv', role='down')
     """
+    return _split_cached(key) if len(key) <= _CACHED_LENGTH else _split(key)
+
+
+def _split(key: str) -> KeyParts | None:
     head, _, last = key.rpartition(".")
     role = _ONE.get(last)
     if role is not None and head:
@@ -55,3 +64,7 @@ def split_key(key: str) -> KeyParts | None:
         if match:
             return KeyParts(match["name"], match["role"])
     return None
+
+
+# The files of a collection share most of their keys. Long keys are left out: a hostile file could fill the memory.
+_split_cached = lru_cache(_CACHED_KEYS)(_split)

@@ -75,7 +75,9 @@ def flux2_shapes(hidden: int = 128, double: int = 2, single: int = 3, context: i
     return shapes
 
 
-def lora_shapes(model: dict[str, tuple[int, ...]], rank: int = 4, prefix: str = "diffusion_model.") -> dict[str, tuple[int, ...]]:
+def lora_shapes(
+    model: dict[str, tuple[int, ...]], rank: int = 4, prefix: str = "diffusion_model."
+) -> dict[str, tuple[int, ...]]:
     """A LoRA in ai-toolkit's spelling for every block of a model."""
     shapes: dict[str, tuple[int, ...]] = {}
     for key, (rows, columns) in model.items():

@@ -109,7 +109,9 @@ entries = st.fixed_dictionaries(
         "data_offsets": st.lists(st.integers(0, 16), min_size=2, max_size=2) | json_values,
     },
 )
-headers = st.dictionaries(st.sampled_from(["a", "b", "c", "__metadata__"]) | st.text(max_size=3), entries | json_values, max_size=4)
+headers = st.dictionaries(
+    st.sampled_from(["a", "b", "c", "__metadata__"]) | st.text(max_size=3), entries | json_values, max_size=4
+)
 quick = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -165,7 +167,9 @@ def test_truncated_download_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     save_file({"a": torch.zeros(100)}, path)
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(HeaderError, match=r"describes 400 bytes of tensors, the file holds 350; the download is incomplete"):
+    with pytest.raises(
+        HeaderError, match=r"describes 400 bytes of tensors, the file holds 350; the download is incomplete"
+    ):
         read_header(path)
 
 
@@ -180,7 +184,9 @@ def test_scalars_of_every_dtype(tmp_path: Path) -> None:
 
 def test_file_order_and_metadata(tmp_path: Path) -> None:
     second, first = entry(offsets=[8, 16]), entry()
-    path = write_raw(tmp_path / "x.safetensors", {"second": second, "first": first, "__metadata__": {"k": "v"}}, bytes(16))
+    path = write_raw(
+        tmp_path / "x.safetensors", {"second": second, "first": first, "__metadata__": {"k": "v"}}, bytes(16)
+    )
     header = read_header(path)
     assert list(header.tensors) == ["first", "second"]
     assert header.metadata == {"k": "v"}

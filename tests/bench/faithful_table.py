@@ -1,0 +1,152 @@
+"""Table: every LoRA writer x {ComfyUI's own loader, LoRA Patchbay}, relative error of what is added to the weights.
+
+Run from the project's folder with its virtual environment: ``python tests/bench/faithful_table.py [--out table.md]``.
+The truth is the writer's own code (PEFT, diffusers, LyCORIS from PyPI), stored results of it where the folder of
+shared data is present, or plain formulas for writers that are not on PyPI.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+import types
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZES = {"hidden": 128, "double": 2, "single": 3}
+RIGHT = 1e-3
+
+
+class Row(NamedTuple):
+    """One file of the table."""
+
+    name: str
+    truth: str
+    stock: float | None
+    ours: float | None
+    remark: str = ""
+
+
+def start_comfyui() -> None:
+    """Make ComfyUI (on the CPU), the pack and the tests' helpers importable."""
+    for name, folder in (("pack", ROOT), ("tools", ROOT / "tools")):
+        package = types.ModuleType(name)
+        package.__path__ = [str(folder)]
+        sys.modules.setdefault(name, package)
+    sys.path.insert(0, str(ROOT / "tests" / "host"))
+    from tools.comfyui import comfyui_folder
+    from tools.versions import COMFYUI_VERSION
+
+    sys.path.insert(0, str(comfyui_folder(COMFYUI_VERSION)))
+    arguments, sys.argv = sys.argv, sys.argv[:1]
+    from comfy.cli_args import args
+
+    args.cpu = True
+    sys.argv = arguments
+    warnings.simplefilter("ignore")
+    logging.disable(logging.ERROR)
+
+
+def shared_rows() -> Iterator[Row]:
+    """Files written by the real tools that lie beside the project, against stored truths."""
+    import comfy.sd
+    from faithful_cases import SHARED, added, probed_error, stock
+    from writer_reference import relative_error
+
+    if not SHARED.is_dir():
+        return
+    model = comfy.sd.load_diffusion_model(str(SHARED / "nano" / "nano_2x3_bfl_f32.safetensors"))
+    for path in sorted(SHARED.glob("loras/*.safetensors")):
+        theirs, (ours, remark) = added(stock(model, str(path))), apply(model, path)
+        truth = SHARED / "truth" / f"{path.stem.split('.')[0]}.safetensors"
+        if truth.is_file():
+            errors = probed_error(theirs, truth, model), probed_error(ours, truth, model)
+            yield Row(path.stem, "stored", *errors, remark)
+        else:
+            yield Row(path.stem, "ComfyUI itself", 0.0, relative_error(ours, theirs), remark)
+
+
+def header_rows() -> Iterator[Row]:
+    """Writers of whose files only the headers are at hand: random values in their layout, against plain formulas."""
+    import comfy.sd
+    from faithful_cases import SHARED, added, file_from_header, stock
+    from writer_reference import reference_deltas, relative_error
+
+    if not SHARED.is_dir():
+        return
+    model = comfy.sd.load_diffusion_model(str(SHARED / "nano" / "nano_2x3_bfl_f32.safetensors"))
+    with tempfile.TemporaryDirectory() as folder:
+        for tool in ("aitoolkit", "onetrainer"):
+            for header in sorted((SHARED / "headers" / "writers").glob(f"{tool}_*.json")):
+                path = Path(folder) / f"{header.stem}.safetensors"
+                truth = reference_deltas(file_from_header(header, path), model.model_state_dict(), 1.0)
+                theirs, (ours, remark) = added(stock(model, str(path))), apply(model, path)
+                yield Row(header.stem, "formulas", relative_error(theirs, truth), relative_error(ours, truth), remark)
+
+
+def tool_rows() -> Iterator[Row]:
+    """Files that the installed tools write here and now, against the tools themselves."""
+    import comfy.sd
+    from faithful_cases import added, stock
+    from nano_models import flux2_state_dict
+    from writer_files import TOOL_FILES, write_tool_file
+    from writer_reference import relative_error
+
+    weights = flux2_state_dict(seed=4, **SIZES)
+    model = comfy.sd.load_diffusion_model_state_dict(dict(weights))
+    with tempfile.TemporaryDirectory() as folder:
+        for name in TOOL_FILES:
+            path, truth = write_tool_file(name, Path(folder) / name, weights)
+            theirs, (ours, remark) = added(stock(model, path)), apply(model, Path(path))
+            yield Row(name, "the tool", relative_error(theirs, truth), relative_error(ours, truth), remark)
+
+
+def apply(model: Any, path: Path) -> tuple[dict[str, Any], str]:
+    """What LoRA Patchbay adds, and its first remark."""
+    from faithful_cases import added
+    from pack.nodes.host.apply import apply_lora
+
+    result = apply_lora(str(path), path.name, model, None, 1.0, 0.0, "")
+    return added(result.model), next((layer.reason for layer in result.report.layers if layer.reason), "")
+
+
+def text(rows: list[Row]) -> str:
+    """The table in Markdown, with a count of the files that are right."""
+    lines = ["| file | truth | stock | ours | remark of the report |", "|---|---|---|---|---|"]
+    lines += [f"| {r.name} | {r.truth} | {_number(r.stock)} | {_number(r.ours)} | {r.remark[:90]} |" for r in rows]
+    right = [sum(error is not None and error <= RIGHT for error in column) for column in zip(*[r[2:4] for r in rows])]
+    lines.append(f"| right (error at most {RIGHT:g}) of {len(rows)} | | {right[0]} | {right[1]} | |")
+    return "\n".join(lines)
+
+
+def _number(error: float | None) -> str:
+    return "-" if error is None else f"{error:.1e}"
+
+
+def main() -> None:
+    """Print the tables, and write them to a file if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, help="also write the tables to this file")
+    options = parser.parse_args()
+    start_comfyui()
+    parts = []
+    for title, rows in (
+        ("Stored files of the real tools", shared_rows()),
+        ("Real layouts with random values", header_rows()),
+        ("Written by the installed tools", tool_rows()),
+    ):
+        found = list(rows)
+        if found:
+            parts.append(f"## {title}\n\n{text(found)}\n")
+    print("\n".join(parts))
+    if options.out is not None:
+        options.out.write_text("\n".join(parts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
