@@ -23,6 +23,9 @@ export function onLanguageChange(listener) {
   app.ui?.settings?.addEventListener?.("Comfy.Locale.change", listener);
 }
 
+/** Draws the canvas again: the classic one does not see that a node changed by itself. */
+export const redraw = () => app.canvas.setDirty(true, true);
+
 /** The nodes of the workflow, those inside subgraphs too. @returns {ComfyNode[]} */
 export function allNodes() {
   const root = app.rootGraph;
@@ -68,6 +71,18 @@ function outputKey(node) {
   const graph = node.graph;
   if (!graph) return undefined;
   return graph === app.rootGraph || graph.isRootGraph ? String(node.id) : `${graph.id}:${node.id}`;
+}
+
+/**
+ * A node by the id it runs under: `7`, or inside subgraphs the way down, `21:2`.
+ * @param {string} executionId
+ * @returns {ComfyNode | null | undefined}
+ */
+export function nodeByExecutionId(executionId) {
+  const way = executionId.split(":");
+  const last = way.pop() ?? "";
+  const graph = way.reduce((inside, id) => inside?.getNodeById?.(id)?.subgraph, app.rootGraph);
+  return graph?.getNodeById?.(last);
 }
 
 /**

@@ -1,6 +1,6 @@
 // Panels on nodes: a DOM widget that shows a node's `ui` output and stores nothing.
 
-import { forwardWheel, language, lastOutput, viewUrl } from "./host.mjs";
+import { forwardWheel, language, lastOutput, nodeByExecutionId, redraw, viewUrl } from "./host.mjs";
 
 /**
  * @typedef {import("../types/app").ComfyNode} ComfyNode
@@ -17,7 +17,7 @@ import { forwardWheel, language, lastOutput, viewUrl } from "./host.mjs";
  * @property {() => Language} language
  * @property {(event: WheelEvent) => void} forwardWheel
  * @property {(image: import("../types/compare").ImageRef, run: string) => string} viewUrl
- * @property {(hiddenPixels: number, opened: boolean) => void} contentChanged
+ * @property {(hiddenPixels: number, anyOpen: boolean) => void} contentChanged something was folded or unfolded
  *
  * @typedef {object} PanelKind
  * @property {string} name widget name on the node
@@ -40,12 +40,17 @@ const attached = new Set();
  * @param {PanelKind} kind
  */
 export function attachPanel(node, kind) {
-  const panel = kind.create({ language, forwardWheel, viewUrl, contentChanged: growth(node) });
-  panel.root.style.setProperty("min-height", `${kind.minHeight}px`);
+  let minHeight = kind.minHeight;
+  const claim = (/** @type {number} */ pixels) => {
+    minHeight = kind.minHeight + pixels;
+    panel.root.style.setProperty("min-height", `${minHeight}px`);
+  };
+  const panel = kind.create({ language, forwardWheel, viewUrl, contentChanged: growth(node, claim) });
+  claim(0);
   const widget = node.addDOMWidget(kind.name, kind.type, panel.root, {
     serialize: false,
     hideOnZoom: false,
-    getMinHeight: () => kind.minHeight,
+    getMinHeight: () => minHeight,
   });
   widget.serialize = false;
   const entry = { node, kind, panel, widget };
@@ -81,9 +86,11 @@ export function showKnownOutputs() {
  * @param {Record<string, import("../types/app").NodeOutput>} outputs
  */
 export function showMissingOutputs(outputs) {
-  for (const entry of attached) {
-    const output = entry.node.graph?.isRootGraph === false ? undefined : outputs[String(entry.node.id)];
-    if (output && !lastOutput(entry.node)) entry.panel.show(output);
+  for (const [id, output] of Object.entries(outputs)) {
+    const node = nodeByExecutionId(id);
+    for (const entry of attached) {
+      if (entry.node === node && !lastOutput(node)) entry.panel.show(output);
+    }
   }
 }
 
@@ -127,23 +134,23 @@ function growTo(node, [width, height]) {
 }
 
 /**
- * Answers "something was unfolded": the node grows once by what is hidden, and goes back when it is folded again and
- * nobody has resized it since.
+ * Room for what was unfolded: the panel may claim more height, and the node grows by as much, once for each time that
+ * something is unfolded. Folding everything gives it back. Nothing here follows the node's size.
  * @param {ComfyNode} node
+ * @param {(pixels: number) => void} claim
  */
-function growth(node) {
-  /** @type {{from: number, to: number} | null} */
-  let grown = null;
-  /** @param {number} hiddenPixels @param {boolean} opened */
-  return (hiddenPixels, opened) => {
+function growth(node, claim) {
+  let claimed = 0;
+  /** @param {number} wanted */
+  const change = (wanted) => {
+    const by = Math.min(MOST_GROWTH_PIXELS, Math.max(0, wanted)) - claimed;
+    if (by === 0) return;
+    claimed += by;
+    claim(claimed);
     const [width = 0, height = 0] = Array.from(node.size);
-    if (opened && hiddenPixels > 0) {
-      const to = height + Math.min(hiddenPixels, MOST_GROWTH_PIXELS);
-      grown = { from: grown?.to === height ? grown.from : height, to };
-      node.setSize([width, to]);
-    } else if (!opened && grown && Math.abs(grown.to - height) < 2) {
-      node.setSize([width, grown.from]);
-      grown = null;
-    }
+    node.setSize([width, height + by]);
+    redraw();
   };
+  /** @param {number} hiddenPixels @param {boolean} anyOpen */
+  return (hiddenPixels, anyOpen) => change(anyOpen ? claimed + Math.max(0, hiddenPixels) : 0);
 }

@@ -27,7 +27,7 @@ export function createReportPanel(host) {
       const changed = state.open.has(name) !== open;
       state.open[open ? "add" : "delete"](name);
       if (!changed) return;
-      host.contentChanged(root.scrollHeight - root.clientHeight, open);
+      host.contentChanged(root.scrollHeight - root.clientHeight, state.open.size > 0);
       if (open) setTimeout(() => scrollTo(root, element), 60);
     },
   };

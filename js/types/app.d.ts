@@ -18,6 +18,7 @@ export interface ComfyGraph {
   id?: string;
   isRootGraph?: boolean;
   nodes?: ComfyNode[];
+  getNodeById?(id: number | string): ComfyNode | null;
   /** Only on the root graph. */
   subgraphs?: Map<string, ComfyGraph>;
 }
@@ -35,6 +36,8 @@ export interface ComfyNode {
   id: number | string;
   comfyClass?: string;
   graph?: ComfyGraph | null;
+  /** What a subgraph node stands for. */
+  subgraph?: ComfyGraph;
   size: ArrayLike<number>;
   setSize(size: [number, number]): void;
   computeSize(): ArrayLike<number>;
