@@ -82,7 +82,7 @@ def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
 
 
 def _line_height(font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> int:
-    left, top, right, bottom = font.getbbox("Agj|")
+    _, top, _, bottom = font.getbbox("Agj|")
     return int(bottom - min(top, 0)) + 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,20 @@ REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "taef2"
 
 @pytest.fixture(scope="module")
 def node(pack_nodes: dict[str, Any]) -> Any:
+    return pack_nodes["PatchbayLoadTinyVAE"]
+
+
+@pytest.fixture(scope="module")
+def flux2(pack_nodes: dict[str, Any]) -> None:
+    """Skips where ComfyUI itself does not know the layout."""
     import comfy.taesd.taesd
 
     if not hasattr(comfy.taesd.taesd, "EncoderFlux2"):
         pytest.skip("this ComfyUI has no tiny FLUX.2 autoencoder")
-    return pack_nodes["PatchbayLoadTinyVAE"]
 
 
 @pytest.fixture
-def folder(node: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(node: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A ``vae_approx`` folder of its own."""
     import folder_paths
 
@@ -53,19 +59,24 @@ def load(node: Any, name: str) -> Any:
 
 
 def stock(name: str) -> Any:
-    import nodes
+    import nodes as stock_nodes
 
-    return nodes.VAELoader().load_vae(name)[0]
+    return vars(stock_nodes)["VAELoader"]().load_vae(name)[0]
 
 
+@pytest.mark.usefixtures("flux2")
 def test_only_complete_pairs_are_listed(node: Any, folder: Path) -> None:
     write_pair(folder, "mine")
     write_pair(folder, "b")
     save_file(random_weights("EncoderFlux2"), folder / "half_encoder.safetensors")
     save_file({"x": torch.zeros(1)}, folder / "taehv.safetensors")
-    assert node.define_schema().inputs[0].options == ["b", "mine"]
+    listed = node.define_schema().inputs[0].options
+    assert listed == sorted(listed)
+    assert {"b", "mine"} <= set(listed)
+    assert not {"half", "taehv"} & set(listed)
 
 
+@pytest.mark.usefixtures("flux2")
 def test_it_is_the_vae_that_comfyui_loads_under_the_name_taef2(
     node: Any, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -85,17 +96,20 @@ def test_it_is_the_vae_that_comfyui_loads_under_the_name_taef2(
     assert ours.encode(picture).shape == (2, 128, 3, 4)
 
 
+@pytest.mark.usefixtures("flux2")
 def test_sides_that_are_no_multiple_of_16_are_cropped(node: Any, folder: Path) -> None:
     write_pair(folder, "mine")
     assert load(node, "mine").encode(torch.rand(1, 72, 40, 3)).shape == (1, 128, 4, 2)
 
 
+@pytest.mark.usefixtures("flux2")
 def test_tiled_decoding_has_the_right_size(node: Any, folder: Path) -> None:
     write_pair(folder, "mine")
     picture = load(node, "mine").decode_tiled(torch.randn(1, 128, 20, 20), tile_x=16, tile_y=16, overlap=4)
     assert picture.shape == (1, 320, 320, 3)
 
 
+@pytest.mark.usefixtures("flux2")
 def test_another_family_is_refused(node: Any, folder: Path) -> None:
     import comfy.taesd.taesd as taesd
 
@@ -105,6 +119,7 @@ def test_another_family_is_refused(node: Any, folder: Path) -> None:
         load(node, "sd")
 
 
+@pytest.mark.usefixtures("flux2")
 def test_other_weights_are_refused(node: Any, folder: Path) -> None:
     write_pair(folder, "mine")
     weights = random_weights("DecoderFlux2")
@@ -123,8 +138,9 @@ def test_other_weights_are_refused(node: Any, folder: Path) -> None:
 def test_an_older_comfyui_is_told_apart(node: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import comfy.taesd.taesd
 
-    write_pair(folder, "mine")
-    monkeypatch.delattr(comfy.taesd.taesd, "EncoderFlux2")
+    for part in ("encoder", "decoder"):
+        save_file({"x": torch.zeros(1)}, folder / f"mine_{part}.safetensors")
+    monkeypatch.delattr(comfy.taesd.taesd, "EncoderFlux2", raising=False)
     with pytest.raises(ValueError, match="Update ComfyUI"):
         load(node, "mine")
 
@@ -134,6 +150,19 @@ def test_a_missing_file_is_named(node: Any, folder: Path) -> None:
         load(node, "gone")
 
 
+@pytest.mark.usefixtures("flux2")
+def test_the_bundled_autoencoder_brings_a_picture_back(node: Any) -> None:
+    vae = load(node, "klein-nano")
+    picture = torch.ones(1, 128, 128, 3)
+    y, x = torch.meshgrid(torch.arange(128) - 64, torch.arange(128) - 64, indexing="ij")
+    picture[0, (x.square() + y.square()).sqrt() < 40] = torch.tensor([0.95, 0.75, 0.2])
+    latent = vae.encode(picture)
+    assert latent.shape == (1, 128, 8, 8)
+    mse = (vae.decode(latent) - picture).square().mean()
+    assert -10 * torch.log10(mse) > 20
+
+
+@pytest.mark.usefixtures("flux2")
 @pytest.mark.skipif(not REAL.exists(), reason="no taef2 weights here")
 def test_the_published_weights_bring_a_picture_back(node: Any, folder: Path) -> None:
     for part in ("encoder", "decoder"):

@@ -118,7 +118,9 @@ def test_a_help_page_names_every_input_and_output(node: str, language: str) -> N
     assert title == f"# {read(language, 'nodeDefs')[node]['display_name'].removesuffix(' (Patchbay)')}"
 
 
-@pytest.mark.parametrize("node", ["PatchbayApplyLora", "PatchbayShowPatches", "PatchbayInspectFile"])
+@pytest.mark.parametrize(
+    "node", ["PatchbayApplyLora", "PatchbayCheckLora", "PatchbayShowPatches", "PatchbayInspectFile"]
+)
 def test_help_pages_explain_every_state_that_they_can_show(node: str) -> None:
     from pack.nodes.core.report import LayerState
     from pack.nodes.core.report_text import STATE_WORDS
@@ -126,6 +128,7 @@ def test_help_pages_explain_every_state_that_they_can_show(node: str) -> None:
     inspected = {LayerState.IN_FILE, LayerState.DEAD, LayerState.NOT_UNDERSTOOD}
     shown = {
         "PatchbayApplyLora": set(LayerState) - {LayerState.IN_FILE},
+        "PatchbayCheckLora": set(LayerState) - {LayerState.IN_FILE, LayerState.SKIPPED},
         "PatchbayShowPatches": {
             LayerState.APPLIED,
             LayerState.SKIPPED,
