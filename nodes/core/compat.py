@@ -321,9 +321,9 @@ def _notes(
     if more:
         notes.append(
             f"ComfyUI's own LoRA loader would apply {len(more)} layers that Apply LoRA (Patchbay) leaves out: "
-            f"{more[0].reason}."
+            f"{more[0].stock_reason or more[0].reason}."
         )
-    wrong = [x for x in stock if x.stock is LayerState.APPLIED and x.stock_reason and x not in more]
+    wrong = [x for x in stock if x.state is LayerState.APPLIED and x.stock is LayerState.APPLIED and x.stock_reason]
     if wrong:
         notes.append(f"ComfyUI's own LoRA loader would apply {len(wrong)} layers otherwise: {wrong[0].stock_reason}.")
     sampling = sampling_advice(model)

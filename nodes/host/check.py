@@ -14,11 +14,10 @@ from ..core.compat import (
     identify_weights,
     judge,
     lora_facts,
-    torn_slice,
     untouched_blocks,
 )
 from ..core.metadata import read_training
-from ..core.report import LayerReport, LayerState, Level, LoraSummary, Report
+from ..core.report import LoraSummary, Report
 from .apply import summarise_lora
 from .lora_cache import LORA_CACHE, LoadedLora
 from .measuring import measure_plan
@@ -48,7 +47,7 @@ def check_lora(path: str, name: str, model: Any, clip: Any) -> Checked:
     stranger = find_stranger(lora.file, keys.own_shapes, match)
     layers = measure_plan(plan, keys, model, clip)
     layers = add_stock(layers, lora.file, MATCHES.match(lora, keys, as_stock=True), keys)
-    layers = tuple(_warn_of_tears(layer, keys) for layer in explain(layers, stranger))
+    layers = explain(layers, stranger)
     report = Report(
         kind="check",
         title=f"{os.path.basename(name)} for {keys.summary.architecture}",
@@ -74,26 +73,20 @@ def _summary(lora: LoadedLora) -> LoraSummary:
     )
 
 
-def _warn_of_tears(layer: LayerReport, keys: ModelKeys) -> LayerReport:
-    if layer.state is not LayerState.APPLIED or layer.model_key not in keys.shapes:
-        return layer
-    tear = torn_slice(keys.layout.place(layer.model_key), keys.shapes[layer.model_key], layer.slice)
-    return replace(layer, reason="; ".join(text for text in (layer.reason, tear) if text)) if tear else layer
-
-
 def _with_verdict(report: Report, verdict: Verdict, lora: LoadedLora, keys: ModelKeys) -> Report:
     provenance = read_training(lora.header.metadata).provenance
     trained = f"Trained on a {provenance.kind} model ({provenance.certainty}: {provenance.evidence})."
-    torn = [layer for layer in report.layers if layer.state is LayerState.APPLIED and "tears" in layer.reason]
     notes = (
         *verdict.notes,
-        *((f"{len(torn)} layers would tear a fused weight, for example {torn[0].lora_key}: {torn[0].reason}.",)
-          if torn else ()),
         *((text,) if (text := untouched_blocks(report.layers, keys.layout)) else ()),
         *((trained,) if provenance.kind else ()),
         *lora.file.notes,
-    )  # fmt: skip
-    level = Level.WARNING if torn and verdict.level is Level.OK else verdict.level
+    )
     return replace(
-        report, summary=verdict.summary, level=level, notes=notes, verdict=verdict.fit.value, advice=verdict.advice
+        report,
+        summary=verdict.summary,
+        level=verdict.level,
+        notes=notes,
+        verdict=verdict.fit.value,
+        advice=verdict.advice,
     )

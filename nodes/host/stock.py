@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import comfy.lora
 import torch
 
+from ..core.compat import torn_slice
 from ..core.lora_file import LoraFile
 from ..core.report import LayerReport, LayerState
 from .fit import is_dead, misfit
@@ -72,7 +73,7 @@ def _fate(patch: MatchedPatch, keys: ModelKeys) -> StockFate:
         return StockFate(patch, LayerState.SHAPE_MISMATCH, misfit(patch.value, shape, patch.offset) or failure)
     if is_dead(patch.value):
         return StockFate(patch, LayerState.DEAD, "all zero in the file: it changes nothing")
-    return StockFate(patch, LayerState.APPLIED, "")
+    return StockFate(patch, LayerState.APPLIED, torn_slice(keys.layout.place(patch.model_key), shape, patch.offset))
 
 
 def dry_run(value: PatchValue, shape: tuple[int, ...], offset: tuple[int, int, int] | None) -> str:
