@@ -203,7 +203,9 @@ def _parse_json(raw: bytes, name: str) -> dict[str, Any]:
         raise HeaderError(f"{name}: the header is not UTF-8 text; this is not a safetensors file.") from error
     try:
         # Byte order marks and everything else that Python's parser allows beyond JSON are refused by the library.
-        data = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        data = json.loads(text, parse_constant=_no_constant)
+        if not _has_plain_fields(text, data):
+            data = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
     except HeaderError as error:
         raise HeaderError(f"{name}: {error}") from error
     except (ValueError, RecursionError) as error:
@@ -213,6 +215,19 @@ def _parse_json(raw: bytes, name: str) -> dict[str, Any]:
     if "\\" in text and _has_surrogate(data):
         raise HeaderError(f"{name}: the header is not valid JSON (half of a surrogate pair).")
     return cast("dict[str, Any]", data)
+
+
+def _has_plain_fields(text: str, data: Any) -> bool:
+    """Whether each field occurs once for each tensor, so that none can be doubled; a quick look for nearly all files.
+
+    Python keeps the last of two equal fields, the library refuses them. ``\\u00`` could spell a name in another way.
+    """
+    if not isinstance(data, dict) or "\\u00" in text:
+        return False
+    header = cast("dict[str, Any]", data)
+    tensors = len(header) - ("__metadata__" in header)
+    once = all(text.count(f'"{name}"') == tensors for name in ("dtype", "shape", "data_offsets"))
+    return once and text.count('"__metadata__"') <= 1
 
 
 _UNIQUE = frozenset({"__metadata__", "dtype", "shape", "data_offsets"})

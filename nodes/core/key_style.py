@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .header import Header
 
@@ -13,6 +14,7 @@ _DIFFUSERS = re.compile(
     r"|^time_(?:text_|guidance_)?embed|^norm_out\b|^proj_out\b|^double_stream_modulation_\w+\.linear"
     r"|^single_stream_modulation\.linear|^add_embedding|^time_embedding|^conv_(?:in|out)\b"
 )
+_HALF_CONVERTED = re.compile(r"_blocks\.\d+\.\w+_attn_(?:qkv|proj)$")
 _MEMBERS_SHOWN = 2_000
 
 
@@ -78,11 +80,15 @@ def _style(name: str) -> str:
             rest = name[len(prefix) :].removeprefix("transformer.").removeprefix("base_model.model.")
             if _DIFFUSERS.match(rest):
                 return with_diffusers
-            half = with_native == "native" and re.search(r"_blocks\.\d+\.\w+_attn_(?:qkv|proj)$", rest)
+            half = with_native == "native" and _HALF_CONVERTED.search(rest)
             return "native_underscored" if half else with_native
     if _DIFFUSERS.match(name):
         return "diffusers_bare"
     return "native_bare" if "." in name else "unknown"
+
+
+# The files of a collection share most of their names; long ones of a hostile file would fill the memory.
+_style_cached = lru_cache(16_384)(_style)
 
 
 def key_style(names: Iterable[str]) -> KeyStyle:
@@ -92,7 +98,7 @@ def key_style(names: Iterable[str]) -> KeyStyle:
         if index >= _MEMBERS_SHOWN:
             break
         text_encoder = name.startswith(("lora_te", "text_encoder"))
-        style = _style(name)
+        style = _style_cached(name) if len(name) <= 160 else _style(name)
         counts[style] = counts.get(style, 0) + (1 if text_encoder else 1000)
     best = max(counts, key=lambda style: counts[style], default="unknown")
     return KeyStyle(best, _STYLES[best])

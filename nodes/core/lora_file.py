@@ -10,8 +10,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
 
 from .adapters import DORA_SPELLINGS, Adapter, Shape, find_adapters
+from .adapters.base import Described
 from .errors import AdapterFormatError
 from .header import Header
 from .key_style import KeyStyle, Writer, guess_writer, key_style
@@ -122,10 +125,11 @@ def _group(header: Header) -> tuple[dict[str, dict[str, str]], list[str]]:
     rest: list[str] = []
     for key in header.tensors:
         parts = split_key(key)
-        if parts is None:
-            rest.append(key)
+        roles = groups.setdefault(parts.name, {}) if parts is not None else {}
+        if parts is None or parts.role in roles:
+            rest.append(key)  # two spellings of one tensor: the second is nobody's
         else:
-            groups.setdefault(parts.name, {})[parts.role] = key
+            roles[parts.role] = key
     other: list[str] = []
     for key in rest:  # LyCORIS IA3 stores its vector as a plain ".weight" beside ".on_input"
         name, _, last = key.rpartition(".")
@@ -149,6 +153,37 @@ def _dylora_block_size(metadata: Mapping[str, str]) -> int:
     return -1 if metadata.get("ss_network_module", "")[:200].lower().endswith("dylora") else 0
 
 
+class _Understood(NamedTuple):
+    """One adapter that the tensors of a layer make."""
+
+    adapter: Adapter
+    roles: frozenset[str]
+    described: Described | None
+    trouble: str = ""
+
+
+_Shapes = tuple[tuple[str, Shape], ...]
+_CACHED_DIMENSIONS = 6
+
+
+def _understand(shapes: _Shapes) -> tuple[_Understood, ...]:
+    by_role = dict(shapes)
+    found: list[_Understood] = []
+    for adapter in find_adapters(by_role):
+        roles = frozenset(by_role) & adapter.roles
+        if adapter.parameter == "weight":
+            roles |= frozenset(by_role) & {"alpha", "dora_scale"}
+        try:
+            found.append(_Understood(adapter, roles, adapter.describe(by_role)))
+        except AdapterFormatError as error:
+            found.append(_Understood(adapter, roles, None, f"{adapter.name}: {error}"))
+    return tuple(found)
+
+
+# The blocks of a model repeat a few shapes. Shapes of absurd length are left out: they would fill the memory.
+_understand_cached = lru_cache(4_096)(_understand)
+
+
 def _layers(
     header: Header,
     name: str,
@@ -157,41 +192,35 @@ def _layers(
     header_scale: HeaderScale,
     dylora: int,
 ) -> list[LoraLayer]:
-    shapes = {role: header.tensors[key].shape for role, key in roles.items()}
-    found = find_adapters(shapes)
+    shapes = tuple([(role, header.tensors[key].shape) for role, key in roles.items()])
+    plain = max(len(shape) for _, shape in shapes) <= _CACHED_DIMENSIONS
+    found = _understand_cached(shapes) if plain else _understand(shapes)
     if not found:
         what = ", ".join(sorted(roles))
         return [LoraLayer(name, "", roles, note=f"{what} alone make no adapter that is known")]
     layers: list[LoraLayer] = []
-    for adapter in found:
-        own = {r: k for r, k in roles.items() if r in adapter.roles}
-        if adapter.parameter == "weight":
-            own |= {r: k for r, k in roles.items() if r in ("alpha", "dora_scale")}
-        layers.append(_layer(name, adapter, own, shapes, alphas, header_scale, dylora))
-    used = {role for layer in layers for role in layer.roles}
-    left = sorted(set(roles) - used)
+    left = set(roles)
+    for understood in found:
+        own = {role: key for role, key in roles.items() if role in understood.roles}
+        left -= own.keys()
+        layers.append(_layer(name, understood, own, alphas, header_scale, dylora))
     if left:
-        layers.append(
-            LoraLayer(
-                name, "", {r: roles[r] for r in left}, note=f"{', '.join(left)} belong to no adapter here"
-            )
-        )
+        note = f"{', '.join(sorted(left))} belong to no adapter here"
+        layers.append(LoraLayer(name, "", {role: roles[role] for role in sorted(left)}, note=note))
     return layers
 
 
 def _layer(
     name: str,
-    adapter: Adapter,
+    understood: _Understood,
     roles: dict[str, str],
-    shapes: Mapping[str, Shape],
     alphas: Mapping[str, float],
     header_scale: HeaderScale,
     dylora: int,
 ) -> LoraLayer:
-    try:
-        described = adapter.describe(shapes)
-    except AdapterFormatError as error:
-        return LoraLayer(name, "", roles, adapter.parameter, note=f"{adapter.name}: {error}")
+    adapter, described = understood.adapter, understood.described
+    if described is None:
+        return LoraLayer(name, "", roles, adapter.parameter, note=understood.trouble)
     if dylora and described.format in ("lora", "locon"):
         described = replace(described, format="dylora")
     alpha_key = roles.get("alpha")
@@ -200,7 +229,6 @@ def _layer(
     if described.format == "dylora" and dylora > 0 and used is not None and described.rank:
         blocks = -(-described.rank // dylora)
         scale, source = used / blocks, f"alpha tensor over the {blocks} blocks of the DyLoRA"
-    dora = _dora_spelling(roles)
     return LoraLayer(
         name=name,
         format=described.format,
@@ -213,7 +241,7 @@ def _layer(
         out_features=described.out_features,
         in_features=described.in_features,
         kernel=described.kernel,
-        dora=dora,
+        dora=_dora_spelling(roles) if "dora_scale" in roles else "",
         note=described.note,
         adapter=adapter,
     )
@@ -232,6 +260,8 @@ def _scale(
         return 1.0, "none: alpha bounds the rotation" if has_alpha else "none", alpha
     if rank is None:
         return 1.0, "none: both factors are whole", alpha
+    if rank == 0:
+        return 1.0, "none: the rank is 0", alpha
     if has_alpha:
         if alpha is None:
             return 1.0, "not known: the alpha tensor could not be read", None
@@ -245,9 +275,7 @@ def _scale(
 
 
 def _dora_spelling(roles: Mapping[str, str]) -> str:
-    key = roles.get("dora_scale")
-    if key is None:
-        return ""
+    key = roles["dora_scale"]
     for suffix, spelling in DORA_SPELLINGS.items():
         if key.endswith(f".{suffix}"):
             return spelling

@@ -173,6 +173,20 @@ suffixes = st.sampled_from(
 shapes = st.lists(st.integers(0, 9), max_size=4).map(tuple)
 
 
+def test_a_rank_of_zero_is_no_crash(tmp_path: Path) -> None:
+    parts = {"lora_A.weight": torch.ones(0, 16), "lora_B.weight": torch.ones(32, 0), "alpha": torch.tensor(2.0)}
+    (layer,) = read_lora(read_header(write_lora(tmp_path / "x.safetensors", {"a.b": parts}, peft(lora_alpha=4)))).layers
+    assert (layer.rank, layer.scale_source) == (0, "none: the rank is 0")
+    without = lora_of("a.b", peft(lora_alpha=4), {"lora_A.weight": (0, 16), "lora_B.weight": (32, 0)})
+    assert without.layers[0].scale == 1.0
+
+
+def test_two_spellings_of_one_tensor() -> None:
+    lora = lora_of("a.b", {}, {**AB, "lora_down.weight": (8, 16)})
+    assert [layer.format for layer in lora.layers] == ["lora"]
+    assert lora.other_keys == ("a.b.lora_down.weight",)
+
+
 @settings(max_examples=300, deadline=None)
 @given(tensors=st.dictionaries(st.tuples(st.sampled_from("ab"), suffixes).map(".".join), shapes, max_size=8))
 def test_any_shapes_are_read(tensors: dict[str, tuple[int, ...]]) -> None:
