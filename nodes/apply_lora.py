@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 
 import folder_paths
 from comfy_api.latest import io
@@ -11,6 +12,7 @@ from comfy_api.latest import io
 from .core.report import to_json
 from .core.report_text import report_text
 from .core.strengths import parse_block_strengths
+from .core.translation import config_stamp
 from .host.apply import apply_lora
 from .sockets import CATEGORY, report_outputs
 
@@ -99,7 +101,7 @@ class PatchbayApplyLora(io.ComfyNode):
         if path is None:
             return lora_name
         status = os.stat(path)
-        return f"{lora_name}:{status.st_size}:{status.st_mtime_ns}"
+        return f"{lora_name}:{status.st_size}:{status.st_mtime_ns}:{config_stamp(Path(path))}"
 
     @classmethod
     def execute(

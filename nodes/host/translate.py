@@ -6,28 +6,40 @@ the same joined with underscores. There is no table of models here.
 
 from __future__ import annotations
 
+import re
+from functools import cached_property
+
 from ..core.lora_file import LoraLayer
 from ..core.translation import bare_name, candidate_names
 from .model_keys import ModelKeys, Target, target_key, target_offset
+
+_NUMBERED = re.compile(r"^(?:unet|text_encoder):\d+$")
+"""cloneofsimo/lora."""
 
 
 class NameTable:
     """The names of one model's layers."""
 
     def __init__(self, keys: ModelKeys) -> None:
+        self._keys = keys
         self._key_map = keys.key_map
         self._shapes = keys.shapes
-        self._dotted: dict[str, Target] = {}
-        self._joined: dict[str, Target | None] = {}
-        for name, target in keys.key_map.items():
+
+    @cached_property
+    def _derived(self) -> tuple[dict[str, Target], dict[str, Target | None]]:
+        """Names with dots, and joined with underscores; made only when a file has names that ComfyUI does not know."""
+        dotted: dict[str, Target] = {}
+        joined: dict[str, Target | None] = {}
+        for name, target in self._key_map.items():
             key = target_key(target)
-            if key in keys.text_encoder_keys or key not in keys.shapes:
+            if key in self._keys.text_encoder_keys or key not in self._shapes:
                 continue
             bare = bare_name(name)
-            self._dotted.setdefault(bare, target)
-            joined = bare.replace(".", "_")
-            if self._joined.setdefault(joined, target) != target:
-                self._joined[joined] = None  # two layers would be called the same
+            dotted.setdefault(bare, target)
+            underscored = bare.replace(".", "_")
+            if joined.setdefault(underscored, target) != target:
+                joined[underscored] = None  # two layers would be called the same
+        return dotted, joined
 
     def find(self, layer: LoraLayer) -> tuple[Target | None, bool, str]:
         """The weight that ``layer`` changes, whether ComfyUI's own key map has the name, and why there is none."""
@@ -43,13 +55,17 @@ class NameTable:
         for exact in (name, name.removesuffix("_lora")):
             if exact in self._key_map:
                 return self._checked(exact, self._key_map[exact], True)
-        for candidate in candidate_names(name):
-            if candidate in self._dotted:
-                return self._checked(candidate, self._dotted[candidate], False)
-        for candidate in candidate_names(name):
-            joined = candidate.replace(".", "_")
-            if joined in self._joined:
-                target = self._joined[joined]
+        if _NUMBERED.match(name):
+            return None, False, "it is called by a number, and which layer that is depends on the writer's version"
+        dotted, joined = self._derived
+        candidates = candidate_names(name)
+        for candidate in candidates:
+            if candidate in dotted:
+                return self._checked(candidate, dotted[candidate], False)
+        for candidate in candidates:
+            underscored = candidate.replace(".", "_")
+            if underscored in joined:
+                target = joined[underscored]
                 if target is None:
                     return None, False, "its name, joined with underscores, fits several layers of the model"
                 return self._checked(candidate, target, False)

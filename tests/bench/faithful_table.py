@@ -109,23 +109,25 @@ def tool_rows() -> Iterator[Row]:
 def apply(model: Any, path: Path) -> tuple[dict[str, Any], str]:
     """What LoRA Patchbay adds, and its first remark."""
     from faithful_cases import added
+    from pack.nodes.core.report import LayerState
     from pack.nodes.host.apply import apply_lora
 
     result = apply_lora(str(path), path.name, model, None, 1.0, 0.0, "")
-    return added(result.model), next((layer.reason for layer in result.report.layers if layer.reason), "")
+    remarks = (layer.reason for layer in result.report.layers if layer.state is not LayerState.DEAD)
+    return added(result.model), next((remark for remark in remarks if remark), "")
 
 
 def text(rows: list[Row]) -> str:
     """The table in Markdown, with a count of the files that are right."""
     lines = ["| file | truth | stock | ours | remark of the report |", "|---|---|---|---|---|"]
     lines += [f"| {r.name} | {r.truth} | {_number(r.stock)} | {_number(r.ours)} | {r.remark[:90]} |" for r in rows]
-    right = [sum(error is not None and error <= RIGHT for error in column) for column in zip(*[r[2:4] for r in rows])]
+    right = [sum(r[column] is not None and r[column] <= RIGHT for r in rows) for column in (2, 3)]
     lines.append(f"| right (error at most {RIGHT:g}) of {len(rows)} | | {right[0]} | {right[1]} | |")
     return "\n".join(lines)
 
 
 def _number(error: float | None) -> str:
-    return "-" if error is None else f"{error:.1e}"
+    return "-" if error is None else "not applied" if error == 1.0 else f"{error:.1e}"
 
 
 def main() -> None:

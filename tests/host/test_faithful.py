@@ -19,6 +19,10 @@ SIZES = {"hidden": 128, "double": 2, "single": 3}
 EXACT = 1e-5
 TRUTHS = sorted((SHARED / "truth").glob("*.safetensors")) if SHARED.is_dir() else []
 HEADERS = SHARED / "headers" / "writers"
+CHANGED = tuple(
+    f"lycoris_{name}"
+    for name in ("lora_dora", "loha_dora", "lokr_dora", "ia3", "oft_bounded", "oft_rescaled", "boft_bounded")
+)
 NO_TRUTH = ("lycoris_dylora",)
 
 
@@ -85,29 +89,28 @@ def test_a_file_does_what_its_own_tool_does(host: Any, model: Any, tool_file: An
 @pytest.mark.parametrize("name", TOOL_FILES)
 def test_strength_is_linear_below_zero_too(host: Any, model: Any, tool_file: Any, name: str) -> None:
     path, truth = tool_file(name)
-    for strength in (-0.5, 2.0):
-        result = host.apply(path, name, model, None, strength, 0.0, "")
-        assert relative_error(added(result.model, strength), truth) < EXACT
+    result = host.apply(path, name, model, None, -0.5, 0.0, "")
+    assert relative_error(added(result.model, -0.5), truth) < EXACT
 
 
 @pytest.mark.parametrize("name", TOOL_FILES)
 def test_as_stock_is_the_stock_loader_bit_for_bit(host: Any, model: Any, tool_file: Any, name: str) -> None:
     path, _ = tool_file(name)
-    for strength in (1.0, -0.5):
-        result = host.apply(path, name, model, None, strength, 0.0, "", as_stock=True)
-        theirs = stock(model, path, strength)
-        assert same_deltas(added(result.model), added(theirs))
-        assert [type(p[0][1]) for p in result.model.patches.values()] == [
-            type(p[0][1]) for p in theirs.patches.values()
-        ]
+    strength = 0.5 if "oft" in name else 1.0
+    theirs = stock(model, path, strength)
+    result = host.apply(path, name, model, None, strength, 0.0, "", as_stock=True)
+    assert same_deltas(added(result.model), added(theirs))
+    types_of = [[type(patches[0][1]) for patches in m.patches.values()] for m in (result.model, theirs)]
+    assert types_of[0] == types_of[1]
 
 
-@pytest.mark.parametrize("name", TOOL_FILES)
+@pytest.mark.parametrize("name", [name for name in TOOL_FILES if name.startswith("lycoris")])
 def test_what_stock_does_right_stays_the_very_same(host: Any, model: Any, tool_file: Any, name: str) -> None:
     path, _ = tool_file(name)
     result = host.apply(path, name, model, None, 1.0, 0.0, "")
     theirs = added(stock(model, path))
     remarked = {layer.model_key for layer in result.report.layers if layer.reason}
+    assert name in CHANGED or len(remarked) < len(theirs)
     for key, delta in added(result.model).items():
         assert key in remarked or torch.equal(delta, theirs[key])
 
@@ -124,6 +127,31 @@ def test_the_sum_of_the_blocks_is_the_whole(host: Any, model: Any, tool_file: An
         assert not total.keys() & alone.keys()
         total |= alone
     assert relative_error(total, truth) < EXACT
+
+
+def sample(model: Any) -> torch.Tensor:
+    """Three Euler steps with fixed noise."""
+    import comfy.samplers
+
+    generator = torch.Generator().manual_seed(5)
+    conditioning = [[torch.randn(1, 4, 64, generator=generator), {}]]
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(conditioning, conditioning)
+    guider.set_cfg(1.0)
+    noise = torch.randn(1, 128, 4, 4, generator=generator)
+    sampler = comfy.samplers.sampler_object("euler")
+    sigmas = torch.tensor([1.0, 0.8, 0.4, 0.0])
+    return guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, seed=0, disable_pbar=True)
+
+
+@pytest.mark.parametrize("name", ["peft_raw_dora", "lycoris_lora_dora"])
+def test_sampling_as_meant_and_as_stock(host: Any, model: Any, tool_file: Any, name: str) -> None:
+    path, _ = tool_file(name)
+    meant = sample(host.apply(path, name, model, None, 1.0, 0.0, "").model)
+    as_stock = sample(host.apply(path, name, model, None, 1.0, 0.0, "", as_stock=True).model)
+    assert torch.equal(as_stock, sample(stock(model, path)))
+    assert meant.isfinite().all()
+    assert not torch.equal(meant, as_stock)
 
 
 # --- the same layers in other spellings --------------------------------------------------------------
