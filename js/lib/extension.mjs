@@ -55,7 +55,7 @@ function showCards(wanted) {
 /** @type {ComfyExtension} */
 export const extension = {
   name: "lora-patchbay.main",
-  aboutPageBadges: [{ label: "LoRA Patchbay", url: "https://registry.comfy.org/nodes/lora-patchbay", icon: "pi pi-sliders-h" }],
+  aboutPageBadges: [{ label: "LoRA Patchbay", url: "https://github.com/lora-patchbay/lora-patchbay", icon: "pi pi-sliders-h" }],
   settings: [
     {
       id: SHOW_CARDS,
