@@ -197,4 +197,6 @@ def _plain(rows: Tensor) -> Tensor:
 
 
 def _squares(values: Tensor) -> float:
-    return float(values.double().square().sum())
+    import torch
+
+    return float(torch.linalg.vector_norm(values.reshape(-1), dtype=torch.float64)) ** 2

@@ -122,8 +122,8 @@ def _storage(state: dict[str, Any], key: str, weight: Any) -> str:
     """How a weight is stored: its dtype, or the quantisation format with it."""
     stored = state[key]
     dtype = str(stored.dtype).removeprefix("torch.")
-    marker = state.get(f"{key.rpartition('.')[0]}.comfy_quant")
-    if key.endswith(".weight") and isinstance(marker, torch.Tensor):
+    marker: Any = state.get(f"{key.rpartition('.')[0]}.comfy_quant")
+    if key.endswith(".weight") and marker is not None:
         try:
             name = json.loads(bytes(marker.tolist())).get("format", "")
         except (ValueError, AttributeError):
@@ -140,12 +140,11 @@ def _storage(state: dict[str, Any], key: str, weight: Any) -> str:
 def read_unpatched(patcher: Any, key: str) -> torch.Tensor | None:
     """The weight behind a key as numbers, before any patch; ``None`` if it cannot be read."""
     backup = patcher.backup.get(key)
-    weight = backup.weight if backup is not None else _parameter(patcher, key)
+    weight: Any = backup.weight if backup is not None else _parameter(patcher, key)
     if weight is None or getattr(weight, "is_meta", False):
         return None
-    dequantize = getattr(weight, "dequantize", None)
-    if type(weight) not in (torch.Tensor, torch.nn.Parameter) and callable(dequantize):
-        weight = dequantize()
+    if type(weight) not in (torch.Tensor, torch.nn.Parameter) and hasattr(weight, "dequantize"):
+        weight = weight.dequantize()
     if not isinstance(weight, torch.Tensor) or not weight.is_floating_point():
         return None
     return weight.detach()

@@ -87,7 +87,7 @@ def test_the_directions_of_a_lora_are_the_dense_ones(host: Any, models: tuple[An
     lora = kohya_lora(**NANO)
     report = host.inspect(*models, lora_path, "x.safetensors")
     for name in ("double_blocks.0", "single_blocks.1"):
-        sums = dict.fromkeys(("ub", "um", "moved", "delta", "inner"), 0.0)
+        sums: dict[str, float] = dict.fromkeys(("ub", "um", "moved", "delta", "inner"), 0.0)
         for key in (k for k in a if k.startswith(f"{name}.") and a[k].dim() == 2):
             prefix = f"lora_unet_{key.removesuffix('.weight').replace('.', '_')}"
             up, down = (lora[f"{prefix}.lora_{end}.weight"].double() for end in ("up", "down"))
