@@ -203,7 +203,7 @@ def _misfit_ia3(tensors: Mapping[str, torch.Tensor], shape: tuple[int, ...]) -> 
         return ""
     on_input = "on_input" in tensors and bool(tensors["on_input"].float().any())
     found, side = tensors["ia3_weight"].numel(), "columns" if on_input else "rows"
-    wanted = shape[1] if on_input and len(shape) > 1 else shape[0]
+    wanted = shape[min(1 if on_input else 0, len(shape) - 1)]
     return "" if found == wanted else f"scales {found} {side}, the weight has {wanted}"
 
 

@@ -258,15 +258,22 @@ def test_diffusers_names_of_stable_diffusion_1(host: Any, tmp_path: Path) -> Non
     table = host.translate.NameTable(ModelKeys(targets, frozenset(), None, key_map, None))  # type: ignore[arg-type]
     attention = [name for name in names if ".attn" in name and name.endswith("weight")]
     assert len(attention) == 128
-    for pattern in ("unet.{}.lora.down.weight", "base_model.model.{}.lora_A.weight", "{}.lora_A.weight"):
-        tensors = {pattern.format(name.removesuffix(".weight")): torch.zeros(4, 4) for name in attention}
-        tensors |= {
-            key.replace(".lora.down", ".lora.up").replace("lora_A", "lora_B"): value + 1
-            for key, value in tensors.items()
+    patterns = (
+        "unet.{}.lora.down.weight", "base_model.model.{}.lora_A.weight", "{}.lora_A.weight",
+        "lora_unet_unet_{}_lora_down.weight",
+    )  # fmt: skip
+    for pattern in patterns:
+        layers = [name.removesuffix(".weight") for name in attention]
+        keys = [pattern.format(name.replace(".", "_") if "lora_unet" in pattern else name) for name in layers]
+        state = {key: torch.ones(4, 4) for name in keys for key in (name, _up(name))}
+        found = {
+            table.find(layer)[0] for layer in read_lora(read_header(write(tmp_path / "x.safetensors", state))).layers
         }
-        layers = read_lora(read_header(write(tmp_path / "x.safetensors", tensors))).layers
-        found = {table.find(layer)[0] for layer in layers}
         assert found == {f"diffusion_model.{names[name]}" for name in attention}
+
+
+def _up(key: str) -> str:
+    return key.replace(".lora.down.", ".lora.up.").replace("lora_A", "lora_B").replace("_lora_down.", "_lora_up.")
 
 
 # --- adapter_config.json -----------------------------------------------------------------------------
