@@ -1,4 +1,4 @@
-"""Key lists of real files on hubs, against answers made by hand from their names and pages.
+"""Key lists of real files on hubs, against answers that were checked one by one with the files' names.
 
 The lists are the fixtures of the PyPI package ``safetensors-arch`` 0.3.0 (source distribution, ``tests/fixtures``), which
 are not part of this project: unpack it to ``.runtime/safetensors-arch``, or name its folder in ``PATCHBAY_ARCH_FIXTURES``.
