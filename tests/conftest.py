@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -73,21 +74,28 @@ class _Timing:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self.tests: dict[str, int] = defaultdict(int)
+        self.skipped: dict[str, int] = defaultdict(int)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         layer = layer_of(Path(report.nodeid.split("::")[0]))
         self.seconds[layer] += report.duration
         self.tests[layer] += report.when == "call"
+        if report.skipped and isinstance(report.longrepr, tuple):
+            # Of "not here: this file" the part before the colon is the reason.
+            self.skipped[report.longrepr[2].removeprefix("Skipped: ").split(":")[0]] += 1
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         terminalreporter.section("time of each layer")
         for layer in LAYERS:
             if layer in self.seconds:
                 terminalreporter.line(f"{layer:8} {self.tests[layer]:5} tests {self.seconds[layer]:8.1f} s")
+        for reason, count in sorted(self.skipped.items()):
+            terminalreporter.line(f"skipped  {count:5} {reason}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the timing of the layers."""
+    """Register the timing of the layers, and treat being ended like Ctrl+C: ComfyUI is stopped first."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.pluginmanager.register(_Timing(), "patchbay-timing")
 
 

@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     options = build_parser().parse_args(arguments)
     progress = Progress()
+    # Being ended is like Ctrl+C: what was started is stopped first.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return options.run(options, progress)
     except ToolError as error:

@@ -13,6 +13,8 @@ from .progress import Progress
 from .runtime import Runtime
 from .web_tools import ensure_browser, ensure_node_packages, node_command
 
+END_SECONDS = 30.0
+
 
 @dataclass(frozen=True)
 class Check:
@@ -48,10 +50,24 @@ def run_tests(runtime: Runtime, layers: Sequence[str], expression: str, progress
         command += ["-m", "not gpu"]
     if expression:
         command += ["-k", expression]
-    code = subprocess.run(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL).returncode
+    code = _run_pytest(command, env)
     if failed:
         progress.say(f"Checks that failed: {', '.join(failed)} (their output is above the tests)")
     return code or (1 if failed else 0)
+
+
+def _run_pytest(command: Sequence[str], env: dict[str, str]) -> int:
+    """Run pytest; when this command is ended, pytest ends first, because it has a ComfyUI to stop."""
+    process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        raise
 
 
 def static_checks(runtime: Runtime) -> list[Check]:
