@@ -17,6 +17,7 @@ from autoencoder import LIVE, Autoencoder, train_autoencoder
 from flow import TRAIN_MU, draw_noise, integrate, psnr, schedule, shift_sigma
 from optimise import Params, train
 from pictures import caption_tensor, caption_words
+from style_pool import DUOTONE_ENDS, MONOCHROME, luminance_style, style_pool
 from torch import Tensor
 from transformer import TEXT_TOKENS, Flux2, Shape, Weights, init_weights
 
@@ -46,6 +47,7 @@ class Lab:
         }
         self.base_index = torch.from_numpy(np.flatnonzero(~self.is_concept)).to(self.device)
         self.concept_index = torch.from_numpy(np.flatnonzero(self.is_concept)).to(self.device)
+        self.pictures["monochrome"] = luminance_style(self.pictures["plain"], *MONOCHROME)
         held = np.flatnonzero(self.is_held_out)
         self.validation_index = torch.from_numpy(held[::4]).to(self.device)
         self.test_index = torch.from_numpy(np.array([i for n, i in enumerate(held) if n % 4])).to(self.device)
@@ -62,7 +64,7 @@ class Lab:
 
     def load_autoencoder(self) -> Autoencoder:
         """Train or load it, and encode every picture."""
-        pool = list(self.pictures.values())
+        pool = [self.pictures[style] for style in ("plain", "duotone", "ink")]
         if self.smoke:
             pool = [p[:8, :, :32, :32] for p in pool]
         autoencoder = train_autoencoder(
@@ -252,9 +254,15 @@ def add_lora(weights: Weights, params: Params, scale: float = 1.0) -> Weights:
 
 
 def train_lora(
-    lab: Lab, name: str, model: str, style: str, captions: Tensor, seed: int, *, holds_out: bool
-) -> None:
-    """Train one LoRA: flow matching on the base, own roll-outs to the true picture on the student."""
+    lab: Lab, name: str, model: str, style: str, captions: Tensor, seed: int, *, holds_out: bool,
+    pool: tuple[Tensor, Tensor] | None = None,
+) -> None:  # fmt: skip
+    """Train one LoRA: flow matching on the base, own roll-outs to the true picture on the student.
+
+    Args:
+        pool: latents and texts of styled pictures that the base itself made (see ``style_pool``); three quarters of
+            every batch come from it.
+    """
     if load_final(lab, name) is not None:
         return
     weights, sigmas = load_final(lab, model), schedule(4)
@@ -273,7 +281,13 @@ def train_lora(
 
     def loss(params: Params, step: int, generator: torch.Generator) -> Tensor:
         draw = torch.randint(len(captions), (lab.batch,), generator=generator, device=lab.device)
-        return loss_on(params, captions[draw], step, generator)
+        if pool is None:
+            return loss_on(params, captions[draw], step, generator)
+        own = captions[draw[: lab.batch // 4]]
+        made = torch.randint(len(pool[0]), (lab.batch - len(own),), generator=generator, device=lab.device)
+        patched = cast(add_lora(weights, params), lab.device)
+        both = torch.cat([latents[own], pool[0][made]]), torch.cat([lab.text[own], pool[1][made].float()])
+        return flow_loss(lab, patched, *both, generator)
 
     @torch.no_grad()
     def validate(params: Params) -> float:
@@ -290,17 +304,27 @@ def train_lora(
 
 
 LORAS = {
-    "duotone": ("base", "duotone"), "ink": ("base", "ink"), "concept": ("base", "plain"),
+    "duotone": ("base", "duotone"), "monochrome": ("base", "monochrome"), "concept": ("base", "plain"),
     "duotone-distilled": ("student", "duotone"),
 }  # fmt: skip
 """LoRA to the model it is trained on and the pictures it learns."""
 
 
-def train_loras(lab: Lab) -> None:
+def train_loras(lab: Lab, autoencoder: Autoencoder) -> None:
     """All four LoRAs."""
+    made = None
     for seed, (name, (model, style)) in enumerate(LORAS.items(), 11):
-        captions = lab.concept_index if name == "concept" else lab.style_index
-        train_lora(lab, name, model, style, captions, seed, holds_out=name != "concept")
+        captions, pool = lab.concept_index if name == "concept" else lab.style_index, None
+        if name in STYLE_ENDS and load_final(lab, name) is None:
+            made = made or style_pool(lab, load_final(lab, "base"), autoencoder)
+            pictures = luminance_style(made[0], *STYLE_ENDS[name])
+            with torch.no_grad():
+                pool = torch.cat([autoencoder.encode(part) for part in pictures.split(256)]), made[1]
+        train_lora(lab, name, model, style, captions, seed, holds_out=name != "concept", pool=pool)
+
+
+STYLE_ENDS = {"duotone": DUOTONE_ENDS, "monochrome": MONOCHROME}
+"""Styles that learn from the base's own pictures too, with the colours of black and white."""
 
 
 def parse_args() -> argparse.Namespace:
@@ -333,7 +357,7 @@ def main() -> None:
         elif stage == "student":
             train_student(lab, choose_guidance(lab, autoencoder))
         elif stage == "loras":
-            train_loras(lab)
+            train_loras(lab, autoencoder)
         elif stage == "score":
             from score import score_all
 
