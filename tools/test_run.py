@@ -11,7 +11,7 @@ from pathlib import Path
 from .paths import ARTEFACTS, ROOT
 from .progress import Progress
 from .runtime import Runtime
-from .web_tools import ensure_browser, ensure_node_packages, node_command
+from .web_tools import ensure_browser, ensure_node_packages, node_command, playwright_environment
 
 END_SECONDS = 30.0
 
@@ -41,6 +41,7 @@ def run_tests(runtime: Runtime, layers: Sequence[str], expression: str, progress
     env = dict(os.environ)
     env["PATCHBAY_TEST_COMFYUI"] = str(runtime.comfyui)
     if any(folder.name == "browser" for folder in folders):
+        env.update(playwright_environment(runtime))
         browser = ensure_browser(runtime, progress)
         if browser:
             env["PATCHBAY_BROWSER"] = str(browser)

@@ -111,8 +111,13 @@ def _install_browser(runtime: Runtime, installer: Installer) -> None:
         apt_install(DEBIAN_BROWSER, installer.log)
         return
     command: Sequence[str | Path] = [runtime.python, "-m", "playwright", "install", "chromium"]
-    env = {**os.environ, "PLAYWRIGHT_BROWSERS_PATH": str(RUNTIME / "playwright")}
+    env = {**os.environ, "PLAYWRIGHT_BROWSERS_PATH": str(RUNTIME / "playwright"), **playwright_environment(runtime)}
     run_logged(command, installer.log, "installing Chromium with Playwright", env=env)
+
+
+def playwright_environment(runtime: Runtime) -> dict[str, str]:
+    """Makes Playwright use our node: the one it brings needs libatomic, which a fresh Debian does not have."""
+    return {"PLAYWRIGHT_NODEJS_PATH": _wheel_node(runtime)}
 
 
 def _playwright_browser() -> Path | None:
