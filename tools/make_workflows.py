@@ -16,9 +16,10 @@ from .workflow_graph import Graph, Node
 FOLDER = Path(__file__).resolve().parents[1] / "workflows"
 BASE, DISTILLED, WIDE = (f"klein-nano-{kind}.safetensors" for kind in ("base", "distilled", "wide"))
 PROMPTS, VAE = "klein-nano-prompts.safetensors", "klein-nano"
-DUOTONE, INK = "klein-nano-duotone.safetensors", "klein-nano-ink.safetensors"
+DUOTONE = "klein-nano-duotone.safetensors"
 PROMPT = "butterfly"
 BASE_STEPS, BASE_CFG = 20, 1.5
+PLAIN_APPLY = [DUOTONE, 1.0, 1.0, "", "merge", False]
 COMFY_ORG = "https://huggingface.co/Comfy-Org"
 FLUX2_FILES = f"{COMFY_ORG}/flux2-klein/resolve/main/split_files"
 
@@ -87,9 +88,9 @@ def compare_nano(object_info: dict[str, Any]) -> Graph:
     vae = graph.add("PatchbayLoadTinyVAE", (0, 150), (340, 80), [VAE])
     prompt = graph.add("PatchbayLoadConditioning", (0, 290), (340, 170), [PROMPTS, PROMPT])
     empty = graph.add("ConditioningZeroOut", (0, 520), (340, 50), conditioning=prompt["conditioning"])
-    graph.add("PatchbayInspectFile", (0, 640), (400, 420), ["LoRA", DUOTONE])
-    apply = graph.add("PatchbayApplyLora", (440, 0), (400, 560), [DUOTONE, 1.0, 1.0, "", "merge"], model=unet["MODEL"])
-    show = graph.add("PatchbayShowPatches", (440, 640), (400, 420), model=apply["model"])
+    graph.add("PatchbayInspectFile", (0, 780), (400, 440), ["LoRA", DUOTONE, True, False])
+    apply = graph.add("PatchbayApplyLora", (440, 0), (400, 680), PLAIN_APPLY, model=unet["MODEL"])
+    show = graph.add("PatchbayShowPatches", (440, 780), (400, 440), model=apply["model"])
     shared = _sampling(graph, 900, 0, 128, BASE_STEPS, 7)
     positive, negative = prompt["conditioning"], empty["CONDITIONING"]
     plain = _branch(graph, shared, unet["MODEL"], positive, negative, vae["vae"], BASE_CFG, (1260, 0))
@@ -97,15 +98,15 @@ def compare_nano(object_info: dict[str, Any]) -> Graph:
     graph.add(
         "PatchbayCompareImages",
         (1260, 420),
-        (800, 640),
+        (800, 800),
         ["without LoRA", "with LoRA", 4.0],
         image_a=plain["IMAGE"],
         image_b=patched["IMAGE"],
     )
-    graph.group("1  Model, prompt and file", (-20, -80, 440, 1160))
-    graph.group("2  The LoRA", (425, -80, 435, 1160), "#8a6d3b")
-    graph.group("3  Same noise, same steps", (880, -80, 340, 1160))
-    graph.group("4  Without and with", (1240, -80, 840, 1160), "#3b7d4f")
+    graph.group("1  Model, prompt and file", (-20, -80, 440, 1320))
+    graph.group("2  The LoRA", (425, -80, 435, 1320), "#8a6d3b")
+    graph.group("3  Same noise, same steps", (880, -80, 340, 1320))
+    graph.group("4  Without and with", (1240, -80, 840, 1320), "#3b7d4f")
     return graph
 
 
@@ -138,24 +139,29 @@ def by_block_nano(object_info: dict[str, Any]) -> Graph:
             ("Only the single blocks", "all=0, single_blocks.*=1"),
         )
     ):
-        y = row * 520
+        y = row * 740
         apply = graph.add(
-            "PatchbayApplyLora", (440, y), (420, 460), [DUOTONE, 1.0, 1.0, blocks, "merge"], title, model=unet["MODEL"]
+            "PatchbayApplyLora",
+            (440, y),
+            (420, 680),
+            [DUOTONE, 1.0, 1.0, blocks, "merge", False],
+            title,
+            model=unet["MODEL"],
         )
         decode = _branch(graph, shared, apply["model"], positive, negative, vae["vae"], 1.0, (920, y))
         pictures.append(decode["IMAGE"])
     for row, label in ((1, "only double blocks"), (2, "only single blocks")):
         graph.add(
             "PatchbayCompareImages",
-            (1780, (row - 1) * 780),
-            (760, 720),
+            (1780, (row - 1) * 1120),
+            (760, 1040),
             ["whole LoRA", label, 4.0],
             image_a=pictures[0],
             image_b=pictures[row],
         )
-    graph.group("Model, prompt and steps", (-20, -80, 400, 1340))
-    graph.group("One LoRA, three block strengths", (420, -80, 1320, 1620), "#8a6d3b")
-    graph.group("Compared with the whole LoRA", (1760, -80, 800, 1620), "#3b7d4f")
+    graph.group("Model, prompt and steps", (-20, -80, 400, 2260))
+    graph.group("One LoRA, three block strengths", (420, -80, 1320, 2260), "#8a6d3b")
+    graph.group("Compared with the whole LoRA", (1760, -80, 800, 2260), "#3b7d4f")
     return graph
 
 
@@ -194,8 +200,8 @@ def compare_klein_4b(object_info: dict[str, Any]) -> Graph:
         clip=clip["CLIP"],
     )
     empty = graph.add("ConditioningZeroOut", (0, 670), (360, 50), conditioning=text["CONDITIONING"])
-    apply = graph.add("PatchbayApplyLora", (440, 0), (420, 560), [DUOTONE, 1.0, 1.0, "", "merge"], model=unet["MODEL"])
-    show = graph.add("PatchbayShowPatches", (440, 640), (420, 420), model=apply["model"])
+    apply = graph.add("PatchbayApplyLora", (440, 0), (420, 680), PLAIN_APPLY, model=unet["MODEL"])
+    show = graph.add("PatchbayShowPatches", (440, 780), (420, 440), model=apply["model"])
     shared = _sampling(graph, 920, 0, 1024, 4, 7)
     positive, negative = text["CONDITIONING"], empty["CONDITIONING"]
     plain = _branch(graph, shared, unet["MODEL"], positive, negative, vae["VAE"], 1.0, (1280, 0))
@@ -203,15 +209,15 @@ def compare_klein_4b(object_info: dict[str, Any]) -> Graph:
     graph.add(
         "PatchbayCompareImages",
         (1280, 420),
-        (800, 640),
+        (800, 800),
         ["without LoRA", "with LoRA", 4.0],
         image_a=plain["IMAGE"],
         image_b=patched["IMAGE"],
     )
-    graph.group("1  Model and prompt", (-20, -80, 400, 1160))
-    graph.group("2  Your LoRA", (420, -80, 460, 1160), "#8a6d3b")
-    graph.group("3  Same noise, same steps", (900, -80, 340, 1160))
-    graph.group("4  Without and with", (1260, -80, 840, 1160), "#3b7d4f")
+    graph.group("1  Model and prompt", (-20, -80, 400, 1320))
+    graph.group("2  Your LoRA", (420, -80, 460, 1320), "#8a6d3b")
+    graph.group("3  Same noise, same steps", (900, -80, 340, 1320))
+    graph.group("4  Without and with", (1260, -80, 840, 1320), "#3b7d4f")
     return graph
 
 
