@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,5 +91,6 @@ def _line_height(font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> int:
 def _has_glyph(font: ImageFont.ImageFont | ImageFont.FreeTypeFont, character: str) -> bool:
     if character.isascii() or not isinstance(font, ImageFont.FreeTypeFont):
         return character.isascii()
-    missing, drawn = font.getmask("\U0010ffff"), font.getmask(character)
+    missing: Any = font.getmask("\U0010ffff")  # Pillow's own image type, which has no stubs worth the name
+    drawn: Any = font.getmask(character)
     return drawn.size != missing.size or bytes(drawn) != bytes(missing)
