@@ -26,7 +26,7 @@ FLUX2_FILES = f"{COMFY_ORG}/flux2-klein/resolve/main/split_files"
 
 def main() -> None:
     object_info = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    for make in (compare_nano, by_block_nano, compare_klein_4b):
+    for make in (compare_nano, by_block_nano, fits_nano, compare_klein_4b):
         print(make(object_info).write(FOLDER).name)
 
 
@@ -162,6 +162,49 @@ def by_block_nano(object_info: dict[str, Any]) -> Graph:
     graph.group("Model, prompt and steps", (-20, -80, 400, 2260))
     graph.group("One LoRA, three block strengths", (420, -80, 1320, 2260), "#8a6d3b")
     graph.group("Compared with the whole LoRA", (1760, -80, 800, 2260), "#3b7d4f")
+    return graph
+
+
+def fits_nano(object_info: dict[str, Any]) -> Graph:
+    graph = Graph(object_info, "Does this LoRA fit (Klein Nano)")
+    graph.note(
+        "## Does it fit, before anything runs?\n\n"
+        "The same LoRA is checked against the model that it was trained on and against one of another size. "
+        "Nothing is sampled: **Check LoRA** compares every layer of the file with the real weights and says what "
+        "lands, what does not, and why, for Apply LoRA and for ComfyUI's own loader.\n\n"
+        "Set *when_unfit* to **stop the run** and put the node beside your sampler: a LoRA for the wrong model then "
+        "stops the run with the reason, instead of a picture in which it did nothing.\n\n"
+        "**Inspect Model** compares the base with its 4-step distilled version, block by block: how far distillation "
+        "moved the weights, and how far it moved the directions that this LoRA edits (an indicator, not a verdict).",
+        (-420, 0),
+        (380, 460),
+        "Read me",
+    )
+    base, wide, distilled = (
+        graph.add("UNETLoader", (0, row * 160), (340, 100), [name, "default"])
+        for row, name in enumerate((BASE, WIDE, DISTILLED))
+    )
+    for column, (model, title) in enumerate(((base, "On its own model"), (wide, "On a wider model"))):
+        graph.add(
+            "PatchbayCheckLora",
+            (420 + column * 520, 0),
+            (480, 540),
+            [DUOTONE, "report only"],
+            title,
+            model=model["MODEL"],
+        )
+    graph.add(
+        "PatchbayInspectModel",
+        (1480, 0),
+        (520, 540),
+        [DUOTONE],
+        "Base and distilled",
+        model=base["MODEL"],
+        model_b=distilled["MODEL"],
+    )
+    graph.group("Models", (-20, -80, 380, 660))
+    graph.group("Does it fit?", (400, -80, 1040, 660), "#8a6d3b")
+    graph.group("What did distillation move?", (1460, -80, 560, 660), "#3b7d4f")
     return graph
 
 
