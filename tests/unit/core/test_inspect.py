@@ -199,7 +199,8 @@ def test_hostile_metadata_is_kept_and_harmless(value: str) -> None:
         "lora_adapter_metadata",
     )
     training = read_training(dict.fromkeys(names, value))
-    json.dumps(training.facts())
+    facts = training.facts()
+    assert json.loads(json.dumps(facts)) == facts
 
 
 def test_huge_metadata_stays_quick(tmp_path: Path) -> None:
@@ -284,7 +285,7 @@ def test_pickles(tmp_path: Path, legacy: bool) -> None:
 
 class Evil:
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        return (Path.touch, (Path("/tmp/patchbay-was-here"),))  # type: ignore[return-value]
+        return (Path.touch, (Path("patchbay-was-here"),))  # type: ignore[return-value]
 
 
 def test_a_pickle_cannot_run_code(tmp_path: Path) -> None:
