@@ -21,6 +21,7 @@ from .apply import summarise_lora
 from .lora_cache import LORA_CACHE
 from .matching import has_dora_scale, is_adapter
 from .model_keys import ModelKeys, is_storage, logical_shape
+from .norms import parameter, read_weight
 from .patching import MATCHES, PlannedLayer, owned_patches, plan_patches
 
 INDICATOR = (
@@ -102,20 +103,12 @@ def inspect_model(model: Any, model_b: Any = None, lora_path: str = "", lora_nam
 
 
 def _describe(block: _Block, model: Any, state: dict[str, Any], key: str) -> None:
-    weight = _parameter(model, key)
+    weight = parameter(model, key)
     shape = logical_shape(state[key] if weight is None else weight)
     block.weights += 1
     block.parameters += math.prod(shape)
     block.dtypes[_storage(state, key, weight)] += 1
     block.patched += bool(model.patches.get(key))
-
-
-def _parameter(patcher: Any, key: str) -> Any:
-    """The parameter itself; the state dict holds a quantised one taken apart."""
-    try:
-        return comfy.utils.get_attr(patcher.model, key)
-    except AttributeError:
-        return None
 
 
 def _storage(state: dict[str, Any], key: str, weight: Any) -> str:
@@ -137,19 +130,6 @@ def _storage(state: dict[str, Any], key: str, weight: Any) -> str:
     return f"{dtype} (plain cast)" if dtype.startswith("float8") else dtype
 
 
-def read_unpatched(patcher: Any, key: str) -> torch.Tensor | None:
-    """The weight behind a key as numbers, before any patch; ``None`` if it cannot be read."""
-    backup = patcher.backup.get(key)
-    weight: Any = backup.weight if backup is not None else _parameter(patcher, key)
-    if weight is None or getattr(weight, "is_meta", False):
-        return None
-    if type(weight) not in (torch.Tensor, torch.nn.Parameter) and hasattr(weight, "dequantize"):
-        weight = weight.dequantize()
-    if not isinstance(weight, torch.Tensor) or not weight.is_floating_point():
-        return None
-    return weight.detach()
-
-
 def _compare(
     blocks: dict[str, _Block],
     model: Any,
@@ -167,7 +147,7 @@ def _compare(
     for key in weights:
         comfy.model_management.throw_exception_if_processing_interrupted()
         block = blocks[keys.layout.place(key).address]
-        a, b = read_unpatched(model, key), read_unpatched(model_b, key)
+        a, b = read_weight(model, key), read_weight(model_b, key)
         problem = _cannot_compare(a, b)
         if problem or a is None or b is None:
             block.missing[problem] = None

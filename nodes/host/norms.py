@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import comfy.utils
 import torch
 
 from ..core.errors import AdapterFormatError
@@ -119,14 +120,25 @@ def frobenius_norm(weight: torch.Tensor) -> float:
 
 
 def read_weight(patcher: Any, key: str, offset: tuple[int, int, int] | None = None) -> torch.Tensor | None:
-    """The unpatched weight behind a key, or its slice; ``None`` if it cannot be read as numbers."""
+    """The weight behind a key as numbers, before any patch, or its slice; ``None`` if it cannot be read.
+
+    The module's own parameter is read, not the state dict, which holds quantised weights without their scale.
+    """
     backup = patcher.backup.get(key)
-    weight = backup.weight if backup is not None else patcher.model_state_dict(key).get(key)
-    if weight is None or weight.is_meta:
+    weight: Any = backup.weight if backup is not None else parameter(patcher, key)
+    if weight is None or getattr(weight, "is_meta", False):
         return None
-    dequantize = getattr(weight, "dequantize", None)
-    if type(weight) not in (torch.Tensor, torch.nn.Parameter) and callable(dequantize):
-        weight = dequantize()
+    if type(weight) not in (torch.Tensor, torch.nn.Parameter) and hasattr(weight, "dequantize"):
+        weight = weight.dequantize()
     if not isinstance(weight, torch.Tensor) or not weight.is_floating_point():
         return None
+    weight = weight.detach()
     return weight if offset is None else weight.narrow(*offset)
+
+
+def parameter(patcher: Any, key: str) -> Any:
+    """The parameter itself; the state dict holds a quantised one taken apart."""
+    try:
+        return comfy.utils.get_attr(patcher.model, key)
+    except AttributeError:
+        return None
