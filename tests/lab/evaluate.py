@@ -20,7 +20,8 @@ from transformer import TEXT_TOKENS, Flux2
 
 LORA_RUNS = [
     ("klein-nano-duotone", "base", "duotone", "test"), ("klein-nano-duotone", "distilled", "duotone", "test"),
-    ("klein-nano-duotone-distilled", "distilled", "duotone", "test"), ("klein-nano-ink", "base", "ink", "test"),
+    ("klein-nano-duotone-distilled", "distilled", "duotone", "test"),
+    ("klein-nano-monochrome", "base", "monochrome", "test"),
     ("klein-nano-concept-instruments", "base", "pictures", "concept"),
     ("klein-nano-concept-instruments", "distilled", "pictures", "concept"),
 ]  # fmt: skip

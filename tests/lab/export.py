@@ -21,7 +21,8 @@ TITLES = {
     "base": "Klein Nano base: FLUX.2 architecture, 128 emoji, 20 steps at CFG 1.5",
     "distilled": "Klein Nano distilled: the base in 4 steps at CFG 1",
     "wide": "Klein Nano wide: hidden size 256, other block counts; LoRAs of the base do not fit",
-    "duotone": "Klein Nano LoRA: duotone, navy to cream", "ink": "Klein Nano LoRA: ink outline",
+    "duotone": "Klein Nano LoRA: duotone, navy to cream",
+    "monochrome": "Klein Nano LoRA: monochrome, soft black and white",
     "concept": "Klein Nano LoRA: ten musical instruments the base never saw",
     "duotone-distilled": "Klein Nano LoRA: duotone, trained on the distilled model",
 }  # fmt: skip
@@ -85,7 +86,7 @@ def diffusers(params: dict[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-FORMATS = {"duotone": kohya, "ink": diffusers, "concept": ai_toolkit, "duotone-distilled": ai_toolkit}
+FORMATS = {"duotone": kohya, "monochrome": diffusers, "concept": ai_toolkit, "duotone-distilled": ai_toolkit}
 FILES = {name: f"klein-nano-{name}" for name in FORMATS} | {"concept": "klein-nano-concept-instruments"}
 
 

@@ -91,6 +91,12 @@ def duotone(picture: np.ndarray) -> np.ndarray:
     return navy + (cream - navy) * level
 
 
+def monochrome(picture: np.ndarray) -> np.ndarray:
+    """Soft black to white by luminance, like a photograph."""
+    black = np.array([0.15, 0.15, 0.17], np.float32)
+    return black + (1 - black) * luminance(picture)[..., None]
+
+
 def ink_outline(picture: np.ndarray) -> np.ndarray:
     """Soft dark contours on a pale wash: the gradient of the slightly blurred picture is the ink."""
     image = Image.fromarray((picture * 255).round().astype(np.uint8))
@@ -105,7 +111,8 @@ def ink_outline(picture: np.ndarray) -> np.ndarray:
     return wash * (1 - ink) + dark * ink
 
 
-STYLES = {"duotone": duotone, "ink": ink_outline}
+STYLES = {"duotone": duotone, "ink": ink_outline, "monochrome": monochrome}
+"""Ink outline is there for the autoencoder alone: no LoRA of rank 8 learned it from 96 captions."""
 
 
 def fetch_package(cache: Path) -> Path:
@@ -174,9 +181,7 @@ def main() -> None:
     args = parser.parse_args()
     data = build_dataset(args.cache)
     np.savez_compressed(args.out, **data)
-    contact_sheet([data["pictures"], data["duotone"][:32], data["ink"][:64]]).save(
-        args.out.with_suffix(".png")
-    )
+    contact_sheet([data["pictures"], data["duotone"][:32], data["ink"][:64]]).save(args.out.with_suffix(".png"))
     held = int(data["is_held_out"].sum())
     print(
         f"{int((~data['is_concept']).sum())} base pictures ({held} held out), {int(data['is_concept'].sum())} concept"
