@@ -21,7 +21,9 @@ def test_the_pack_loads_without_a_word_of_complaint(comfy_server: ComfyServer) -
     log = comfy_server.log_text()
     assert "lora-patchbay" in log
     assert "IMPORT FAILED" not in log
-    assert "Traceback" not in log
+    # Old versions have one of their own about the database.
+    traces = log.split("Traceback (most recent call last)")[1:]
+    assert [trace for trace in traces if "lora-patchbay" in trace[:6000]] == []
     complaints = [
         line
         for line in log.splitlines()
