@@ -9,6 +9,7 @@ from .check_lora import PatchbayCheckLora
 from .compare_images import PatchbayCompareImages
 from .conditioning import PatchbayLoadConditioning, PatchbaySaveConditioning
 from .host.folders import register_model_folders
+from .host.routes import register_routes
 from .inspect_file import PatchbayInspectFile
 from .inspect_model import PatchbayInspectModel
 from .show_patches import PatchbayShowPatches
@@ -32,6 +33,7 @@ class PatchbayExtension(ComfyExtension):
 
     async def on_load(self) -> None:
         register_model_folders()
+        register_routes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return list(NODES)

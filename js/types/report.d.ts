@@ -27,6 +27,7 @@ export interface ModelSummary {
   dtype: string;
   hidden_size: number | null;
   evidence: string[];
+  layers: Record<string, string[]>;
 }
 
 export interface LoraSummary {
@@ -59,6 +60,8 @@ export interface LayerReport {
   block_strength: number | null;
   delta_norm: number | null;
   weight_norm: number | null;
+  spectral_norm: number | null;
+  shape: number[] | null;
   not_measured: string;
   owner: string;
   stock: LayerState | null;

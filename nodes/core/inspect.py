@@ -155,6 +155,7 @@ def _layer_report(layer: LoraLayer, strength: LayerStrength | None, architecture
         scale_source=layer.scale_source,
         strength=1.0,
         delta_norm=strength.delta_norm if strength else None,
+        spectral_norm=strength.spectral_norm if strength else None,
         not_measured=strength.not_measured if strength else "only the header was read",
     )
 

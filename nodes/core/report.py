@@ -64,6 +64,9 @@ class ModelSummary:
     hidden_size: int | None = None
     evidence: tuple[str, ...] = ()
     """Why it is called that: shapes and names that were seen."""
+    layers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Container (or ``other``) to the paths of its weight matrices inside a block, so that the panel can draw the
+    model as it is and not only what a LoRA touches. Empty for a file that was not loaded."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,10 @@ class LayerReport:
     """Frobenius norm of the delta at strength 1; ``None`` where it was not measured."""
     weight_norm: float | None = None
     """Frobenius norm of the model's own weight (of the slice, where there is one)."""
+    spectral_norm: float | None = None
+    """Largest singular value of the delta at strength 1; ``None`` where it was not asked for or not measured."""
+    shape: tuple[int, ...] | None = None
+    """Shape of the model's weight, or of its slice; ``None`` for a layer without a place in the model."""
     not_measured: str = ""
     """Why a norm is missing."""
     owner: str = ""

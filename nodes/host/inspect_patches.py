@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..core.adapters.lowrank import column_gram, gram_strength, row_gram
 from ..core.report import LayerReport, LayerState, Level, Report
 from .fit import is_dead, misfit
-from .matching import patch_alpha, patch_format, patch_rank
-from .measuring import measure_patch
+from .live import live_progress
+from .matching import PatchValue, has_dora_scale, is_adapter, patch_alpha, patch_format, patch_rank
+from .measuring import measure_patch, slice_shape
 from .model_keys import ModelKeys
 from .norms import WEIGHT_NORMS
 from .patching import MATCHES, OwnedPatch, owners_by_identity
@@ -20,9 +22,9 @@ def inspect_patches(model: Any) -> Report:
     keys = MATCHES.model_keys(model, None)
     owners = owners_by_identity(model)
     layers: list[LayerReport] = []
-    for key, shape in keys.shapes.items():
-        for entry in model.patches.get(key, ()):
-            layers.append(_describe(model, keys, owners, key, shape, entry))
+    entries = [(key, entry) for key in keys.shapes for entry in model.patches.get(key, ())]
+    for key, entry in live_progress(entries, "measure"):
+        layers.append(_describe(model, keys, owners, key, keys.shapes[key], entry))
     order = {str(block): index for index, block in enumerate(keys.layout.blocks)}
     layers.sort(key=lambda layer: order.get(layer.block, len(order)))
     level, summary, notes = _judge(layers, keys, model)
@@ -75,9 +77,23 @@ def _describe(
         strength=float(strength),
         delta_norm=norm,
         weight_norm=weight_norm,
+        spectral_norm=None if problem else _spectral_norm(value),
+        shape=slice_shape(shape, None if problem else offset),
         not_measured=why or why_weight,
         owner=owner.owner if owner else OTHER_NODE,
     )
+
+
+def _spectral_norm(value: PatchValue) -> float | None:
+    """Largest singular value of a plain LoRA at strength 1, from its two rank x rank Gram matrices."""
+    if not is_adapter(value) or value.name != "lora" or has_dora_scale(value) or value.weights[5] is not None:
+        return None
+    up, down, alpha, mid = value.weights[:4]
+    if mid is not None:
+        return None
+    scale = 1.0 if alpha is None else float(alpha) / down.shape[0]
+    up, down = up.detach().cpu().flatten(1), down.detach().cpu().flatten(1)
+    return gram_strength(column_gram(up), row_gram(down), scale).spectral_norm
 
 
 def _judge(layers: list[LayerReport], keys: ModelKeys, model: Any) -> tuple[Level, str, tuple[str, ...]]:

@@ -42,7 +42,13 @@ def _measure(
     if with_weights:
         weight_norm, why_weight = WEIGHT_NORMS.get(patcher, report.model_key, report.slice)
     missing = why or ("" if weight_norm is not None else why_weight)
-    return replace(report, delta_norm=norm, weight_norm=weight_norm, not_measured=missing)
+    return replace(
+        report,
+        delta_norm=norm,
+        weight_norm=weight_norm,
+        not_measured=missing,
+        shape=slice_shape(shape, report.slice),
+    )
 
 
 def _measure_source(layer: PlannedLayer, plan: PatchPlan) -> LayerReport:
@@ -58,10 +64,15 @@ def measure_patch(
     value: PatchValue, patcher: Any, key: str, shape: tuple[int, ...], offset: Offset | None
 ) -> tuple[float | None, str]:
     """Norm of what one patch adds at strength 1 to the weight ``key`` of ``patcher``, or why it is missing."""
-    if offset is not None:
-        dim, _, length = offset
-        shape = (*shape[:dim], length, *shape[dim + 1 :])
-    return delta_norm(value, shape, lambda: read_weight(patcher, key, offset))
+    return delta_norm(value, slice_shape(shape, offset), lambda: read_weight(patcher, key, offset))
+
+
+def slice_shape(shape: tuple[int, ...], offset: Offset | None) -> tuple[int, ...]:
+    """The shape of a weight, or of its slice ``(dim, start, length)``."""
+    if offset is None or offset[0] >= len(shape):
+        return shape
+    dim, _, length = offset
+    return (*shape[:dim], length, *shape[dim + 1 :])
 
 
 def _size(shape: tuple[int, ...]) -> int:

@@ -18,6 +18,9 @@ from ..core.report import BlockGroup, ModelSummary
 Target = str | tuple[Any, ...]
 """A value of ComfyUI's key map: a model key, ``(key, (dim, start, length))`` or ``(key, offset or None, function)``."""
 
+MOST_LAYERS = 400
+"""Layers of one container that a report lists at most."""
+
 _STORAGE_KEYS = frozenset(
     {"comfy_quant", "weight_scale", "weight_scale_2", "input_scale", "scale_weight", "scale_input"}
 )
@@ -111,7 +114,20 @@ def _summarise(
         dtype=str(model.model_dtype()).removeprefix("torch."),
         hidden_size=config.get("hidden_size") or config.get("dim") or config.get("model_channels"),
         evidence=match.evidence,
+        layers=_matrices(weights, shapes, layout),
     )
+
+
+def _matrices(
+    weights: list[str], shapes: Mapping[str, tuple[int, ...]], layout: BlockLayout
+) -> dict[str, tuple[str, ...]]:
+    """Paths of the weights of two or more dimensions, by container, each path once, in the model's order."""
+    found: dict[str, dict[str, None]] = {}
+    for key in weights:
+        if len(shapes[key]) >= 2:
+            place = layout.place(key)
+            found.setdefault(place.block.kind if place.block else place.address, {})[place.layer] = None
+    return {kind: tuple(list(layers)[:MOST_LAYERS]) for kind, layers in found.items()}
 
 
 def _identify(shapes: Mapping[str, tuple[int, ...]]) -> ArchitectureMatch:
