@@ -7,8 +7,10 @@ architectures: a container is recognised by its shape, so that a model published
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 OTHER = "other"
 """Address of what lies in no block."""
@@ -22,13 +24,17 @@ MODEL_PREFIX = "diffusion_model."
 _PARAMETERS = frozenset({"weight", "bias", "scale", "gamma", "beta", "alpha"})
 
 _STREAMS = {
-    "img": re.compile(r"^(img|x|image)_|^x_block$"),
-    "txt": re.compile(r"^(txt|context|add|text|c)_|^context_block$|_context$|^ff_context$"),
+    "img": re.compile(r"^(img|x|image)_|^x_block$|^ff_i$"),
+    "txt": re.compile(
+        r"^(txt|context|add|text|c)_|^context_block$|_context$|^to_add_out$|^norm_added_|^(to_[qkv]|to_out|ff)_t$"
+    ),
 }
 _ROLES = {
-    "attn": re.compile(r"attn|attention|^to_[qkv]$|^to_out$|^(q|k|v|o|qkv|proj)$|^add_[qkv]_proj$"),
-    "mlp": re.compile(r"mlp|^ff(_|$)|feed_?forward|^ffn|^w[123]$|^fc[12]$"),
+    "attn": re.compile(r"attn|attention|^to_[qkv]$|^to_out$|^(q|k|v|o|qkv|proj)$|^add_[qkv]_proj$", re.IGNORECASE),
+    "mlp": re.compile(r"mlp|^ff(_|$)|feed_?forward|^ffn|^w[123]$|^fc[12]$|^DenseReluDense$", re.IGNORECASE),
 }
+_PROJECTIONS = re.compile(r"^(?:to_|add_|w)?([qkv])(?:_proj|_linear|_img|_t)?$")
+"""Linears that make only the queries, keys or values: ``to_q``, ``q_proj``, ``add_k_proj``, ``v``."""
 
 
 @dataclass(frozen=True, order=True)
@@ -55,7 +61,16 @@ class Place:
     layer: str
     """Path of the layer inside its block (or inside the model), without the parameter: ``img_attn.qkv``."""
     text_encoder: bool = False
-    """Whether the key belongs to a text encoder."""
+    """Whether the key belongs to a text encoder. ``block`` is then one of its layers, ``layer`` the whole path."""
+    inner: str = ""
+    """What ``parts`` is made of where that is less than ``layer``: a text encoder's path inside its block."""
+    extra: frozenset[str] = frozenset()
+    """Parts that only the neighbours tell: ``img`` for ``attn.to_q`` beside ``attn.add_q_proj``."""
+
+    @property
+    def encoder(self) -> str:
+        """Name of the text encoder (``clip_l``, ``t5xxl``), or empty."""
+        return self.key.partition(".")[0] if self.text_encoder else ""
 
     @property
     def address(self) -> str:
@@ -67,18 +82,22 @@ class Place:
     @property
     def parts(self) -> frozenset[str]:
         """All names by which this layer can be selected inside its block."""
-        return layer_parts(self.layer)
+        parts = layer_parts(self.inner or self.layer)
+        return parts | self.extra if self.extra else parts
 
 
+@lru_cache(16_384)
 def layer_parts(layer: str) -> frozenset[str]:
-    """The part names of a layer: its own path and segments, its stream (``img``, ``txt``) and role (``attn``, ``mlp``).
+    """The part names of a layer: its path and every piece of it, its stream (``img``, ``txt``), its role (``attn``,
+    ``mlp``), and ``q``, ``k`` or ``v`` for a linear that makes only those.
 
     >>> sorted(layer_parts("img_attn.qkv"))
     ['attn', 'img', 'img_attn', 'img_attn.qkv', 'qkv']
     """
-    segments = layer.split(".")
-    names = {layer, *segments}
-    names.update(".".join(segments[:end]) for end in range(1, len(segments)))
+    segments = layer.split(".")[:12]
+    ends = range(1, len(segments) + 1)
+    names = {".".join(segments[start:end]) for end in ends for start in range(end)} | {layer}
+    names.update(match[1] for s in segments if (match := _PROJECTIONS.match(s)))
     names.update(stream for stream, pattern in _STREAMS.items() if any(pattern.search(s) for s in segments))
     if any(_ROLES["mlp"].search(s) for s in segments):
         names.add("mlp")
@@ -100,6 +119,8 @@ class BlockLayout:
         self._keys = tuple(keys)
         self._text_encoder_keys = frozenset(text_encoder_keys)
         self._containers = _find_containers(self._keys)
+        self._text_containers = _find_containers(sorted(self._text_encoder_keys))
+        self._two_streams = _two_stream_modules(self._keys)
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -112,6 +133,16 @@ class BlockLayout:
         return tuple(BlockId(kind, index) for kind, indices in self._containers.items() for index in indices)
 
     @property
+    def text_kinds(self) -> dict[str, int]:
+        """The same for the text encoders: ``clip_l.transformer.text_model.encoder.layers`` to 12."""
+        return {kind: len(indices) for kind, indices in self._text_containers.items()}
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Names of the text encoders, as their keys begin."""
+        return tuple(sorted({key.partition(".")[0] for key in self._text_encoder_keys}))
+
+    @property
     def has_text_encoder(self) -> bool:
         """Whether text-encoder keys were given."""
         return bool(self._text_encoder_keys)
@@ -119,17 +150,26 @@ class BlockLayout:
     def place(self, key: str) -> Place:
         """Where ``key`` lies. Works for keys that the model does not have, by the same containers."""
         if key in self._text_encoder_keys:
-            return Place(key, None, _strip_parameter(key), text_encoder=True)
-        path = key.removeprefix(MODEL_PREFIX)
-        segments = path.split(".")
-        for position in range(1, len(segments)):
-            if not segments[position].isdigit():
-                continue
-            kind = ".".join(segments[:position])
-            if kind in self._containers:
-                inside = ".".join(segments[position + 1 :])
-                return Place(key, BlockId(kind, int(segments[position])), _strip_parameter(inside))
-        return Place(key, None, _strip_parameter(path))
+            block, inside = _split_block(key, self._text_containers)
+            inner = _strip_parameter(inside if block else key.partition(".")[2])
+            return Place(key, block, _strip_parameter(key), text_encoder=True, inner=inner)
+        block, inside = _split_block(key.removeprefix(MODEL_PREFIX), self._containers)
+        layer = _strip_parameter(inside)
+        module = layer.rpartition(".")[0]
+        if block and module:
+            while module and f"{block.kind}/{module}" not in self._two_streams:
+                module = module.rpartition(".")[0]
+            if module and not layer_parts(layer) & _STREAMS.keys():
+                return Place(key, block, layer, extra=_IMAGE)
+        return Place(key, block, layer)
+
+    def position(self, place: Place) -> tuple[int, int]:
+        """Where a block stands in its container, from 0, and how many blocks that has."""
+        if place.block is None:
+            return 0, 1
+        containers = self._text_containers if place.text_encoder else self._containers
+        indices = containers[place.block.kind]
+        return bisect_left(indices, place.block.index), len(indices)
 
     def places(self) -> tuple[Place, ...]:
         """The place of every key of the model."""
@@ -140,9 +180,47 @@ class BlockLayout:
         names = [_describe_range(kind, indices) for kind, indices in self._containers.items()]
         return ", ".join([*names, OTHER, *([TEXT_ENCODER] if self.has_text_encoder else [])])
 
+    def describe_text_encoders(self) -> str:
+        """The same for the text encoders: ``te.clip_l.layers.0-11, te.t5xxl.block.0-23, te.other``."""
+        names = []
+        for kind, indices in self._text_containers.items():
+            encoder, _, path = kind.partition(".")
+            names.append(_describe_range(f"{TEXT_ENCODER}.{encoder}.{path.rpartition('.')[2]}", indices))
+        return ", ".join([*names, f"{TEXT_ENCODER}.{OTHER}"])
+
 
 def _describe_range(kind: str, indices: tuple[int, ...]) -> str:
     return f"{kind}.{indices[0]}" if len(indices) == 1 else f"{kind}.{indices[0]}-{indices[-1]}"
+
+
+def _split_block(path: str, containers: dict[str, tuple[int, ...]]) -> tuple[BlockId | None, str]:
+    """The block that a path lies in, and the rest of the path."""
+    segments = path.split(".")
+    for position in range(1, len(segments)):
+        if not segments[position].isdigit():
+            continue
+        kind = ".".join(segments[:position])
+        if kind in containers:
+            return BlockId(kind, int(segments[position])), ".".join(segments[position + 1 :])
+    return None, path
+
+
+_IMAGE = frozenset({"img"})
+
+
+def _two_stream_modules(keys: Iterable[str]) -> frozenset[str]:
+    """Modules inside blocks (as ``kind/module``) that name only the layers of the text stream, such as Qwen-Image's
+    ``attn`` with ``add_q_proj`` beside ``to_q``: what has no stream in them belongs to the image."""
+    found: set[str] = set()
+    for key in keys:
+        segments = key.removeprefix(MODEL_PREFIX).split(".")
+        for position, segment in enumerate(segments):
+            if position > 2 and _STREAMS["txt"].search(segment):
+                numbers = [i for i in range(1, position - 1) if segments[i].isdigit()]
+                if numbers:
+                    first = numbers[0]
+                    found.add(f"{'.'.join(segments[:first])}/{'.'.join(segments[first + 1 : position])}")
+    return frozenset(found)
 
 
 def _strip_parameter(path: str) -> str:

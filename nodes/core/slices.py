@@ -33,8 +33,11 @@ def fused_slices(place: Place, shape: tuple[int, ...]) -> tuple[WeightSlice, ...
         return ()
     rows, columns = shape
     last = place.layer.rsplit(".", 1)[-1]
-    if last in ("qkv", "in_proj", "to_qkv", "qkv_proj") and rows == 3 * columns:
-        return _split_rows([("q", columns), ("k", columns), ("v", columns)], attn=())
+    if last in ("qkv", "in_proj", "to_qkv", "qkv_proj") and columns < rows <= 3 * columns and (rows - columns) % 2 == 0:
+        shared = (rows - columns) // 2  # less than the queries where several of them share one key and value
+        return _split_rows([("q", columns), ("k", shared), ("v", shared)], attn=())
+    if place.text_encoder:
+        return ()
     if last == "linear1" and rows > 3 * columns:
         parts = [("q", columns), ("k", columns), ("v", columns), ("mlp", rows - 3 * columns)]
         return _split_rows(parts, attn=("attn",))
