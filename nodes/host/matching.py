@@ -12,8 +12,9 @@ import torch
 from comfy.weight_adapter import WeightAdapterBase
 
 from ..core.lora_file import LoraLayer
+from ..core.name_table import Target, target_key, target_offset
 from ..core.report import LayerState
-from .model_keys import ModelKeys, Target, target_key, target_offset
+from .model_keys import ModelKeys
 from .writer_adapters import WriterAdapter
 
 PatchValue = Any

@@ -13,10 +13,8 @@ import torch
 from ..core.arch_facts import collect_facts
 from ..core.architectures import ArchitectureMatch, identify_architecture
 from ..core.blocks import MODEL_PREFIX, BlockLayout
+from ..core.name_table import Target
 from ..core.report import BlockGroup, ModelSummary
-
-Target = str | tuple[Any, ...]
-"""A value of ComfyUI's key map: a model key, ``(key, (dim, start, length))`` or ``(key, offset or None, function)``."""
 
 MOST_LAYERS = 400
 """Layers of one container that a report lists at most."""
@@ -51,16 +49,6 @@ class ModelKeys:
             for key, shape in self.shapes.items()
             if key.startswith(MODEL_PREFIX) and key not in self.text_encoder_keys and not is_storage(key)
         }
-
-
-def target_key(target: Target) -> str:
-    """The model key of a key-map value."""
-    return target if isinstance(target, str) else target[0]
-
-
-def target_offset(target: Target) -> tuple[int, int, int] | None:
-    """The ``(dim, start, length)`` slice of a key-map value, or ``None`` for the whole weight."""
-    return None if isinstance(target, str) else target[1]
 
 
 def read_model_keys(model: Any, clip: Any = None) -> ModelKeys:

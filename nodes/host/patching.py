@@ -11,6 +11,7 @@ from typing import Any
 from ..core.blocks import Place
 from ..core.errors import BlockStrengthError
 from ..core.lora_file import LoraLayer
+from ..core.name_table import Target
 from ..core.report import LayerReport, LayerState
 from ..core.slices import WeightSlice, fused_slices, overlap
 from ..core.strengths import StrengthTable, parse_block_strengths
@@ -18,7 +19,7 @@ from ..core.translation import config_stamp
 from .fit import is_dead, misfit
 from .lora_cache import LoadedLora
 from .matching import MatchedFile, MatchedPatch, PatchValue, has_dora_scale, is_adapter, match_file, patch_format
-from .model_keys import ModelKeys, Target, read_model_keys
+from .model_keys import ModelKeys, read_model_keys
 from .translate_layers import match_lora
 
 ATTACHMENT = "lora_patchbay"

@@ -12,11 +12,11 @@ import torch
 from comfy.weight_adapter import WeightAdapterBase
 
 from ..core.lora_file import LoraFile, LoraLayer
+from ..core.name_table import NameTable, Target, target_key, target_offset
 from ..core.report import LayerState
 from ..core.translation import Understanding, understand
 from .matching import MatchedFile, MatchedPatch, PatchValue, match_file, patch_tensors
-from .model_keys import ModelKeys, Target, target_key, target_offset
-from .translate import NameTable
+from .model_keys import ModelKeys
 from .writer_adapters import PEFT_OFT, LinearBoft, LinearOft, WriterAdapter, ia3_dims, writer_adapter
 
 _SUFFIX = {
@@ -63,7 +63,7 @@ class _Matcher:
         self._understood = understood
         self._stock = stock
         self._keys = keys
-        self._names = NameTable(keys)
+        self._names = NameTable(keys.key_map, keys.shapes, keys.text_encoder_keys)
         self._lycoris = not _by_comfyui(file)
         self._dylora = "lycoris" in file.header.metadata.get("ss_network_module", "").lower()
         self._patches: dict[Target, MatchedPatch] = {patch.target: patch for patch in stock.patches}

@@ -32,11 +32,11 @@ def host(comfy_in_process: Any) -> types.SimpleNamespace:
     import comfy.lora
     import comfy.sd
     from pack.nodes.core import report
-    from pack.nodes.host import apply, translate, writer_adapters
+    from pack.nodes.host import apply, writer_adapters
 
     return types.SimpleNamespace(
         sd=comfy.sd, lora=comfy.lora, apply=apply.apply_lora, State=report.LayerState,
-        Writer=writer_adapters.WriterAdapter, adapters=writer_adapters, translate=translate,
+        Writer=writer_adapters.WriterAdapter, adapters=writer_adapters,
     )  # fmt: skip
 
 
@@ -244,7 +244,7 @@ def test_diffusers_names_of_stable_diffusion_1(host: Any, tmp_path: Path) -> Non
     import comfy.utils
     from pack.nodes.core.header import read_header
     from pack.nodes.core.lora_file import read_lora
-    from pack.nodes.host.model_keys import ModelKeys
+    from pack.nodes.core.name_table import NameTable
 
     config = {
         **comfy.supported_models.SD15.unet_config, "num_res_blocks": [2, 2, 2, 2], "channel_mult": (1, 2, 4, 4),
@@ -255,7 +255,7 @@ def test_diffusers_names_of_stable_diffusion_1(host: Any, tmp_path: Path) -> Non
     targets = {f"diffusion_model.{value}": (4, 4) for value in names.values()}
     stand_in = types.SimpleNamespace(state_dict=lambda: targets, model_config=types.SimpleNamespace(unet_config=config))
     key_map = host.lora.model_lora_keys_unet(stand_in, {})
-    table = host.translate.NameTable(ModelKeys(targets, frozenset(), None, key_map, None))  # type: ignore[arg-type]
+    table = NameTable(key_map, targets)
     attention = [name for name in names if ".attn" in name and name.endswith("weight")]
     assert len(attention) == 128
     patterns = (

@@ -1,29 +1,55 @@
-"""Which weight a layer name means, for spellings that ComfyUI's key map does not list.
+"""Which weight a layer name means, for spellings that a model's key map does not list.
 
-Everything is derived from the key map that ComfyUI built for this very model: its entries without their prefixes, and
-the same joined with underscores. There is no table of models here.
+Everything is derived from the key map of this very model (ComfyUI's own where it runs, that of ``diffusers_names`` where
+only files are at hand): its entries without their prefixes, and the same joined with underscores.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Container, Mapping
 from functools import cached_property
+from typing import Any
 
-from ..core.lora_file import LoraLayer
-from ..core.translation import bare_name, candidate_names
-from .model_keys import ModelKeys, Target, target_key, target_offset
+from .lora_file import LoraLayer
+from .translation import bare_name, candidate_names
+
+Target = str | tuple[Any, ...]
+"""A value of a key map: a model key, ``(key, (dim, start, length))`` or ``(key, offset or None, function)``."""
 
 _NUMBERED = re.compile(r"^(?:unet|text_encoder):\d+$")
 """cloneofsimo/lora."""
 
 
+def target_key(target: Target) -> str:
+    """The model key of a key-map value."""
+    return target if isinstance(target, str) else target[0]
+
+
+def target_offset(target: Target) -> tuple[int, int, int] | None:
+    """The ``(dim, start, length)`` slice of a key-map value, or ``None`` for the whole weight."""
+    return None if isinstance(target, str) else target[1]
+
+
 class NameTable:
     """The names of one model's layers."""
 
-    def __init__(self, keys: ModelKeys) -> None:
-        self._keys = keys
-        self._key_map = keys.key_map
-        self._shapes = keys.shapes
+    def __init__(
+        self,
+        key_map: Mapping[str, Target],
+        shapes: Mapping[str, tuple[int, ...]],
+        text_encoder_keys: Container[str] = frozenset(),
+    ) -> None:
+        """Keep the names of a model.
+
+        Args:
+            key_map: Layer name without parameter to the weight that it means.
+            shapes: Shape of every weight, by its full key.
+            text_encoder_keys: Those of ``shapes`` that belong to a text encoder.
+        """
+        self._key_map = key_map
+        self._shapes = shapes
+        self._text_encoder_keys = text_encoder_keys
 
     @cached_property
     def _derived(self) -> tuple[dict[str, Target], dict[str, Target | None]]:
@@ -32,7 +58,7 @@ class NameTable:
         joined: dict[str, Target | None] = {}
         for name, target in self._key_map.items():
             key = target_key(target)
-            if key in self._keys.text_encoder_keys or key not in self._shapes:
+            if key in self._text_encoder_keys or key not in self._shapes:
                 continue
             bare = bare_name(name)
             dotted.setdefault(bare, target)
