@@ -1,0 +1,92 @@
+"""Builds the report of a measurement from its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .measurement import Comparison, ConditionSummary, Measurement, OutputDifference, RunRecord
+from .measurement_stats import WARN_IQR
+from .measurement_summary import compare_conditions, summarise_condition
+from .measurement_why import duration, explain
+from .report import Level
+
+Differences = Mapping[str, tuple["OutputDifference | None", "OutputDifference | None"]]
+"""Latents and images of a condition against the first one, by the condition's label."""
+
+
+def build_measurement(
+    kind: str,
+    runs: Sequence[RunRecord],
+    labels: Sequence[str],
+    context: Mapping[str, Any],
+    differences: Differences | None = None,
+    notes: Sequence[str] = (),
+) -> Measurement:
+    """The whole report.
+
+    Args:
+        kind: ``measure`` or ``benchmark``.
+        runs: All runs in the order in which they were made; those that failed only become a note.
+        labels: Conditions in the order of the table; the first is what the others are compared with.
+        differences: What comparing the results gave.
+    """
+    done = {label: [run for run in runs if run.condition == label and run.outcome == "success"] for label in labels}
+    present = [label for label in labels if done[label]]
+    conditions = tuple(summarise_condition(done[label]) for label in present)
+    found = differences or {}
+    comparisons = tuple(
+        compare_conditions(done[present[0]], done[label], *found.get(label, (None, None))) for label in present[1:]
+    )
+    remarks = [*notes, *_remarks(runs, labels, present)]
+    noisy = any(c.steady_ms is not None and c.steady_ms.relative_iqr > WARN_IQR for c in conditions)
+    level = Level.ERROR if not conditions else Level.WARNING if noisy or len(present) < len(labels) else Level.OK
+    return Measurement(
+        kind=kind,
+        title=" / ".join(labels) or "Nothing measured",
+        summary=_summary(conditions, comparisons),
+        level=level,
+        conditions=conditions,
+        comparisons=comparisons,
+        sentences=explain(conditions, comparisons),
+        runs=tuple(runs),
+        notes=tuple(dict.fromkeys(remarks)),
+        context=dict(context),
+    )
+
+
+def _remarks(runs: Sequence[RunRecord], labels: Sequence[str], present: Sequence[str]) -> list[str]:
+    remarks = [f"{label}: nothing was sampled with it." for label in labels if label not in present]
+    failed = [run for run in runs if run.outcome != "success"]
+    if failed:
+        remarks.append(f"{len(failed)} of {len(runs)} runs ended early and are not counted: {failed[-1].outcome}.")
+    shapes = {run.facts.shape for run in runs if run.outcome == "success"}
+    if len(shapes) > 1:
+        remarks.append(f"The runs have different latent sizes: {', '.join(str(list(shape)) for shape in shapes)}.")
+    return remarks + [note for run in runs for note in run.notes]
+
+
+def _summary(conditions: Sequence[ConditionSummary], comparisons: Sequence[Comparison]) -> str:
+    if not conditions:
+        return "Nothing was measured: no sampler has run with a measured model yet."
+    if not comparisons:
+        only = conditions[0]
+        pace = "one evaluation only" if only.steady_ms is None else f"a step takes {duration(_step_ms(only))}"
+        total = f", a whole run {duration(only.total_s.value * 1000)}" if only.total_s.value is not None else ""
+        return f"{only.label}: {pace}{total}."
+    parts = []
+    for item in comparisons:
+        summary = next(condition for condition in conditions if condition.label == item.b)
+        words = item.speed_verdict
+        if summary.switch_s.value is not None and summary.switch_s.value > 0:
+            words += f" Switching to it costs {duration(summary.switch_s.value * 1000)} once."
+        if item.latents is not None:
+            words += f" {item.latents.text}"
+        parts.append(words if len(comparisons) == 1 else f"{item.b}: {words}")
+    return " ".join(parts)
+
+
+def _step_ms(condition: ConditionSummary) -> float:
+    if condition.steady_ms is None:
+        return 0.0
+    return condition.steady_ms.median * condition.evaluations / max(condition.steps, 1)
