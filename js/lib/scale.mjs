@@ -34,8 +34,15 @@ export function scalePosition(ratio) {
  * @param {number} ratio
  * @returns {string} `#rrggbb`
  */
-export function ratioColour(ratio) {
-  const at = scalePosition(ratio) * (RATIO_STOPS.length - 1);
+export const ratioColour = (ratio) => colourAt(scalePosition(ratio));
+
+/**
+ * The colour at a place of the scale, in 0..1.
+ * @param {number} position
+ * @returns {string} `#rrggbb`
+ */
+export function colourAt(position) {
+  const at = Math.min(1, Math.max(0, position)) * (RATIO_STOPS.length - 1);
   const below = Math.min(Math.floor(at), RATIO_STOPS.length - 2);
   const [, from] = /** @type {[number, string]} */ (RATIO_STOPS[below]);
   const [, to] = /** @type {[number, string]} */ (RATIO_STOPS[below + 1]);

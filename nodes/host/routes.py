@@ -170,7 +170,7 @@ def _keep_modules_fresh(app: web.Application) -> None:
     if app.on_response_prepare.frozen:
         return
     folder = Path(__file__).absolute().parents[2].name  # not resolved: ComfyUI serves a link under the name of the link
-    ours = tuple(f"{start}/extensions/{folder}/" for start in ("", "/api"))
+    ours = f"/extensions/{folder}/"
 
     async def ask_again(request: web.Request, response: web.StreamResponse) -> None:
         if request.path.startswith(ours):

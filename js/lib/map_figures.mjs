@@ -1,0 +1,123 @@
+// How strongly layers are changed: one figure for any set of layers, for each view and metric. Pure.
+
+/**
+ * @typedef {import("../types/report").Report} Report
+ * @typedef {import("../types/report").LayerReport} LayerReport
+ * @typedef {import("../types/map").MapView} MapView
+ * @typedef {import("../types/map").Metric} Metric
+ * @typedef {import("../types/map").MetricId} MetricId
+ */
+
+/** @type {readonly MapView[]} */
+export const VIEWS = ["asked", "left", "applied", "resident"];
+
+/** @type {readonly Metric[]} */
+export const METRICS = [
+  { id: "relative", scale: "ratio", of: "layer" },
+  { id: "delta", scale: "norm", of: "layer" },
+  { id: "spectral", scale: "norm", of: "layer" },
+  { id: "distance", scale: "ratio", of: "block" },
+  { id: "direction", scale: "ratio", of: "block" },
+  { id: "shift", scale: "ratio", of: "block" },
+  { id: "time", scale: "milliseconds", of: "block" },
+];
+
+/** @param {MetricId} id @returns {Metric} */
+export const metricOf = (id) => METRICS.find((metric) => metric.id === id) ?? /** @type {Metric} */ (METRICS[0]);
+
+/** Owner of patches that no node of this pack made; as in nodes/host/inspect_patches.py. */
+export const OTHER_NODE = "another node";
+
+/**
+ * What the delta of a layer is multiplied with in a view; `null` where the layer is not part of the view.
+ * @param {LayerReport} layer
+ * @param {MapView} view
+ * @param {Report} report
+ */
+export function strengthIn(layer, view, report) {
+  if (layer.state === "in_file") return 1;
+  if (view === "asked") return 1;
+  if (layer.state === "applied" || layer.state === "skipped") {
+    return view === "applied" && layer.state === "skipped" ? null : (layer.strength ?? 0);
+  }
+  if (view === "applied") return null;
+  return (layer.block === "te" ? report.strength_clip : report.strength_model) ?? 1;
+}
+
+/**
+ * The figure of some layers: root-sum-square of the deltas over that of the weights, each weight once; or the
+ * root-sum-square of the deltas; or the largest singular value. `null` where a layer that counts was not measured.
+ * @param {LayerReport[]} layers
+ * @param {Metric} metric
+ * @param {MapView} view
+ * @param {Report} report
+ * @returns {number | null}
+ */
+export function layerFigure(layers, metric, view, report) {
+  let squares = 0;
+  let largest = 0;
+  let counted = 0;
+  /** @type {Map<string, number>} */
+  const weights = new Map();
+  for (const layer of layers) {
+    const strength = strengthIn(layer, view, report);
+    if (strength === null || strength === 0 || layer.state === "dead") continue;
+    counted += 1;
+    const norm = metric.id === "spectral" ? layer.spectral_norm : layer.delta_norm;
+    if (norm === null || norm === undefined) return null;
+    squares += (strength * norm) ** 2;
+    largest = Math.max(largest, Math.abs(strength) * norm);
+    if (metric.id !== "relative") continue;
+    if (layer.weight_norm === null) return null;
+    weights.set(`${layer.model_key} ${layer.slice ?? ""}`, layer.weight_norm ** 2);
+  }
+  if (counted === 0) return null;
+  if (metric.id === "spectral") return largest;
+  if (metric.id === "delta") return Math.sqrt(squares);
+  let weight = 0;
+  for (const square of weights.values()) weight += square;
+  return weight > 0 ? Math.sqrt(squares / weight) : null;
+}
+
+/**
+ * A figure that the report has for whole blocks.
+ * @param {Report} report
+ * @param {Metric} metric
+ * @returns {Map<string, number | null>} by block address
+ */
+export function blockFigures(report, metric) {
+  /** @type {Map<string, number | null>} */
+  const found = new Map();
+  for (const block of report.model_blocks ?? []) {
+    const value = metric.id === "distance" ? block.distance : metric.id === "direction" ? block.direction_shift : null;
+    if (value !== null && value !== undefined) found.set(block.block, value);
+  }
+  for (const [address, value] of Object.entries(extraFigures(report, metric))) found.set(address, value);
+  return found;
+}
+
+/**
+ * Figures that nodes for measuring put beside the layers: `block_figures: {"shift": {"double_blocks.0": 0.1}}`.
+ * @param {Report} report
+ * @param {Metric} metric
+ * @returns {Record<string, number>}
+ */
+function extraFigures(report, metric) {
+  const all = /** @type {{block_figures?: Record<string, Record<string, number>>}} */ (/** @type {unknown} */ (report)).block_figures;
+  return all?.[metric.id] ?? {};
+}
+
+/**
+ * Metrics that this report has figures for, in order.
+ * @param {Report} report
+ * @returns {MetricId[]}
+ */
+export function availableMetrics(report) {
+  const layers = report.layers ?? [];
+  return METRICS.filter((metric) => {
+    if (metric.of === "block") return blockFigures(report, metric).size > 0;
+    if (metric.id === "spectral") return layers.some((layer) => typeof layer.spectral_norm === "number");
+    const measured = layers.filter((layer) => layer.delta_norm !== null);
+    return metric.id === "delta" ? measured.length > 0 : measured.some((layer) => layer.weight_norm !== null);
+  }).map((metric) => metric.id);
+}
