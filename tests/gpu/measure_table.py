@@ -1,0 +1,137 @@
+"""Our figures against the driver's and against explicit synchronisation: ``python3 tests/gpu/measure_table.py``.
+
+Runs FLUX.2 Klein 4B and 9B shapes (random weights) in ComfyUI's two ways of loading, each in a process of its own, and
+writes ``measure_table.json`` and ``measure_table.md`` into ``$OUT`` (or ``--out``). ``--smoke`` rehearses the same on
+the CPU with a tiny model. ComfyUI comes from ``$PATCHBAY_TEST_COMFYUI`` or ``.runtime``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+CHILD = HERE / "measure_child.py"
+CASES = [("klein-4b", "dynamic"), ("klein-4b", "legacy"), ("klein-9b", "dynamic"), ("klein-9b", "legacy")]
+SMOKE_CASES = [("tiny", "cpu")]
+CHILD_SECONDS = 110
+LIMITS = {"memory": 0.03, "step": 0.01, "overhead": 0.01}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="tiny model on the CPU")
+    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT") or "."))
+    parser.add_argument("--budget", type=float, default=235.0, help="seconds; a case that would not fit is left out")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    begun = time.monotonic()
+    results: list[dict[str, Any]] = []
+    for shape, mode in SMOKE_CASES if options.smoke else CASES:
+        left = options.budget - (time.monotonic() - begun)
+        if left < 20:
+            results.append({"shape": shape, "mode": mode, "errors": {"case": "no time was left"}})
+            continue
+        results.append(_run(shape, mode, options.out, min(CHILD_SECONDS, left)))
+        _write(options.out, results)
+    print((options.out / "measure_table.md").read_text(encoding="utf-8"))
+    return 0 if all(not result.get("errors") for result in results) else 1
+
+
+def _run(shape: str, mode: str, out: Path, seconds: float) -> dict[str, Any]:
+    answer = out / f"measure_{shape}_{mode}.json"
+    answer.unlink(missing_ok=True)
+    command = [sys.executable, str(CHILD), shape, mode, str(answer)]
+    print(f"{shape} {mode} ...", flush=True)
+    error = ""
+    try:
+        done = subprocess.run(command, timeout=seconds, capture_output=True, text=True, check=False)
+        error = "" if done.returncode == 0 else (done.stderr or done.stdout)[-3000:]
+    except subprocess.TimeoutExpired as late:
+        error = f"ended after {seconds:.0f} s: {(late.stderr or b'')[-1500:]!r}"
+    result: dict[str, Any] = {"shape": shape, "mode": mode}
+    if answer.exists():
+        result |= json.loads(answer.read_text(encoding="utf-8"))
+        answer.unlink()
+    if error:
+        result.setdefault("errors", {})["process"] = error
+        print(error, flush=True)
+    return result
+
+
+def _write(out: Path, results: list[dict[str, Any]]) -> None:
+    data = {"schema": "patchbay.measure_table", "version": 1, "results": results}
+    (out / "measure_table.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    (out / "measure_table.md").write_text(markdown(results), encoding="utf-8")
+
+
+def markdown(results: list[dict[str, Any]]) -> str:
+    """The table for people. Differences are relative; a limit that does not hold is marked with ``!``."""
+    rows: list[tuple[str, list[str]]] = [("", [f"{result['shape']} {result['mode']}" for result in results])]
+    for name, key, unit in _ROWS:
+        rows.append((name, [_cell(result.get(key), unit) for result in results]))
+    lines = ["| " + " | ".join([name, *cells]) + " |" for name, cells in rows]
+    lines.insert(1, "|" + "---|" * (len(results) + 1))
+    errors = [
+        f"- {result['shape']} {result['mode']}, {part}: {text.strip().splitlines()[-1]}"
+        for result in results
+        for part, text in (result.get("errors") or {}).items()
+        if text.strip()
+    ]
+    first = next((result.get("machine") for result in results if result.get("machine")), {})
+    head = ", ".join(str(first[name]) for name in ("device", "torch", "comfyui", "comfy_aimdo") if first.get(name))
+    return "\n".join([head, "", *lines, *([""] if errors else []), *errors]) + "\n"
+
+
+_ROWS = [
+    ("resident weights, ours", "weights_ours", "bytes"),
+    ("resident weights, driver (in use before less after unloading)", "weights_driver", "bytes"),
+    ("difference", "weights_difference", "memory"),
+    ("process peak, ours, at least", "peak_low", "bytes"),
+    ("process peak, ours, at most", "peak_high", "bytes"),
+    ("process peak, driver, polled by another process", "peak_driver", "bytes"),
+    ("what the driver told", "driver_source", "text"),
+    ("difference of at least", "peak_low_difference", "memory"),
+    ("difference of at most", "peak_high_difference", "memory"),
+    ("torch's peak, allocated", "torch_allocated", "bytes"),
+    ("torch's peak, reserved", "torch_reserved", "bytes"),
+    ("nvidia-smi every 250 ms, device in use", "smi_peak", "bytes"),
+    ("steady step, ours (ms)", "step_ours", "ms"),
+    ("steady step, synchronised (ms)", "step_synchronised", "ms"),
+    ("difference", "step_difference", "step"),
+    ("steady step with the recorder / without", "overhead", "overhead"),
+    ("95 % interval", "overhead_interval", "text"),
+    ("whole run of 12 steps with / without", "overhead_whole", "share"),
+    ("host time around one evaluation (µs)", "host_us", "ms"),
+    ("first evaluation with a new LoRA (ms)", "first_ms", "ms"),
+    ("of that LoRA arithmetic (ms)", "first_lora_ms", "ms"),
+    ("loading with a new LoRA (s)", "prepare_s", "ms"),
+    ("of that LoRA arithmetic (ms)", "prepare_lora_ms", "ms"),
+    ("wall time of the sampling, first with the LoRA (s)", "wall_first_s", "ms"),
+    ("wall time of the sampling, again (s)", "wall_warm_s", "ms"),
+    ("seconds for this case", "seconds", "ms"),
+]
+
+
+def _cell(value: Any, unit: str) -> str:
+    if value is None:
+        return "-"
+    if unit == "bytes":
+        return f"{value / 2**30:.2f} GiB"
+    if unit == "ms":
+        return f"{value:.4g}"
+    if unit == "share":
+        return f"{value:+.2%}"
+    if unit in LIMITS:
+        return f"{value:+.2%}" + ("" if abs(value) <= LIMITS[unit] else " !")
+    return str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
