@@ -64,6 +64,7 @@ export interface LayerReport {
   shape: number[] | null;
   not_measured: string;
   owner: string;
+  method: "" | "merge" | "bypass";
   stock: LayerState | null;
   stock_reason: string;
   norm_ratio: number | null;

@@ -124,6 +124,8 @@ class LayerReport:
     """Why a norm is missing."""
     owner: str = ""
     """Which LoRA or node the patch belongs to, where several meet."""
+    method: str = ""
+    """``merge`` or ``bypass`` where it was applied by a node that has the choice."""
     stock: LayerState | None = None
     """What ComfyUI's own LoRA loader would do with it; ``None`` where that was not asked."""
     stock_reason: str = ""

@@ -11,7 +11,8 @@ from ..core.compat import find_stranger
 from ..core.report import LayerReport, LayerState, Level, LoraSummary, Report
 from .lora_cache import LORA_CACHE, LoadedLora
 from .measuring import measure_plan
-from .patching import MATCHES, apply_plan, plan_patches
+from .methods import method_notes, name_methods, place_plan
+from .patching import MATCHES, plan_patches
 
 _WORDS = {
     LayerState.SKIPPED: "left out by strength 0",
@@ -41,10 +42,12 @@ def apply_lora(
     strength_clip: float,
     blocks: str,
     as_stock: bool = False,
+    method: str = "merge",
 ) -> Applied:
     """Apply the LoRA at ``path`` to clones of ``model`` and ``clip`` (which may be ``None``).
 
     Args:
+        method: ``merge`` into the weights, or ``bypass``: beside them in the forward pass.
         as_stock: Patch exactly what ComfyUI's own loader patches, also where the file's writer meant something else.
 
     Raises:
@@ -54,12 +57,14 @@ def apply_lora(
     lora = LORA_CACHE.load(path, name)
     keys = MATCHES.model_keys(model, clip)
     plan = plan_patches(lora, keys, strength_model, strength_clip, blocks, as_stock)
-    new_model, new_clip = apply_plan(plan, model, clip, name)
+    placed = place_plan(plan, keys, model, clip, name, method)
     layers = measure_plan(plan, keys, model, clip)
     level, summary, notes = _judge(layers, name)
     stranger = find_stranger(lora.file, keys.own_shapes)
     if stranger is not None:
         level, notes = Level.WARNING if level is Level.OK else level, (stranger.warning, *notes)
+    differences = _differences(layers, as_stock)
+    layers = name_methods(layers, plan, placed, method)
     report = Report(
         kind="apply",
         title=f"{os.path.basename(name)} on {keys.summary.architecture}",
@@ -71,9 +76,9 @@ def apply_lora(
         strength_clip=strength_clip if clip is not None else None,
         blocks=blocks.strip(),
         layers=layers,
-        notes=(*notes, *_differences(layers, as_stock)),
+        notes=(*notes, *differences, *method_notes(layers, placed, method)),
     )
-    return Applied(new_model, new_clip, report)
+    return Applied(placed.model, placed.clip, report)
 
 
 def summarise_lora(lora: LoadedLora) -> LoraSummary:

@@ -105,7 +105,7 @@ def _delta_size(adapter: Any) -> tuple[int | None, int | None]:
     if adapter.name == "lokr":
         return _lokr_size(weights)
     if adapter.name == "glora":
-        return int(weights[2].shape[0]) if weights[2].dim() > 1 else None, None
+        return _glora_rows(weights), None
     if adapter.name == "oft":
         return int(weights[0].shape[0] * weights[0].shape[1]), None
     if adapter.name == "boft":
@@ -142,6 +142,14 @@ def _lokr_size(weights: Sequence[Any]) -> tuple[int, int]:
     else:
         second = (w2a.shape[0], *w2b.shape[1:])
     return first[0] * second[0], math.prod(first) * math.prod(second)
+
+
+def _glora_rows(weights: Sequence[Any]) -> int | None:
+    a1, a2, b1, b2 = weights[:4]
+    if any(tensor.dim() < 2 for tensor in (a1, a2, b1, b2)):
+        return None
+    current = b2.shape[0] == b1.shape[1] == a1.shape[1] == a2.shape[0] <= a2.shape[1]
+    return int(b1.shape[0] if current else b2.shape[0])  # early LyCORIS wrote all four transposed
 
 
 def _need(condition: bool, message: str) -> None:

@@ -66,6 +66,8 @@ class MatchedFile:
     """Shares of a patch that were cut out for a slice, so that the same share is the same object next time."""
     norms: dict[int, tuple[float | None, str]] = field(default_factory=dict)
     """Measured delta norms by ``id`` of the patch; the patches live as long as this object."""
+    beside: dict[tuple[int, str, Any], Any] = field(default_factory=dict)
+    """By ``id`` of a patch, its key and its offset: the patch as a term beside its weight, or why it cannot be one."""
     layers: tuple[LoraLayer, ...] | None = None
     """The file's layers with their final scales; ``None`` where they are as the file's header says."""
     refused: Mapping[tuple[str, str], tuple[LayerState, str]] = field(default_factory=dict)

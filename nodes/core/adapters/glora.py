@@ -63,7 +63,9 @@ class GloraAdapter(Adapter):
 
 
 def _is_current(shapes: Mapping[str, Shape]) -> bool:
-    return shapes["b2"][0] == shapes["b1"][1] == shapes["a1"][1] == shapes["a2"][0]
+    rank = shapes["a2"][0]
+    # On a square weight both layouts match; the rank is then the smaller side.
+    return shapes["b2"][0] == shapes["b1"][1] == shapes["a1"][1] == rank <= shapes["a2"][1]
 
 
 def _factors(tensors: Tensors, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,202 @@
+"""Bypass: beside the weight in the forward pass, the same result as merging, and nothing left behind."""
+
+from __future__ import annotations
+
+import gc
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bypass_files import FORMATS, adapter_file
+from nano_models import flux2_state_dict, native_lora, write
+
+pytestmark = pytest.mark.host
+SIZES = {"hidden": 128, "double": 1, "single": 2}
+ROUNDING = 2e-5
+"""Relative difference of merged and beside in float32: sums of up to 512 products in another order."""
+
+
+@pytest.fixture(scope="module")
+def host(comfy_in_process: Any) -> types.SimpleNamespace:
+    """The pack's host modules and the parts of ComfyUI that the tests compare them with."""
+    import comfy.model_management
+    import comfy.samplers
+    import comfy.sd
+    import comfy.utils
+    from pack.nodes.core import report
+    from pack.nodes.host import apply, bypass
+
+    return types.SimpleNamespace(
+        sd=comfy.sd,
+        utils=comfy.utils,
+        State=report.LayerState,
+        apply=apply.apply_lora,
+        bypass=bypass,
+        samplers=comfy.samplers,
+        management=comfy.model_management,
+    )
+
+
+@pytest.fixture(scope="module")
+def model(host: Any) -> Any:
+    return host.sd.load_diffusion_model_state_dict(flux2_state_dict(seed=2, **SIZES))
+
+
+def sample(host: Any, model: Any, callback: Any = None) -> torch.Tensor:
+    """Two Euler steps with fixed noise through ComfyUI's own guider."""
+    generator = torch.Generator().manual_seed(5)
+    conditioning = [[torch.randn(1, 4, 64, generator=generator), {"pooled_output": torch.zeros(1, 8)}]]
+    guider = host.samplers.CFGGuider(model)
+    guider.set_conds(conditioning, conditioning)
+    guider.set_cfg(1.0)
+    noise = torch.randn(1, 128, 4, 4, generator=generator)
+    sampler = host.samplers.sampler_object("euler")
+    sigmas = torch.tensor([1.0, 0.6, 0.0])
+    with torch.inference_mode():
+        return guider.sample(
+            noise, torch.zeros_like(noise), sampler, sigmas, callback=callback, seed=0, disable_pbar=True
+        )
+
+
+def apply(host: Any, path: str, model: Any, method: str, strength: float = 1.0, blocks: str = "") -> Any:
+    return host.apply(path, Path(path).name, model, None, strength, 0.0, blocks, method=method)
+
+
+def relative(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).double().norm() / b.double().norm())
+
+
+def hooked(model: Any) -> int:
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.model.modules())
+
+
+@pytest.fixture
+def lora_path(tmp_path: Path) -> str:
+    return write(tmp_path / "native.safetensors", native_lora(seed=7, **SIZES))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_additive_format_is_the_same_beside_and_merged(host: Any, model: Any, tmp_path: Path, name: str) -> None:
+    path = adapter_file(name, tmp_path, SIZES)
+    merged, beside = (apply(host, path, model, method, 0.7) for method in ("merge", "bypass"))
+    expected, base = sample(host, merged.model), sample(host, model)
+    assert relative(expected, base) > 1e-3
+    assert relative(sample(host, beside.model), expected) < ROUNDING
+    assert beside.model.patches == {}
+    assert {layer.method for layer in beside.report.layers} == {"bypass"}
+    assert {layer.method for layer in merged.report.layers} == {"merge"}
+    assert torch.equal(sample(host, model), base)
+
+
+@pytest.mark.parametrize("blocks", ["", "double_blocks.0.q=0, single_blocks.1.attn=0.5, single_blocks.0.mlp=-1"])
+def test_slices_of_fused_weights(host: Any, model: Any, lora_path: str, blocks: str) -> None:
+    merged, beside = (apply(host, lora_path, model, method, 1.3, blocks) for method in ("merge", "bypass"))
+    assert relative(sample(host, beside.model), sample(host, merged.model)) < ROUNDING
+    assert beside.model.patches == {}
+
+
+def test_a_strength_change_moves_and_patches_nothing(host: Any, model: Any, lora_path: str) -> None:
+    results = [apply(host, lora_path, model, "bypass", strength) for strength in (1.0, 0.25)]
+    assert all(result.model.patches_uuid == model.patches_uuid for result in results)
+    first, second = (host.bypass.bypass_stack(result.model) for result in results)
+    assert first.root is second.root
+    parameters = list(first.root.model.parameters())
+    sample(host, results[0].model)
+    before = [parameter.data_ptr() for parameter in parameters]
+    merged = apply(host, lora_path, model, "merge", 0.25).model
+    assert relative(sample(host, results[1].model), sample(host, merged)) < ROUNDING
+    assert [parameter.data_ptr() for parameter in parameters] == before
+
+
+def test_it_stacks_with_itself_with_stock_merge_and_with_core_bypass(host: Any, model: Any, tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{seed}.safetensors", native_lora(rank=seed, seed=seed, **SIZES)) for seed in (3, 4, 6)]
+    tensors = [host.utils.load_torch_file(path) for path in paths]
+    merged = model
+    for path, strength in zip([*paths, paths[0]], (1.0, -0.5, 0.8, 0.3), strict=True):
+        merged = apply(host, path, merged, "merge", strength).model
+    one = apply(host, paths[0], model, "bypass", 1.0).model
+    two = host.sd.load_bypass_lora_for_models(one, None, tensors[1], -0.5, 0.0)[0]
+    three = host.sd.load_lora_for_models(two, None, tensors[2], 0.8, 0.0)[0]
+    four = apply(host, paths[0], three, "bypass", 0.3).model
+    base, expected = sample(host, model), sample(host, merged)
+    assert relative(sample(host, four), expected) < ROUNDING
+    assert len(host.bypass.bypass_stack(four).hooks) == len(host.bypass.bypass_stack(one).hooks)
+    assert torch.equal(sample(host, model), base)
+    assert hooked(model) == 0
+
+
+def test_what_depends_on_the_weight_is_merged_and_says_why(host: Any, model: Any, tmp_path: Path) -> None:
+    state = native_lora(**SIZES)
+    name = "diffusion_model.double_blocks.0.img_attn.proj"
+    state[f"{name}.dora_scale"] = torch.rand(128, 1) + 0.5
+    path = write(tmp_path / "dora.safetensors", state)
+    merged, beside = (apply(host, path, model, method) for method in ("merge", "bypass"))
+    assert list(beside.model.patches) == [f"{name}.weight"]
+    layer = next(layer for layer in beside.report.layers if layer.method == "merge")
+    assert "merged, because dora (lora) rescales the weight itself" in layer.reason
+    assert any("merged all the same" in note for note in beside.report.notes)
+    assert relative(sample(host, beside.model), sample(host, merged.model)) < ROUNDING
+
+
+def test_nothing_stays_in_the_model(host: Any, model: Any, lora_path: str) -> None:
+    base = sample(host, model)
+
+    def stop(*_: Any) -> None:
+        raise RuntimeError("an error in the middle of a run")
+
+    def interrupt(*_: Any) -> None:
+        raise host.management.InterruptProcessingException
+
+    for callback, error in ((None, None), (stop, RuntimeError), (interrupt, BaseException)):
+        patched = apply(host, lora_path, model, "bypass").model
+        if error is None:
+            assert not torch.equal(sample(host, patched), base)
+        else:
+            with pytest.raises(error):
+                sample(host, patched, callback)
+        assert torch.equal(sample(host, model), base)
+        assert hooked(model) == 0
+        sample(host, patched)
+        del patched
+        gc.collect()
+        assert hooked(model) == 0
+    other = apply(host, lora_path, model, "bypass", 0.5).model
+    copy = other.clone()
+    sample(host, other)
+    twin = other.clone()  # says of itself that it is injected
+    del twin
+    gc.collect()
+    assert hooked(model) > 0
+    assert relative(sample(host, copy), sample(host, other)) == 0
+    assert torch.equal(sample(host, model), base)
+
+
+def test_the_node_before_is_not_changed_by_the_node_after(host: Any, model: Any, lora_path: str) -> None:
+    one = apply(host, lora_path, model, "bypass", 1.0).model
+    first = sample(host, one)
+    dora = native_lora(**SIZES)
+    dora["diffusion_model.double_blocks.0.img_attn.proj.dora_scale"] = torch.ones(128, 1)
+    path = write(Path(lora_path).with_name("dora.safetensors"), dora)
+    two = apply(host, path, one, "bypass", 1.0).model  # patches weights too, while the first is loaded
+    assert torch.equal(sample(host, one), first)
+    assert not torch.equal(sample(host, two), first)
+
+
+def test_the_factors_are_loaded_and_counted_by_comfyui(host: Any, model: Any, lora_path: str) -> None:
+    patched = apply(host, lora_path, model, "bypass").model
+    sample(host, patched)
+    stack = host.bypass.bypass_stack(patched)
+    loaded = [entry for entry in host.management.loaded_models() if entry.model is stack.root.model]
+    assert len(loaded) == 1
+    assert loaded[0].model_size() == stack.root.model.size_bytes > 0
+
+
+def test_half_precision(host: Any, tmp_path: Path) -> None:
+    state = {key: tensor.bfloat16() for key, tensor in flux2_state_dict(seed=2, **SIZES).items()}
+    model = host.sd.load_diffusion_model_state_dict(state, model_options={"dtype": torch.bfloat16})
+    path = write(tmp_path / "half.safetensors", {k: t.bfloat16() for k, t in native_lora(seed=7, **SIZES).items()})
+    merged, beside = (sample(host, apply(host, path, model, method).model) for method in ("merge", "bypass"))
+    assert relative(beside, merged) < 0.02
+    assert relative(merged, sample(host, model)) > 0.02
