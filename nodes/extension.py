@@ -5,13 +5,18 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .apply_lora import PatchbayApplyLora
+from .benchmark import PatchbayBenchmark
 from .check_lora import PatchbayCheckLora
 from .compare_images import PatchbayCompareImages
 from .conditioning import PatchbayLoadConditioning, PatchbaySaveConditioning
+from .host.editor_routes import register_editor_routes
 from .host.folders import register_model_folders
+from .host.preset_routes import register_preset_routes
 from .host.routes import register_routes
 from .inspect_file import PatchbayInspectFile
 from .inspect_model import PatchbayInspectModel
+from .measure import PatchbayMeasure, PatchbayMeasureReport
+from .save_lora import PatchbaySaveLora
 from .show_patches import PatchbayShowPatches
 from .tiny_vae import PatchbayLoadTinyVAE
 
@@ -21,7 +26,11 @@ NODES: list[type[io.ComfyNode]] = [
     PatchbayCheckLora,
     PatchbayApplyLora,
     PatchbayShowPatches,
+    PatchbaySaveLora,
     PatchbayCompareImages,
+    PatchbayMeasure,
+    PatchbayMeasureReport,
+    PatchbayBenchmark,
     PatchbayLoadConditioning,
     PatchbaySaveConditioning,
     PatchbayLoadTinyVAE,
@@ -34,6 +43,8 @@ class PatchbayExtension(ComfyExtension):
     async def on_load(self) -> None:
         register_model_folders()
         register_routes()
+        register_editor_routes()
+        register_preset_routes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return list(NODES)

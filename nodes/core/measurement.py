@@ -180,6 +180,15 @@ class Ratio:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A piece of the bar that shows where memory goes."""
+
+    name: str
+    """``weights``, ``activations``, ``cast_buffers`` or ``rest`` (context, libraries, everything else)."""
+    size_bytes: float
+
+
+@dataclass(frozen=True)
 class ConditionSummary:
     """All runs of one condition."""
 
@@ -214,6 +223,8 @@ class ConditionSummary:
     """Medians over the runs that the steady time is taken from."""
     facts: RunFacts
     clock: str
+    segments: tuple[Segment, ...] = ()
+    """What the process holds at its peak, piece by piece; empty where that is not known."""
     blocks: tuple[BlockFigure, ...] = ()
 
 

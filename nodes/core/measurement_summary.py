@@ -13,7 +13,9 @@ from .measurement import (
     MemoryFigures,
     OutputDifference,
     Ratio,
+    RunFacts,
     RunRecord,
+    Segment,
 )
 from .measurement_stats import median, paired_ratio, spread_of
 from .measurement_verdict import speed_verdict
@@ -28,6 +30,7 @@ def summarise_condition(runs: Sequence[RunRecord]) -> ConditionSummary:
     warm = [run for run in runs if not run.after_switch]
     steady_runs = warm or list(runs)
     last = steady_runs[-1]
+    memory = median_memory([run.memory for run in steady_runs])
     steady = spread_of([value for run in steady_runs for value in run.steady_ms])
     too_short = "a run with one evaluation has no steady one"
     first = _median_figure((run.evaluations_ms[0] for run in cold if run.evaluations_ms), "no run after a switch")
@@ -63,9 +66,10 @@ def summarise_condition(runs: Sequence[RunRecord]) -> ConditionSummary:
         gap_ms=gap,
         streamed_bytes=_streamed(steady_runs),
         lora=cold[-1].lora if cold else last.lora,
-        memory=median_memory([run.memory for run in steady_runs]),
+        memory=memory,
         facts=last.facts,
         clock=last.clock,
+        segments=memory_segments(memory, last.facts),
         blocks=last.blocks,
     )
 
@@ -90,6 +94,22 @@ def median_memory(all_figures: Sequence[MemoryFigures]) -> MemoryFigures:
         value = median(figure.value for figure in figures if figure.value is not None)
         made[item.name] = replace(figures[-1], value=value)
     return MemoryFigures(**made)
+
+
+def memory_segments(memory: MemoryFigures, facts: RunFacts) -> tuple[Segment, ...]:
+    """The process's memory, piece by piece. Weights that torch holds are not counted among activations again."""
+    weights, whole = memory.weights_resident.value, memory.process_low.value
+    if weights is None or whole is None:
+        return ()
+    parts = [("weights", weights)]
+    allocated = memory.torch_allocated_peak.value
+    if allocated is not None:
+        outside = facts.mode == "dynamic VRAM"
+        parts.append(("activations", max(0.0, allocated - (0.0 if outside else weights))))
+        if outside and memory.cast_buffers.value:
+            parts.append(("cast_buffers", memory.cast_buffers.value))
+    parts.append(("rest", max(0.0, whole - sum(size for _, size in parts))))
+    return tuple(Segment(name, size) for name, size in parts)
 
 
 def compare_conditions(

@@ -39,8 +39,9 @@ SIZES = {
 SIZE = SIZES[SHAPE]
 GPU = MODE != "cpu"
 DEVICE = mm.get_torch_device()
-STEPS = 12 if GPU else 6
-PAIRS = 4
+STEPS = 10 if GPU else 6
+PAIRS = 3
+OVERHEAD_PAIRS = 6
 RANK = 32 if GPU else 4
 
 ANSWERS: dict[str, Any] = {"errors": {}}
@@ -292,7 +293,7 @@ def _overhead() -> None:
     steps: dict[str, list[float]] = {"without": [], "with": []}
     sample(measured)
     sample(MODEL)
-    for index in range(2 * PAIRS):
+    for index in range(OVERHEAD_PAIRS):
         pair = [("without", MODEL), ("with", measured)]
         for name, model in pair if index % 2 == 0 else pair[::-1]:
             whole, step = timed_sampling(model)

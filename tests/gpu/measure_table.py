@@ -107,7 +107,7 @@ _ROWS = [
     ("difference", "step_difference", "step"),
     ("steady step with the recorder / without", "overhead", "overhead"),
     ("95 % interval", "overhead_interval", "text"),
-    ("whole run of 12 steps with / without", "overhead_whole", "share"),
+    ("whole run of 10 steps with / without", "overhead_whole", "share"),
     ("host time around one evaluation (µs)", "host_us", "ms"),
     ("first evaluation with a new LoRA (ms)", "first_ms", "ms"),
     ("of that LoRA arithmetic (ms)", "first_lora_ms", "ms"),
