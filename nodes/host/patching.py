@@ -119,7 +119,7 @@ def plan_patches(
         BlockStrengthError: ``blocks`` does not parse, names nothing in this model, or wants to split an adapter that
             cannot be split.
     """
-    table = StrengthTable(parse_block_strengths(blocks), keys.layout, _slice_names(keys))
+    table = StrengthTable(parse_block_strengths(blocks), keys.layout, slice_names(keys))
     matched = MATCHES.match(lora, keys, as_stock)
     planner = _Planner(lora, matched, keys, table, strength_model, strength_clip, as_stock)
     for patch in matched.patches:
@@ -127,7 +127,8 @@ def plan_patches(
     return planner.finish()
 
 
-def _slice_names(keys: ModelKeys) -> Iterable[tuple[Place, str]]:
+def slice_names(keys: ModelKeys) -> Iterable[tuple[Place, str]]:
+    """Every named slice of a fused weight, with its place."""
     for key, shape in keys.shapes.items():
         place = keys.layout.place(key)
         for part in fused_slices(place, shape):
