@@ -132,9 +132,7 @@ def _flux2(facts: Facts, hidden: int | None) -> str:
     single = max(facts.blocks.get("single_blocks", 0), facts.blocks.get("single_transformer_blocks", 0))
     if hidden in known:
         name, doubles, singles = known[hidden]
-        if (double, single) == (doubles, singles) or (
-            not facts.whole and double <= doubles and single <= singles
-        ):
+        if (double, single) == (doubles, singles) or (not facts.whole and double <= doubles and single <= singles):
             return name
     counts = _counted(
         facts,
@@ -224,6 +222,7 @@ def _maybe_flux1(facts: Facts) -> str:
         return ""
     return _maybe("FLUX.1", _REAL_SIZES["FLUX.1"])(facts)
 
+
 ARCHITECTURES: tuple[Architecture, ...] = (
     Architecture(
         "flux2", "FLUX.2",
@@ -284,7 +283,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         ),
         hints=(both(_FLUX_ATTENTION, _maybe_flux1),),
         against=(has(r"_stream_modulation|qkv_mlp_proj|individual_token_refiner|_ff(?:_context)?_linear_", ""),
-                 has(r"^transformer_blocks_#_(?:img|txt)_mlp_", ""),
+                 has(r"^transformer_blocks_#_(?:img|txt)_mlp_", ""), has(r"^pos_embed_proj$", ""),
                  ratio(r"^double_blocks_#_(?:img|txt)_mlp_0$", 6, ""),
                  ratio(r"^single_blocks_#_linear1$", 9, "")),
         hidden=_FLUX_HIDDEN,
@@ -333,9 +332,10 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     ),
     Architecture(
         "krea2", "Krea 2",
-        marks=(has(r"^txtfusion_", "text layers are fused by txtfusion"),
-               has(r"^blocks_#_attn_w[qkvo]$", "attention named wq, wk, wv, wo")),
-        hidden=((r"^blocks_#_attn_wq$", 1), (r"^first$", 0)),
+        marks=(has(r"^(?:txtfusion|text_fusion)_", "text layers are fused by txtfusion"),
+               has(r"^blocks_#_attn_w[qkvo]$", "attention named wq, wk, wv, wo"),
+               has(r"^transformer_blocks_#_attn_to_gate$", "gated attention with diffusers names")),
+        hidden=((r"^blocks_#_attn_wq$", 1), (r"^first$", 0), (r"^transformer_blocks_#_attn_to_q$", 1)),
     ),
     Architecture(
         "zimage", "Z-Image",
@@ -409,9 +409,17 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     ),
     Architecture("hidream", "HiDream", marks=(has(r"^(?:double|single)_stream_blocks_#_block_", "stream blocks"),
                                               has(r"^caption_projection_#_linear$", "caption projections"))),
-    Architecture("auraflow", "AuraFlow", marks=(has(r"^double_layers_#_attn_w1q$", "double layers"),)),
-    Architecture("pixart", "PixArt", marks=(has(r"^blocks_#_cross_attn_(?:q|kv)_linear$", "attention named kv_linear"),
-                                            has(r"^t_block_1$", "one AdaLN table"))),
+    Architecture("auraflow", "AuraFlow", marks=(has(r"^double_layers_#_attn_w1q$", "double layers"),
+                                                has(r"^joint_transformer_blocks_#_", "joint, then single blocks"))),
+    Architecture(
+        "pixart", "PixArt",
+        marks=(has(r"^blocks_#_cross_attn_(?:q|kv)_linear$", "attention named kv_linear"),
+               has(r"^t_block_1$", "one AdaLN table"),
+               both(has(r"^adaln_single_", "one AdaLN"), has(r"^pos_embed_proj$", "position embedding of PixArt")),
+               both(has(r"^transformer_blocks_#_attn[12]_to_[qkv]$", "self- and cross-attention blocks"),
+                    lambda f: "hidden size 1152"
+                    if f.columns(r"^transformer_blocks_#_attn1_to_[qkv]$") == 1152 else "")),
+    ),
     Architecture("kandinsky5", "Kandinsky 5", marks=(has(r"^visual_transformer_blocks_#_", "visual blocks"),)),
     Architecture("mochi", "Mochi", marks=(has(r"^t5_yproj$", "T5 pooling"),)),
     Architecture("omnigen2", "OmniGen 2", marks=(has(r"^time_caption_embed_", "time and caption embedded together"),)),
@@ -457,9 +465,7 @@ def identify_architecture(facts: Facts) -> ArchitectureMatch:
     return _unknown(facts)
 
 
-def _match(
-    entry: Architecture, facts: Facts, certainty: str, evidence: tuple[str, ...]
-) -> ArchitectureMatch:
+def _match(entry: Architecture, facts: Facts, certainty: str, evidence: tuple[str, ...]) -> ArchitectureMatch:
     hidden = entry.hidden_size(facts)
     name = entry.variant(facts, hidden) if entry.variant else entry.name
     return ArchitectureMatch(entry.id, name, certainty, evidence, hidden)

@@ -1,7 +1,7 @@
 """Which weight a layer name means, for spellings that a model's key map does not list.
 
-Everything is derived from the key map of this very model (ComfyUI's own where it runs, that of ``diffusers_names`` where
-only files are at hand): its entries without their prefixes, and the same joined with underscores.
+Everything is derived from the key map of this very model (ComfyUI's own where it runs, that of ``diffusers_names``
+where only files are at hand): its entries without their prefixes, and the same joined with underscores.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class NameTable:
 
     def find(self, layer: LoraLayer) -> tuple[Target | None, bool, str]:
         """The weight that ``layer`` changes, whether ComfyUI's own key map has the name, and why there is none."""
-        target, known, problem = self._find_weight(layer.name)
+        target, known, problem = self.find_weight(layer.name)
         if target is None or layer.parameter != "bias":
             return target, known, problem
         bias = _bias_of(target)
@@ -77,7 +77,14 @@ class NameTable:
             return None, known, "the model's layer has no bias"
         return bias, known, ""
 
-    def _find_weight(self, name: str) -> tuple[Target | None, bool, str]:
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name that this table knows, without prefixes."""
+        dotted, joined = self._derived
+        return frozenset((*dotted, *joined))
+
+    def find_weight(self, name: str) -> tuple[Target | None, bool, str]:
+        """The weight that a layer of this name changes, whatever its parameter; see :meth:`find`."""
         for exact in (name, name.removesuffix("_lora")):
             if exact in self._key_map:
                 return self._checked(exact, self._key_map[exact], True)
