@@ -202,8 +202,11 @@ def save_conditioning_file(path: str | os.PathLike[str], file: ConditioningFile)
         temporary.unlink(missing_ok=True)
 
 
-def file_in_folder(folder: str | os.PathLike[str], file_name: str) -> Path:
+def file_in_folder(folder: str | os.PathLike[str], file_name: str, what: str = "conditioning") -> Path:
     """The path of ``file_name`` in ``folder``, with ``.safetensors`` at its end; it may have sub-folders.
+
+    Args:
+        what: Which folder it is, for the message.
 
     Raises:
         PatchbayError: the name is empty, absolute, leads out of the folder, or no system could store it.
@@ -217,7 +220,7 @@ def file_in_folder(folder: str | os.PathLike[str], file_name: str) -> Path:
     path = root / f"{words}{SUFFIX}"
     if refused or root not in path.resolve().parents:
         raise PatchbayError(
-            f'file_name: "{file_name}" is not a name inside the conditioning folder; expected a file name, '
+            f'file_name: "{file_name}" is not a name inside the {what} folder; expected a file name, '
             'or folder/name, without .. and without any of <>:|?*" in it.'
         )
     return path

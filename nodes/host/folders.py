@@ -31,6 +31,11 @@ def writable_conditioning_folder() -> str:
     return folder_paths.get_folder_paths(CONDITIONING_FOLDER)[0]
 
 
+def writable_lora_folder() -> str:
+    """Where new LoRA files go: the user's first folder, never the pack's own."""
+    return next(path for path in folder_paths.get_folder_paths("loras") if Path(path) != BUNDLED_MODELS / "loras")
+
+
 def conditioning_files() -> list[str]:
     """Names of all files of saved conditioning."""
     register_model_folders()
