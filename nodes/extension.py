@@ -5,10 +5,13 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .apply_lora import PatchbayApplyLora
+from .block_strengths import PatchbayBlockStrengths
 from .benchmark import PatchbayBenchmark
 from .check_lora import PatchbayCheckLora
 from .compare_images import PatchbayCompareImages
 from .conditioning import PatchbayLoadConditioning, PatchbaySaveConditioning
+from .feature_shift import PatchbayFeatureShift
+from .fit_strengths import PatchbayFitStrengths
 from .host.editor_routes import register_editor_routes
 from .host.folders import register_model_folders
 from .host.preset_routes import register_preset_routes
@@ -25,12 +28,15 @@ NODES: list[type[io.ComfyNode]] = [
     PatchbayInspectModel,
     PatchbayCheckLora,
     PatchbayApplyLora,
+    PatchbayBlockStrengths,
     PatchbayShowPatches,
     PatchbaySaveLora,
     PatchbayCompareImages,
     PatchbayMeasure,
     PatchbayMeasureReport,
     PatchbayBenchmark,
+    PatchbayFeatureShift,
+    PatchbayFitStrengths,
     PatchbayLoadConditioning,
     PatchbaySaveConditioning,
     PatchbayLoadTinyVAE,

@@ -1,0 +1,202 @@
+"""Block strengths for a model that the LoRA was not trained on, by measurement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+from comfy_api.latest import io
+
+from .core.errors import PatchbayError
+from .core.fit_report import fit_text
+from .core.report import to_json
+from .core.report_text import report_text
+from .core.translation import config_stamp
+from .feature_shift import probe_inputs
+from .host.feature_shift import ProbeSettings
+from .host.fit_strengths import FitSettings, Fitted, fit_strengths
+from .host.folders import file_stamp
+from .host.strength_lab import GROUPINGS
+from .sockets import CATEGORY, report_outputs
+
+
+class PatchbayFitStrengths(io.ComfyNode):
+    """Strengths by block that make a LoRA do here what it did on its own model."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="PatchbayFitStrengths",
+            display_name="Fit Strengths (Patchbay)",
+            category=CATEGORY,
+            description="Finds the block strengths at which a LoRA changes this model's output as it changes the model "
+            "that it was trained on, checks them on prompts that were held out, and keeps 1.0 where they do not help.",
+            search_aliases=["adaptive lora", "block weight", "auto strength", "transfer", "distilled"],
+            is_output_node=True,
+            inputs=[
+                io.Model.Input("model", tooltip="The model that you will use, without the LoRA."),
+                io.Combo.Input(
+                    "lora_name",
+                    options=folder_paths.get_filename_list("loras"),
+                    tooltip="The LoRA file, from your loras folders.",
+                ),
+                *probe_inputs(),
+                io.Int.Input(
+                    "seeds",
+                    default=2,
+                    min=1,
+                    max=64,
+                    tooltip="Noises for each prompt. Every other prompt is held out for the check; with one prompt "
+                    "every other seed.",
+                ),
+                io.Combo.Input(
+                    "grouping",
+                    options=list(GROUPINGS),
+                    default=GROUPINGS[0],
+                    tooltip="What shares one strength. Fewer groups need fewer evaluations and generalise better.",
+                ),
+                io.Float.Input(
+                    "reference_cfg",
+                    default=1.0,
+                    min=1.0,
+                    max=30.0,
+                    step=0.1,
+                    tooltip="The CFG that the reference is used with. A distilled model has its base's guidance built "
+                    "in, so set the base's CFG and connect negative; 1 compares without guidance.",
+                ),
+                io.Float.Input(
+                    "low",
+                    default=0.0,
+                    min=-4.0,
+                    max=1.0,
+                    step=0.05,
+                    advanced=True,
+                    tooltip="Smallest strength allowed.",
+                ),
+                io.Float.Input(
+                    "high", default=2.0, min=1.0, max=8.0, step=0.05, advanced=True, tooltip="Largest strength allowed."
+                ),
+                io.Float.Input(
+                    "ridge",
+                    default=0.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.001,
+                    advanced=True,
+                    tooltip="How strongly strengths are held at 1; 0 finds it by leaving prompts out of the fit.",
+                ),
+                io.Int.Input(
+                    "rounds",
+                    default=1,
+                    min=1,
+                    max=4,
+                    advanced=True,
+                    tooltip="Gauss-Newton rounds; each costs as much as the first.",
+                ),
+                io.Int.Input(
+                    "levels",
+                    default=4,
+                    min=1,
+                    max=64,
+                    advanced=True,
+                    tooltip="How many of the noise levels are evaluated, evenly spread over the schedule.",
+                ),
+                io.Boolean.Input(
+                    "compare_rules",
+                    default=True,
+                    advanced=True,
+                    tooltip="Also measure the rules that are used elsewhere (inverse norm, activation ratio).",
+                ),
+                io.String.Input(
+                    "refit_name",
+                    default="",
+                    advanced=True,
+                    tooltip="A file name: the LoRA's own factors are refitted too, by least squares on captured "
+                    "activations, and saved to loras under this name if that certainly helps. Empty: not tried.",
+                ),
+                io.Model.Input(
+                    "reference",
+                    optional=True,
+                    tooltip="The model that the LoRA was trained on, without it. Without a reference nothing is "
+                    "fitted: blocks that shift far more than the others are limited, by a rule of thumb.",
+                ),
+                io.Conditioning.Input(
+                    "negative", optional=True, tooltip="The negative prompt, for a reference_cfg above 1."
+                ),
+            ],
+            outputs=[
+                io.String.Output(
+                    "blocks", tooltip="The strengths in the text form, for Apply LoRA, Block Strengths or Save LoRA."
+                ),
+                *report_outputs(),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, lora_name: str, **_: object) -> str:
+        path = folder_paths.get_full_path("loras", lora_name)
+        return f"{lora_name}:{file_stamp(path)}:{config_stamp(Path(path)) if path else ''}"
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        lora_name: str,
+        conditioning: Any,
+        sigmas: Any,
+        latent_image: Any,
+        seed: int,
+        seeds: int,
+        grouping: str,
+        reference_cfg: float,
+        low: float = 0.0,
+        high: float = 2.0,
+        ridge: float = 0.0,
+        rounds: int = 1,
+        levels: int = 4,
+        compare_rules: bool = True,
+        refit_name: str = "",
+        reference: Any = None,
+        negative: Any = None,
+    ) -> io.NodeOutput:
+        if reference is not None and len(conditioning) < 2 and seeds < 2:
+            raise PatchbayError(
+                "conditioning: one prompt and one seed leave nothing to hold out for the check. Join a second prompt "
+                "with Conditioning (Combine), or set seeds to 2 or more."
+            )
+        if reference is not None and reference_cfg != 1.0 and negative is None:
+            raise PatchbayError(
+                f"reference_cfg is {reference_cfg:g}, but no negative prompt is connected. Connect one, or set it to 1."
+            )
+        path = folder_paths.get_full_path_or_raise("loras", lora_name)
+        probes = ProbeSettings(conditioning, latent_image, sigmas, seed, seeds, levels)
+        settings = FitSettings(
+            probes, grouping, low, high, ridge, reference_cfg, negative, rounds, compare_rules, refit_name
+        )
+        fitted = fit_strengths(model, reference, path, lora_name, settings, cls.hidden.unique_id)
+        text = f"{report_text(fitted.report)}\n{fit_text(fitted.table)}\n\nblocks: {fitted.blocks}\n"
+        ui = {
+            "patchbay_fit": [fit_data(fitted)],
+            "patchbay_report": [to_json(fitted.report)],
+            "text": [text],
+        }
+        return io.NodeOutput(fitted.blocks, fitted.report, text, ui=ui)
+
+
+def fit_data(fitted: Fitted) -> dict[str, Any]:
+    """What the picture on the node is drawn from."""
+    report = fitted.report
+    return {
+        **to_json(fitted.table),
+        "schema": "patchbay.fit",
+        "version": 1,
+        "level": report.level.value,
+        "title": report.title,
+        "summary": report.summary,
+        "verdict": report.verdict,
+        "advice": report.advice,
+        "notes": list(report.notes),
+        "blocks": fitted.blocks,
+    }
