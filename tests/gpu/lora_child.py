@@ -1,0 +1,310 @@
+"""One case of ``lora_table.py`` in a process of its own: ``lora_child.py SHAPE MODE ANSWER.json``."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "host"))
+from comfy_boot import boot
+
+SHAPE, MODE, ANSWER = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+boot(MODE)
+
+import comfy.model_management as mm  # noqa: E402
+import comfy.sample  # noqa: E402
+import comfy.sd  # noqa: E402
+import comfy.utils  # noqa: E402
+import torch  # noqa: E402
+from nano_models import flux2_shapes  # noqa: E402
+from pack.nodes.host.apply import apply_lora  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+
+SIZES = {
+    "klein-4b": {"hidden": 3072, "double": 5, "single": 20, "context": 7680, "side": 64, "tokens": 512},
+    "klein-9b": {"hidden": 4096, "double": 8, "single": 24, "context": 12288, "side": 64, "tokens": 512},
+    "tiny": {"hidden": 128, "double": 1, "single": 2, "context": 64, "side": 4, "tokens": 8},
+}
+SIZE = SIZES[SHAPE]
+GPU = MODE != "cpu"
+DEVICE = mm.get_torch_device()
+RANK = 32 if GPU else 8
+RUN_STEPS = 4
+STEADY_STEPS = 7
+ROUNDS = 3
+HALF = "single_blocks.3=0.5" if GPU else "single_blocks.1=0.5"
+
+ANSWERS: dict[str, Any] = {"errors": {}}
+
+
+def part(name: str) -> Callable[[Callable[[], None]], None]:
+    """Run a part now; a failure loses only itself. The answers so far are always on the disk."""
+
+    def run(function: Callable[[], None]) -> None:
+        begun = time.monotonic()
+        try:
+            with torch.inference_mode():
+                function()
+        except Exception:
+            ANSWERS["errors"][name] = traceback.format_exc()
+        ANSWERS.setdefault("part_seconds", {})[name] = round(time.monotonic() - begun, 1)
+        ANSWER.write_text(json.dumps(ANSWERS), encoding="utf-8")
+        print(f"{SHAPE} {MODE} {name} {ANSWERS['part_seconds'][name]} s", flush=True)
+
+    return run
+
+
+def synchronise() -> None:
+    if GPU:
+        torch.cuda.synchronize()
+
+
+def clock() -> float:
+    """Milliseconds, with nothing left to do on the device."""
+    synchronise()
+    return time.perf_counter() * 1e3
+
+
+def random_weight(shape: tuple[int, ...], size: float = 1.0) -> torch.Tensor:
+    """bf16 in main memory; drawn on the device, which is much quicker."""
+    if len(shape) == 1:
+        return torch.ones(shape, dtype=torch.bfloat16)
+    scale = size * shape[-1] ** -0.5
+    return (torch.randn(shape, device=DEVICE, dtype=torch.bfloat16) * scale).to("cpu")
+
+
+def lora_file(folder: Path, seed: int) -> Path:
+    torch.manual_seed(seed)
+    state = {}
+    for key, shape in SHAPES.items():
+        if len(shape) == 2 and "blocks." in key:
+            prefix = f"diffusion_model.{key.removesuffix('.weight')}"
+            state[f"{prefix}.lora_A.weight"] = random_weight((RANK, shape[1]))
+            state[f"{prefix}.lora_B.weight"] = random_weight((shape[0], RANK), 0.3)
+    path = folder / f"lora{seed}.safetensors"
+    save_file(state, str(path))
+    return path
+
+
+def sample(model: Any, steps: int = RUN_STEPS, callback: Any = None) -> torch.Tensor:
+    latent = torch.zeros(1, 128, SIZE["side"], SIZE["side"])
+    noise = comfy.sample.prepare_noise(latent, 7)
+    return comfy.sample.sample(
+        model, noise, steps, 1.0, "euler", "simple", CONDITIONING, CONDITIONING, latent,
+        callback=callback, disable_pbar=True, seed=7,
+    )  # fmt: skip
+
+
+def run_ms(model: Any) -> float:
+    """Wall time of a whole run."""
+    begun = clock()
+    sample(model)
+    return clock() - begun
+
+
+def step_ms(model: Any) -> list[float]:
+    """Times of the steady steps of one run, the first left out."""
+    times: list[float] = []
+    sample(model, STEADY_STEPS, lambda *_: times.append(clock()))
+    return [b - a for a, b in zip(times, times[1:], strict=False)]
+
+
+def ours(path: Path, model: Any, method: str, strength: float = 1.0, blocks: str = "") -> Any:
+    return apply_lora(str(path), path.name, model, None, strength, 0.0, blocks, method=method).model
+
+
+def stock(path: Path, model: Any, strength: float = 1.0) -> Any:
+    return comfy.sd.load_lora_for_models(model, None, comfy.utils.load_torch_file(str(path)), strength, 0.0)[0]
+
+
+def core_bypass(path: Path, model: Any, strength: float = 1.0) -> Any:
+    return comfy.sd.load_bypass_lora_for_models(model, None, comfy.utils.load_torch_file(str(path)), strength, 0.0)[0]
+
+
+def relative(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).double().norm() / b.double().norm())
+
+
+def reset_peak() -> None:
+    if GPU:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peaks() -> dict[str, int]:
+    """Bytes: torch's peak, and what the device says is in use (dynamic weights count only there)."""
+    if not GPU:
+        return {}
+    free, total = torch.cuda.mem_get_info()
+    return {"torch_peak": torch.cuda.max_memory_allocated(), "in_use": total - free}
+
+
+BEGUN = time.monotonic()
+SHAPES = flux2_shapes(SIZE["hidden"], SIZE["double"], SIZE["single"], SIZE["context"])
+FOLDER = tempfile.TemporaryDirectory()
+torch.manual_seed(1)
+CONDITIONING = [[torch.randn(1, SIZE["tokens"], SIZE["context"]), {"pooled_output": torch.zeros(1, 8)}]]
+BASE = comfy.sd.load_diffusion_model_state_dict({key: random_weight(shape) for key, shape in SHAPES.items()})
+FIRST, SECOND = (lora_file(Path(FOLDER.name), seed) for seed in (11, 12))
+KEEP: dict[str, Any] = {}
+
+
+@part("machine")
+def _machine() -> None:
+    from comfyui_version import __version__ as comfyui
+
+    ANSWERS["machine"] = {
+        "device": torch.cuda.get_device_name(0) if GPU else "CPU",
+        "torch": torch.__version__,
+        "comfyui": comfyui,
+        "model": type(BASE.model).__name__,
+        "patcher": type(BASE).__name__,
+        "dtype": str(BASE.model_dtype()),
+        "rank": RANK,
+    }
+
+
+@part("unpatched")
+def _unpatched() -> None:
+    ANSWERS["first_load_ms"] = run_ms(BASE)
+    run_ms(BASE)
+    reset_peak()
+    ANSWERS["warm_ms"] = statistics.median(run_ms(BASE) for _ in range(3))
+    ANSWERS["memory_base"] = peaks()
+    KEEP["picture"] = sample(BASE)
+
+
+@part("applying")
+def _applying() -> None:
+    """The node's own time: nothing is loaded, no weight touched."""
+    begun = clock()
+    ours(FIRST, BASE, "merge")
+    ANSWERS["apply_ours_first_ms"] = clock() - begun
+    times: dict[str, list[float]] = {"stock": [], "merge": [], "bypass": []}
+    for turn in range(5):
+        for name, function in (
+            ("stock", lambda s: stock(FIRST, BASE, s)),
+            ("merge", lambda s: ours(FIRST, BASE, "merge", s)),
+            ("bypass", lambda s: ours(FIRST, BASE, "bypass", s)),
+        ):
+            begun = clock()
+            function(1.0 + turn / 10)
+            times[name].append(clock() - begun)
+    ANSWERS["apply_stock_ms"] = statistics.median(times["stock"])
+    ANSWERS["apply_ours_ms"] = statistics.median(times["merge"])
+    ANSWERS["apply_bypass_ms"] = statistics.median(times["bypass"][1:])
+    ANSWERS["apply_bypass_first_ms"] = times["bypass"][0]
+
+
+@part("steady steps")
+def _steady() -> None:
+    """Base, ours and core's bypass in turns; the ratios are of steps of the same round."""
+    models = {
+        "base": BASE,
+        "ours": ours(FIRST, BASE, "bypass"),
+        "ours_two": ours(SECOND, ours(FIRST, BASE, "bypass"), "bypass", 0.6),
+        "core": core_bypass(FIRST, BASE),
+    }
+    medians: dict[str, list[float]] = {name: [] for name in models}
+    for name, model in models.items():
+        reset_peak()
+        KEEP[name] = sample(model)
+        ANSWERS[f"memory_{name}"] = peaks()
+    for _ in range(ROUNDS):
+        for name, model in models.items():
+            medians[name].append(statistics.median(step_ms(model)))
+    for name, values in medians.items():
+        ANSWERS[f"step_{name}_ms"] = statistics.median(values)
+        ANSWERS[f"step_{name}_all_ms"] = values
+    ratios = {
+        name: statistics.median(v / b for v, b in zip(medians[name], medians["base"], strict=True)) for name in medians
+    }
+    ANSWERS["bypass_ratio_ours"], ANSWERS["bypass_ratio_ours_two"] = ratios["ours"], ratios["ours_two"]
+    ANSWERS["bypass_ratio_core"] = ratios["core"]
+    ANSWERS["bypass_share_of_core"] = (ratios["ours"] - 1) / (ratios["core"] - 1) if ratios["core"] != 1 else None
+
+
+@part("bypass changes")
+def _bypass_changes() -> None:
+    models = {name: ours(FIRST, BASE, "bypass", *args) for name, args in (("change", (0.5,)), ("back", (1.0,)))}
+    models["block"] = ours(FIRST, BASE, "bypass", 1.0, HALF)
+    for name, model in models.items():
+        ANSWERS[f"bypass_{name}_ms"] = run_ms(model)
+    ANSWERS["bypass_warm_ms"] = statistics.median(run_ms(models["block"]) for _ in range(3))
+    ANSWERS["base_again_equal"] = bool(torch.equal(sample(BASE), KEEP["picture"]))
+
+
+def _merged(name: str, make: Callable[[float, str], Any]) -> None:
+    run_ms(BASE)
+    model = make(1.0, "")
+    reset_peak()
+    ANSWERS[f"merge_{name}_first_ms"] = run_ms(model)
+    ANSWERS[f"memory_merge_{name}"] = peaks()
+    ANSWERS[f"merge_{name}_warm_ms"] = min(run_ms(model) for _ in range(2))
+    ANSWERS[f"merge_{name}_step_ms"] = statistics.median(step_ms(model))
+    KEEP[f"merge_{name}"] = sample(model)
+    ANSWERS[f"merge_{name}_change_ms"] = run_ms(make(0.5, ""))
+    if name == "ours":
+        run_ms(make(1.0, ""))
+        ANSWERS[f"merge_{name}_block_ms"] = run_ms(make(1.0, HALF))
+
+
+@part("merge ours")
+def _merge_ours() -> None:
+    _merged("ours", lambda s, b: ours(FIRST, BASE, "merge", s, b))
+
+
+@part("merge stock")
+def _merge_stock() -> None:
+    _merged("stock", lambda s, b: stock(FIRST, BASE, s))
+
+
+@part("differences")
+def _differences() -> None:
+    for name in ("ours", "core", "merge_ours"):
+        ANSWERS[f"difference_{name}"] = relative(KEEP[name], KEEP["merge_stock"])
+    ANSWERS["effect"] = relative(KEEP["merge_stock"], KEEP["picture"])
+    ANSWERS["difference_ours_core"] = relative(KEEP["ours"], KEEP["core"])
+
+
+@part("products")
+def _products() -> None:
+    """The widest layer alone: the layer, ours, the other layout of ``up``, and core's way, in microseconds."""
+    rows, columns = SHAPES["single_blocks.0.linear1.weight"]
+    tokens = SIZE["tokens"] + SIZE["side"] ** 2
+    dtype = torch.bfloat16 if GPU else torch.float32
+    weight, x = (torch.randn(n, columns, device=DEVICE, dtype=dtype) for n in (rows, tokens))
+    down = torch.randn(RANK, columns, device=DEVICE, dtype=dtype)
+    up = torch.randn(rows, RANK, device=DEVICE, dtype=dtype)
+    across = up.t().contiguous()
+    out = torch.randn(tokens, rows, device=DEVICE, dtype=dtype)
+    linear = torch.nn.functional.linear
+    cases = {
+        "layer": lambda: linear(x, weight),
+        "down": lambda: linear(x, down),
+        "ours": lambda: out.addmm_(linear(x, down), up.t(), alpha=0.7),
+        "across": lambda: out.addmm_(linear(x, down), across, alpha=0.7),
+        "core": lambda: out + linear(linear(x, down), up) * 0.7,
+    }
+    for name, function in cases.items():
+        for _ in range(3):
+            function()
+        times = []
+        for _ in range(20):
+            begun = clock()
+            function()
+            times.append((clock() - begun) * 1e3)
+        ANSWERS[f"product_{name}_us"] = statistics.median(times)
+
+
+ANSWERS["seconds"] = round(time.monotonic() - BEGUN, 1)
+ANSWER.write_text(json.dumps(ANSWERS), encoding="utf-8")
+FOLDER.cleanup()
