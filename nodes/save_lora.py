@@ -112,7 +112,7 @@ def _source_inputs() -> list[io.Input]:
             default="",
             multiline=True,
             tooltip="Strength by block, multiplied with the strengths above. Empty: 1 everywhere. Layers at 0 are "
-            "left out. Example: double_blocks.0-1=0.5, single_blocks.*=0, single_blocks.3.attn=1.2",
+            "left out. Example: double_blocks.0-1=0.5, single_blocks.*=0, single_blocks.3.attn=1.2, te=0.7",
         ),
     ]  # fmt: skip
 
