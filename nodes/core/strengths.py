@@ -31,7 +31,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .blocks import OTHER, TEXT_ENCODER, BlockLayout, Place
 from .errors import BlockStrengthError
@@ -273,7 +273,9 @@ class StrengthTable:
         rule = understand(item, self._layout)
         if rule.target == TEXT_ENCODER and not self._layout.has_text_encoder:
             return rule  # a text without a CLIP connected may still speak of it
-        if any(rule.matches(place, self._slices.get(place.key, ()), self._layout) for place in self._places):
+        # A range of depth may fall between the blocks of a small model: it names a depth, not a block.
+        wide = replace(rule, item=replace(item, first=None, last=None)) if item.percent else rule
+        if any(wide.matches(place, self._slices.get(place.key, ()), self._layout) for place in self._places):
             return rule
         raise _names_nothing(item, self._layout)
 
