@@ -62,8 +62,9 @@ class PatchbayBenchmark(io.ComfyNode):
                     "conditions",
                     default="without LoRA\nwith LoRA",
                     multiline=True,
-                    tooltip="One line for each connected model, in order: its name, and after a bar steps and CFG of "
-                    "its own where it needs them. Example: distilled | steps=4 cfg=1.",
+                    tooltip="One line for each connected model, in order: its name, and after a bar what is its "
+                    "own: steps, CFG, and the line that it is compared with instead of the first. Example: "
+                    "distilled + LoRA | steps=4 cfg=1 against=3.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -182,8 +183,9 @@ class PatchbayBenchmark(io.ComfyNode):
             result.recorder.runs,
             result.recorder.labels,
             context,
-            compare_results(result, vae),
+            compare_results(result, [line.against - 1 for line in lines], vae),
             [f"{result.cycles} cycles of two runs of each model; stopped because {result.stopped_by}."],
+            {line.label: lines[line.against - 1].label for line in lines},
         )
         last = [latents[-1] for latents in result.latents]
         batch = torch.cat([latent for latent in last if latent.shape[1:] == last[0].shape[1:]])
@@ -191,14 +193,15 @@ class PatchbayBenchmark(io.ComfyNode):
 
 
 def compare_results(
-    result: BenchResult, vae: Any
+    result: BenchResult, against: list[int], vae: Any
 ) -> dict[str, tuple[OutputDifference | None, OutputDifference | None]]:
-    """Latents and pictures of every condition against the first, by label."""
+    """Latents and pictures of every condition against the one with the index ``against``, by label."""
     pictures = [[_decode(vae, latent) for latent in latents[:2]] for latents in result.latents] if vae else []
     found: dict[str, tuple[OutputDifference | None, OutputDifference | None]] = {}
     for index, label in enumerate(result.recorder.labels[1:], 1):
-        latents = compare_outputs(result.latents[0], result.latents[index])
-        images = compare_images(pictures[0], pictures[index]) if pictures else None
+        first = against[index]
+        latents = compare_outputs(result.latents[first], result.latents[index])
+        images = compare_images(pictures[first], pictures[index]) if pictures else None
         found[label] = (latents, images)
     return found
 

@@ -1,4 +1,4 @@
-"""The command line: ``lora-patchbay inspect FILE...`` and ``lora-patchbay scan FOLDER``.
+"""The command line: ``lora-patchbay inspect FILE...``, ``scan FOLDER`` and ``results FILE``.
 
 Exit codes: 0 every file was read and understood, 1 a file asks for attention (a warning), 2 a file could not be read,
 64 the command itself was wrong.
@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TextIO
 
 from .errors import PatchbayError
 from .inspect import inspect_file
+from .measurement_cli import add_results_command
 from .report import Level, Report, to_json
 from .report_text import clean, report_text, size
 from .scan import SCAN_COLUMNS, ScanRow, find_files, scan_file
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     scan.add_argument("--jobs", type=int, default=0, help="processes to use (default: one a core)")
     scan.add_argument("--quiet", action="store_true", help="no progress on the error stream")
     scan.set_defaults(run=_scan)
+    add_results_command(commands)
     return parser
 
 

@@ -1,6 +1,6 @@
 """The text that names the conditions of a benchmark: one line for each connected model.
 
-``name``, optionally followed by ``|`` and settings of its own: ``distilled + LoRA | steps=4 cfg=1``.
+``name``, optionally followed by ``|`` and settings of its own: ``distilled + LoRA | steps=4 cfg=1 against=3``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ class ConditionLine:
     label: str
     steps: int | None = None
     cfg: float | None = None
+    against: int = 1
+    """1-based line of the condition that this one is compared with."""
 
 
 def parse_conditions(text: str) -> tuple[ConditionLine, ...]:
@@ -42,6 +44,7 @@ def _parse_line(content: str, number: int) -> ConditionLine:
     label, _, settings = content.partition("|")
     steps: int | None = None
     cfg: float | None = None
+    against = 1
     for item in re.split(r"[\s,]+", re.sub(r"\s*=\s*", "=", settings.strip())):
         match = _SETTING.match(item) if item else None
         if not item:
@@ -51,14 +54,16 @@ def _parse_line(content: str, number: int) -> ConditionLine:
             steps = int(value)
         elif name == "cfg" and _is_number(value):
             cfg = float(value)
+        elif name == "against" and value.isdigit() and int(value) >= 1:
+            against = int(value)
         else:
             raise PatchbayError(
                 f'conditions, line {number}: "{item}" is not understood; after the bar write steps=N (1 to '
-                f"{_MOST_STEPS}) or cfg=X, for example: distilled | steps=4 cfg=1."
+                f"{_MOST_STEPS}), cfg=X or against=LINE, for example: distilled | steps=4 cfg=1."
             )
     if not label.strip():
         raise PatchbayError(f"conditions, line {number}: expected a name before the bar, got nothing.")
-    return ConditionLine(label.strip(), steps, cfg)
+    return ConditionLine(label.strip(), steps, cfg, against)
 
 
 def _is_number(text: str) -> bool:
@@ -69,7 +74,8 @@ def label_conditions(text: str, letters: Sequence[str]) -> tuple[ConditionLine, 
     """One line for each connected model; those that the text does not name are called after their input.
 
     Raises:
-        PatchbayError: the text does not parse, or names more conditions than there are models, or one name twice.
+        PatchbayError: the text does not parse, names more conditions than there are models, one name twice, or
+            compares with a line that does not exist.
     """
     lines = parse_conditions(text)
     if len(lines) > len(letters):
@@ -81,4 +87,10 @@ def label_conditions(text: str, letters: Sequence[str]) -> tuple[ConditionLine, 
     twice = next((label for label in labels if labels.count(label) > 1), None)
     if twice is not None:
         raise PatchbayError(f'conditions: "{twice}" stands twice; every condition needs a name of its own.')
+    far = next((line for line in lines if line.against > len(letters)), None)
+    if far is not None:
+        raise PatchbayError(
+            f'conditions: "{far.label}" is compared with line {far.against}, but only {len(letters)} models are '
+            "connected."
+        )
     return (*lines, *(ConditionLine(f"model {letter}") for letter in letters[len(lines) :]))

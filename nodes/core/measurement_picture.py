@@ -24,6 +24,7 @@ COLOURS: dict[str, str] = {
     "ink": "#e8e8e8",
     "soft": "#a4a8ad",
     "line": "#45484d",
+    "loading": "#cc79a7",
     "first": "#e69f00",
     "steady": "#56b4e9",
     "weights": "#009e73",
@@ -47,7 +48,7 @@ def measurement_picture(report: Measurement) -> torch.Tensor:
     summary = _wrap(report.summary, _font(15), WIDTH - 2 * _MARGIN)[:4]
     memory = any(condition.segments for condition in report.conditions)
     height = 2 * _MARGIN + 34 + 22 * len(summary) + 40 + rows * (_STRIP + 18) + 26
-    height += (44 + rows * (_BAR + 22) + 26) if memory else 0
+    height += (52 + rows * (_BAR + 22) + 26) if memory else 0
     image = Image.new("RGB", (WIDTH, max(height, 120)), COLOURS["ground"])
     draw = ImageDraw.Draw(image)
     y = _MARGIN
@@ -68,29 +69,29 @@ def _strips(draw: ImageDraw.ImageDraw, report: Measurement, y: int) -> int:
     _heading(draw, "Each model evaluation, all conditions on one scale", y)
     y += 28
     steady = [c.steady_ms.median for c in report.conditions if c.steady_ms is not None]
-    longest = max((ms for run in report.runs for ms in run.evaluations_ms), default=1.0)
+    shown = {condition.label: shown_runs(report, condition.label) for condition in report.conditions}
+    bars = {label: [bar for run in runs for bar in run_bars(run)] for label, runs in shown.items()}
+    longest = max((ms for own in bars.values() for _, ms in own), default=1.0)
     top = min(longest, _CUT * max(steady)) if steady else longest
     left, right = _MARGIN + _LABEL, WIDTH - _MARGIN - _VALUES
+    step = min(22.0, (right - left) / max([1, *(len(own) + 2 * len(shown[label]) for label, own in bars.items())]))
     for condition in report.conditions:
-        runs = shown_runs(report, condition.label)
-        count = sum(len(run.evaluations_ms) for run in runs) + 2 * len(runs)
-        step = min(22.0, (right - left) / max(count, 1))
         x = float(left)
-        for run in runs:
-            for number, ms in enumerate(run.evaluations_ms):
+        for run in shown[condition.label]:
+            for kind, ms in run_bars(run):
                 tall = max(1, round(min(ms, top) / top * (_STRIP - 14)))
-                colour = COLOURS["first" if number == 0 and run.after_switch else "steady"]
-                draw.rectangle((x, y + _STRIP - tall, x + max(1.0, step - 2), y + _STRIP), colour)
+                draw.rectangle((x, y + _STRIP - tall, x + max(1.0, step - 2), y + _STRIP), COLOURS[kind])
                 if ms > top:
-                    draw.line((x, y + 22, x + max(1.0, step - 2), y + 16), COLOURS["ground"], 2)
-                    draw.text((x, y - 4), duration(ms), COLOURS["first"], font=_font(12))
+                    draw.line((x, y + 24, x + max(1.0, step - 2), y + 18), COLOURS["ground"], 2)
+                    draw.text((x, y - 4 - 13 * (kind == "loading")), duration(ms), COLOURS[kind], font=_font(12))
                 x += step
             x += 2 * step
         draw.line((left, y + _STRIP + 1, right, y + _STRIP + 1), COLOURS["line"])
         _label(draw, condition, y + _STRIP - 34)
         _pace(draw, condition, _comparison(report, condition.label), right + 14, y + _STRIP - 44)
         y += _STRIP + 18
-    _legend(draw, [("first", "first evaluation after a switch"), ("steady", "evaluation")], y)
+    names = [("loading", "loading"), ("first", "first evaluation after a switch"), ("steady", "evaluation")]
+    _legend(draw, names, y)
     return y + 26
 
 
@@ -99,6 +100,14 @@ def shown_runs(report: Measurement, label: str) -> list[RunRecord]:
     done = [run for run in report.runs if run.condition == label and run.outcome == "success"]
     cold = [run for run in done if run.after_switch][-1:]
     return cold + [run for run in done if not run.after_switch][-1:]
+
+
+def run_bars(run: RunRecord) -> list[tuple[str, float]]:
+    """The bars of one run: ``loading``, ``first`` and ``steady``, in ms."""
+    evaluations = [
+        ("first" if number == 0 and run.after_switch else "steady", ms) for number, ms in enumerate(run.evaluations_ms)
+    ]
+    return [("loading", run.prepare_s * 1000), *evaluations] if run.after_switch else evaluations
 
 
 def _label(draw: ImageDraw.ImageDraw, condition: ConditionSummary, y: int) -> None:
@@ -114,7 +123,7 @@ def _pace(
     total = condition.total_s.value
     lines = [(pace, "ink", 15), (f"{duration(total * 1000)} a run" if total is not None else "", "soft", 12)]
     if comparison is not None and comparison.steady.value is not None:
-        lines.append((ratio_text(comparison.steady), "soft", 12))
+        lines.append((f"{ratio_text(comparison.steady)} a step", "soft", 12))
     for text, colour, size in lines:
         draw.text((x, y), fit_text(text, _font(size), _VALUES - 14), COLOURS[colour], font=_font(size))
         y += size + 4
@@ -123,7 +132,7 @@ def _pace(
 def _memory_bars(draw: ImageDraw.ImageDraw, report: Measurement, y: int) -> None:
     where = "main memory" if all(c.facts.mode == "CPU" for c in report.conditions) else "device memory"
     _heading(draw, f"Peak {where} of the process", y)
-    y += 28
+    y += 36
     left, right = _MARGIN + _LABEL, WIDTH - _MARGIN - _VALUES
     whole = max(_extent(condition) for condition in report.conditions) or 1.0
     for condition in report.conditions:

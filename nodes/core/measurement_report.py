@@ -22,6 +22,7 @@ def build_measurement(
     context: Mapping[str, Any],
     differences: Differences | None = None,
     notes: Sequence[str] = (),
+    references: Mapping[str, str] | None = None,
 ) -> Measurement:
     """The whole report.
 
@@ -30,13 +31,17 @@ def build_measurement(
         runs: All runs in the order in which they were made; those that failed only become a note.
         labels: Conditions in the order of the table; the first is what the others are compared with.
         differences: What comparing the results gave.
+        references: What a condition is compared with, where that is not the first one, by label.
     """
     done = {label: [run for run in runs if run.condition == label and run.outcome == "success"] for label in labels}
     present = [label for label in labels if done[label]]
     conditions = tuple(summarise_condition(done[label]) for label in present)
     found = differences or {}
+    pairs = [(_reference(label, present, references or {}), label) for label in present[1:]]
     comparisons = tuple(
-        compare_conditions(done[present[0]], done[label], *found.get(label, (None, None))) for label in present[1:]
+        compare_conditions(done[first], done[label], *found.get(label, (None, None)))
+        for first, label in pairs
+        if first != label
     )
     remarks = [*notes, *_remarks(runs, labels, present)]
     noisy = any(c.steady_ms is not None and c.steady_ms.relative_iqr > WARN_IQR for c in conditions)
@@ -53,6 +58,11 @@ def build_measurement(
         notes=tuple(dict.fromkeys(remarks)),
         context=dict(context),
     )
+
+
+def _reference(label: str, present: Sequence[str], references: Mapping[str, str]) -> str:
+    wanted = references.get(label, present[0])
+    return wanted if wanted in present else present[0]
 
 
 def _remarks(runs: Sequence[RunRecord], labels: Sequence[str], present: Sequence[str]) -> list[str]:
@@ -78,11 +88,12 @@ def _summary(conditions: Sequence[ConditionSummary], comparisons: Sequence[Compa
     for item in comparisons:
         summary = next(condition for condition in conditions if condition.label == item.b)
         words = item.speed_verdict
+        if len(comparisons) > 1:
+            parts.append(f"{item.b} against {item.a}: {words}")
+            continue
         if summary.switch_s.value is not None and summary.switch_s.value > 0:
             words += f" Switching to it costs {duration(summary.switch_s.value * 1000)} once."
-        if item.latents is not None:
-            words += f" {item.latents.text}"
-        parts.append(words if len(comparisons) == 1 else f"{item.b}: {words}")
+        parts.append(words if item.latents is None else f"{words} {item.latents.text}")
     return " ".join(parts)
 
 

@@ -23,6 +23,10 @@ MEMORY_WORDS = {
     "ram_high": "main memory peak, at most",
 }
 _LABEL_LENGTH = 28
+TOO_WIDE = 2.0
+"""An interval that reaches this many times the ratio says nothing."""
+SAME = 0.0005
+"""Ratios of memory closer to 1 than this are listed together."""
 
 
 def measurement_text(report: Measurement) -> str:
@@ -38,9 +42,18 @@ def measurement_text(report: Measurement) -> str:
         if report.sentences
         else [],
         [f"- {clean(note, 1000)}" for note in report.notes],
-        [f"{name}: {clean(str(value))}" for name, value in report.context.items() if value not in (None, "", {})],
+        _context(report),
     ]
     return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+
+
+def _context(report: Measurement) -> list[str]:
+    own = report.context.get("conditions")
+    lines = [f"{name}: {clean(str(value))}" for name, value in report.context.items() if name != "conditions"]
+    for label, facts in (own if isinstance(own, dict) else {}).items():
+        words = ", ".join(f"{name} {clean(str(value), 80)}" for name, value in facts.items())
+        lines.append(f"{clean(label, _LABEL_LENGTH)}: {words}")
+    return lines
 
 
 Rows = list[tuple[str, ...]]
@@ -84,8 +97,11 @@ def _time_rows(conditions: Sequence[ConditionSummary]) -> Rows:
 
 def _memory_rows(conditions: Sequence[ConditionSummary]) -> Rows:
     rows: Rows = [("memory", *(clean(condition.label, _LABEL_LENGTH) for condition in conditions))]
+    on_cpu = all(condition.facts.mode == "CPU" for condition in conditions)
     for name, words in MEMORY_WORDS.items():
         figures: list[Figure] = [getattr(condition.memory, name) for condition in conditions]
+        if on_cpu and name.startswith("process"):
+            continue  # main memory, which has rows of its own
         if any(figure.value is not None for figure in figures):
             rows.append((words, *map(_size, figures)))
     return rows
@@ -110,8 +126,16 @@ def _missing(conditions: Sequence[ConditionSummary]) -> list[str]:
 def _comparison(item: Comparison) -> list[str]:
     lines = [f"{clean(item.b, 60)} against {clean(item.a, 60)}:", f"- {item.speed_verdict}"]
     lines.append(f"- steady evaluation {ratio_text(item.steady)}, whole warm run {ratio_text(item.total)}")
-    known = [(MEMORY_WORDS[name], ratio) for name, ratio in item.memory.items() if ratio.value is not None]
-    lines += [f"- {words} {ratio_text(ratio)}" for words, ratio in known]
+    known = [
+        (MEMORY_WORDS[name], ratio)
+        for name, ratio in item.memory.items()
+        if ratio.value is not None
+        and not (name.startswith("process") and ratio == item.memory.get(name.replace("process", "ram")))
+    ]
+    same = [words for words, ratio in known if abs((ratio.value or 1.0) - 1.0) < SAME]
+    lines += [f"- {words} {ratio_text(ratio)}" for words, ratio in known if words not in same]
+    if same:
+        lines.append(f"- the same to within {SAME:.2%}: {', '.join(same)}")
     for difference in (item.latents, item.images):
         if difference is not None:
             lines.append(f"- {difference.text}")
@@ -127,6 +151,8 @@ def ratio_text(ratio: Ratio) -> str:
         return f"not known ({ratio.reason})"
     if ratio.low is None or ratio.high is None:
         return percent(ratio.value)
+    if ratio.high > TOO_WIDE * ratio.value:
+        return f"{percent(ratio.value)} (too few runs for an interval)"
     return f"{percent(ratio.value)} ({percent(ratio.low)} to {percent(ratio.high)})"
 
 

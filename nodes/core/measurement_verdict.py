@@ -7,10 +7,14 @@ from collections.abc import Sequence
 import torch
 
 from .measurement import OutputDifference, Ratio, Spread
-from .measurement_stats import REFUSE_IQR, half_width
+from .measurement_stats import REFUSE_IQR
 
 TIMES_FLOOR = 3.0
 """A difference counts only above this many times the difference of two equal runs."""
+
+
+SETTLED = 0.05
+"""An interval that includes "no difference" settles something only if it excludes differences above this share."""
 
 
 def speed_verdict(ratio: Ratio, a: Spread | None, b: Spread | None, label_b: str) -> str:
@@ -25,8 +29,11 @@ def speed_verdict(ratio: Ratio, a: Spread | None, b: Spread | None, label_b: str
     bounds = f"95 % interval {percent(ratio.low)} to {percent(ratio.high)}"
     if ratio.low <= 1.0 <= ratio.high:
         most = max(abs(1 - ratio.low), abs(ratio.high - 1))
-        return f"No difference in the steady pace of {label_b} was found; one of more than {most:.1%} is unlikely."
-    return f"A steady evaluation of {label_b} takes {change_text(ratio.value)} ({bounds})."
+        if most > SETTLED:
+            change = change_text(ratio.value)
+            return f'Not settled: a steady evaluation with "{label_b}" takes {change} ({bounds}). Run longer.'
+        return f'No difference in the steady pace of "{label_b}" was found; one of more than {most:.1%} is unlikely.'
+    return f'A steady evaluation with "{label_b}" takes {change_text(ratio.value)} ({bounds}).'
 
 
 def change_text(ratio: float) -> str:
@@ -37,12 +44,6 @@ def change_text(ratio: float) -> str:
 def percent(ratio: float) -> str:
     """``+12.3 %``."""
     return f"{(ratio - 1) * 100:+.1f} %"
-
-
-def is_narrow(ratio: Ratio, precision: float) -> bool:
-    """Whether the interval is at most ``precision`` wide on each side."""
-    width = half_width(ratio)
-    return width is not None and width <= precision
 
 
 def mean_difference(a: torch.Tensor, b: torch.Tensor) -> float:
