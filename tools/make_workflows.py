@@ -1,4 +1,6 @@
-"""Write the bundled workflows: ``python -m tools.make_workflows OBJECT_INFO.json``.
+"""Write the bundled workflows: ``python -m tools.make_workflows OBJECT_INFO.json [WORD...]``.
+
+With words, only the workflows with one of them in their name.
 
 ``OBJECT_INFO.json`` is what a running ComfyUI with the pack answers at ``/object_info``; node slots come from there.
 The texts and the layout are here, so that a changed node needs no hand-mended JSON.
@@ -11,14 +13,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .workflow_graph import Graph, Node
+from .workflow_graph import Graph
+from .workflow_parts import (
+    BASE,
+    BASE_CFG,
+    BASE_STEPS,
+    DISTILLED,
+    DUOTONE,
+    PROMPT,
+    PROMPTS,
+    VAE,
+    WIDE,
+    branch,
+    sampling,
+)
+from .workflows_of_loras import WORKFLOWS as of_loras  # noqa: N811
 
 FOLDER = Path(__file__).resolve().parents[1] / "workflows"
-BASE, DISTILLED, WIDE = (f"klein-nano-{kind}.safetensors" for kind in ("base", "distilled", "wide"))
-PROMPTS, VAE = "klein-nano-prompts.safetensors", "klein-nano"
-DUOTONE = "klein-nano-duotone.safetensors"
-PROMPT = "butterfly"
-BASE_STEPS, BASE_CFG = 20, 1.5
 PLAIN_APPLY = [DUOTONE, 1.0, 1.0, "", "merge", False]
 COMFY_ORG = "https://huggingface.co/Comfy-Org"
 FLUX2_FILES = f"{COMFY_ORG}/flux2-klein/resolve/main/split_files"
@@ -26,44 +37,11 @@ FLUX2_FILES = f"{COMFY_ORG}/flux2-klein/resolve/main/split_files"
 
 def main() -> None:
     object_info = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    for make in (compare_nano, by_block_nano, fits_nano, compare_klein_4b):
-        print(make(object_info).write(FOLDER).name)
-
-
-def _sampling(graph: Graph, x: int, y: int, size: int, steps: int, seed: int) -> dict[str, Node]:
-    """The inputs that both branches share, so that only the LoRA differs."""
-    return {
-        "noise": graph.add("RandomNoise", (x, y), (300, 90), [seed, "fixed"]),
-        "sampler": graph.add("KSamplerSelect", (x, y + 140), (300, 70), ["euler"]),
-        "sigmas": graph.add("Flux2Scheduler", (x, y + 260), (300, 130), [steps, size, size]),
-        "latent": graph.add("EmptyFlux2LatentImage", (x, y + 440), (300, 130), [size, size, 1]),
-    }
-
-
-def _branch(
-    graph: Graph,
-    shared: dict[str, Node],
-    model: Any,
-    positive: Any,
-    negative: Any,
-    vae: Any,
-    cfg: float,
-    pos: tuple[int, int],
-) -> Node:
-    """Guide, sample and decode one model."""
-    x, y = pos
-    guider = graph.add("CFGGuider", (x, y), (260, 120), [cfg], model=model, positive=positive, negative=negative)
-    sample = graph.add(
-        "SamplerCustomAdvanced",
-        (x + 300, y),
-        (260, 130),
-        noise=shared["noise"]["NOISE"],
-        guider=guider["GUIDER"],
-        sampler=shared["sampler"]["SAMPLER"],
-        sigmas=shared["sigmas"]["SIGMAS"],
-        latent_image=shared["latent"]["LATENT"],
-    )
-    return graph.add("VAEDecode", (x + 600, y), (200, 60), samples=sample["output"], vae=vae)
+    words = sys.argv[2:]
+    for make in (compare_nano, by_block_nano, fits_nano, compare_klein_4b, *of_loras):
+        graph = make(object_info)
+        if not words or any(word in graph.name for word in words):
+            print(graph.write(FOLDER).name)
 
 
 def compare_nano(object_info: dict[str, Any]) -> Graph:
@@ -91,10 +69,10 @@ def compare_nano(object_info: dict[str, Any]) -> Graph:
     graph.add("PatchbayInspectFile", (0, 780), (400, 440), ["LoRA", DUOTONE, True, False])
     apply = graph.add("PatchbayApplyLora", (440, 0), (400, 680), PLAIN_APPLY, model=unet["MODEL"])
     show = graph.add("PatchbayShowPatches", (440, 780), (400, 440), model=apply["model"])
-    shared = _sampling(graph, 900, 0, 128, BASE_STEPS, 7)
+    shared = sampling(graph, 900, 0, 128, BASE_STEPS, 7)
     positive, negative = prompt["conditioning"], empty["CONDITIONING"]
-    plain = _branch(graph, shared, unet["MODEL"], positive, negative, vae["vae"], BASE_CFG, (1260, 0))
-    patched = _branch(graph, shared, show["model"], positive, negative, vae["vae"], BASE_CFG, (1260, 200))
+    plain = branch(graph, shared, unet["MODEL"], positive, negative, vae["vae"], BASE_CFG, (1260, 0))
+    patched = branch(graph, shared, show["model"], positive, negative, vae["vae"], BASE_CFG, (1260, 200))
     graph.add(
         "PatchbayCompareImages",
         (1260, 420),
@@ -129,7 +107,7 @@ def by_block_nano(object_info: dict[str, Any]) -> Graph:
     vae = graph.add("PatchbayLoadTinyVAE", (0, 150), (340, 80), [VAE])
     prompt = graph.add("PatchbayLoadConditioning", (0, 290), (340, 170), [PROMPTS, PROMPT])
     empty = graph.add("ConditioningZeroOut", (0, 520), (340, 50), conditioning=prompt["conditioning"])
-    shared = _sampling(graph, 0, 640, 128, 4, 7)
+    shared = sampling(graph, 0, 640, 128, 4, 7)
     positive, negative = prompt["conditioning"], empty["CONDITIONING"]
     pictures = []
     for row, (title, blocks) in enumerate(
@@ -148,7 +126,7 @@ def by_block_nano(object_info: dict[str, Any]) -> Graph:
             title,
             model=unet["MODEL"],
         )
-        decode = _branch(graph, shared, apply["model"], positive, negative, vae["vae"], 1.0, (920, y))
+        decode = branch(graph, shared, apply["model"], positive, negative, vae["vae"], 1.0, (920, y))
         pictures.append(decode["IMAGE"])
     for row, label in ((1, "only double blocks"), (2, "only single blocks")):
         graph.add(
@@ -245,10 +223,10 @@ def compare_klein_4b(object_info: dict[str, Any]) -> Graph:
     empty = graph.add("ConditioningZeroOut", (0, 670), (360, 50), conditioning=text["CONDITIONING"])
     apply = graph.add("PatchbayApplyLora", (440, 0), (420, 680), PLAIN_APPLY, model=unet["MODEL"])
     show = graph.add("PatchbayShowPatches", (440, 780), (420, 440), model=apply["model"])
-    shared = _sampling(graph, 920, 0, 1024, 4, 7)
+    shared = sampling(graph, 920, 0, 1024, 4, 7)
     positive, negative = text["CONDITIONING"], empty["CONDITIONING"]
-    plain = _branch(graph, shared, unet["MODEL"], positive, negative, vae["VAE"], 1.0, (1280, 0))
-    patched = _branch(graph, shared, show["model"], positive, negative, vae["VAE"], 1.0, (1280, 200))
+    plain = branch(graph, shared, unet["MODEL"], positive, negative, vae["VAE"], 1.0, (1280, 0))
+    patched = branch(graph, shared, show["model"], positive, negative, vae["VAE"], 1.0, (1280, 200))
     graph.add(
         "PatchbayCompareImages",
         (1280, 420),

@@ -1,0 +1,50 @@
+"""Workflows about one LoRA: saved with its strengths, and applied for some of the steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .workflow_graph import Graph
+from .workflow_parts import DISTILLED, DUOTONE, PROMPT, PROMPTS, VAE, branch, sampling
+
+_BLOCKS = "double_blocks.*=0.5, single_blocks.0-2=1, single_blocks.3-5.attn=0"
+
+
+def save_nano(object_info: dict[str, Any]) -> Graph:
+    """Apply by block, and the same strengths baked into a file."""
+    graph = Graph(object_info, "Save a LoRA with its block strengths (Klein Nano)")
+    graph.note(
+        "## From strengths to a file\n\n"
+        "**Apply LoRA** shows what a LoRA does with one strength for each block. **Save LoRA** has the same strengths "
+        "and writes them into a new file in `models/loras`, once for each change of its inputs.\n\n"
+        "Load that file with *any* loader at strength 1: the picture is the same. Try it with ComfyUI's own *Load "
+        "LoRA*; press **R** first, so that ComfyUI lists the new file.\n\n"
+        "The lower **Save LoRA** also halves the rank: its report gives the error of every layer.\n\n"
+        "Tensors that a strength does not touch stay as they are, bit for bit. Formats that cannot hold a strength "
+        "(OFT, BOFT, DoRA) are refused until you choose a conversion.",
+        (-420, 0),
+        (380, 480),
+        "Read me",
+    )
+    unet = graph.add("UNETLoader", (0, 0), (340, 100), [DISTILLED, "default"])
+    vae = graph.add("PatchbayLoadTinyVAE", (0, 150), (340, 80), [VAE])
+    prompt = graph.add("PatchbayLoadConditioning", (0, 290), (340, 170), [PROMPTS, PROMPT])
+    empty = graph.add("ConditioningZeroOut", (0, 520), (340, 50), conditioning=prompt["conditioning"])
+    shared = sampling(graph, 0, 640, 128, 4, 7)
+    values = [DUOTONE, 1.0, 1.0, _BLOCKS]
+    apply = graph.add("PatchbayApplyLora", (440, 0), (420, 1180), [*values, "merge", False], model=unet["MODEL"])
+    decode = branch(
+        graph, shared, apply["model"], prompt["conditioning"], empty["CONDITIONING"], vae["vae"], 1.0, (1400, 0)
+    )
+    graph.add("PreviewImage", (1400, 240), (420, 420), images=decode["IMAGE"])
+    for row, (title, name, rank) in enumerate((("Save LoRA", "baked", 0), ("Save at half the rank", "baked-half", 4))):
+        file = [f"patchbay/{name}", "never", rank, 1.0, "as in the file", "as in the file", False]
+        graph.add("PatchbaySaveLora", (900, row * 760), (440, 700), [*values, *file], title, model=unet["MODEL"])
+    graph.group("Model, prompt and steps", (-20, -80, 400, 1320))
+    graph.group("What the strengths do", (420, -80, 460, 1320), "#8a6d3b")
+    graph.group("The same, as files", (880, -80, 480, 1580), "#3b7d4f")
+    graph.group("The picture", (1380, -80, 860, 780))
+    return graph
+
+
+WORKFLOWS = (save_nano,)
