@@ -18,6 +18,7 @@ from torch import Tensor
 from .errors import HeaderError, PatchbayError
 from .shift_stats import (
     HISTOGRAM_BINS,
+    PIECE,
     ChannelMoments,
     Sketcher,
     count_values,
@@ -68,10 +69,13 @@ class Profile:
             features: [tokens, channels]; any batch is part of the tokens.
         """
         record = self.records.setdefault(name, FeatureRecord())
-        record.moments.add(features)
-        record.histogram += count_values(features)
+        square = 0.0
+        for rows in features.split(max(1, PIECE // features.shape[1])):
+            record.moments.add(rows)
+            record.histogram += count_values(rows)
+            square += float(rows.double().square().sum())
         record.sketches[probe] = sketcher(features)
-        record.squares[probe] = float(features.double().square().sum())
+        record.squares[probe] = square
 
 
 @dataclass(frozen=True)

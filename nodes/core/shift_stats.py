@@ -15,6 +15,9 @@ from torch import Tensor
 SKETCH_SIZE = 4096
 """Numbers that a feature tensor is projected to; see :class:`Sketcher` for the accuracy."""
 
+PIECE = 1 << 21
+"""Elements that are worked on at a time: float64 copies stay below 20 MB each."""
+
 _OCTAVE_BINS = 8
 _LOWEST_EXPONENT = -14
 _HIGHEST_EXPONENT = 15
@@ -140,10 +143,12 @@ class Sketcher:
             padded[: flat.numel()] = flat.float().cpu()
             return padded  # it fits as it is
         order, signs = self._plan(flat.numel(), flat.device)
-        rows = -(-flat.numel() // self._size)
-        shuffled = flat[order].double() * signs
-        padded = torch.nn.functional.pad(shuffled, (0, rows * self._size - flat.numel()))
-        return padded.view(rows, self._size).sum(0).float().cpu()
+        total = torch.zeros(self._size, dtype=torch.float64, device=flat.device)
+        piece = max(1, PIECE // self._size) * self._size
+        for part, sign in zip(order.split(piece), signs.split(piece), strict=True):
+            shuffled = torch.nn.functional.pad(flat[part].double() * sign, (0, -part.numel() % self._size))
+            total += shuffled.view(-1, self._size).sum(0)
+        return total.float().cpu()
 
     def _plan(self, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
         key = (count, device)
