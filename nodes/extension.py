@@ -5,8 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .apply_lora import PatchbayApplyLora
-from .block_strengths import PatchbayBlockStrengths
 from .benchmark import PatchbayBenchmark
+from .block_strengths import PatchbayBlockStrengths
 from .check_lora import PatchbayCheckLora
 from .compare_images import PatchbayCompareImages
 from .conditioning import PatchbayLoadConditioning, PatchbaySaveConditioning
@@ -18,6 +18,7 @@ from .host.preset_routes import register_preset_routes
 from .host.routes import register_routes
 from .inspect_file import PatchbayInspectFile
 from .inspect_model import PatchbayInspectModel
+from .lora_stack import PatchbayApplyLoraStack, PatchbayStackLora
 from .measure import PatchbayMeasure, PatchbayMeasureReport
 from .save_lora import PatchbaySaveLora
 from .show_patches import PatchbayShowPatches
@@ -29,6 +30,8 @@ NODES: list[type[io.ComfyNode]] = [
     PatchbayCheckLora,
     PatchbayApplyLora,
     PatchbayBlockStrengths,
+    PatchbayApplyLoraStack,
+    PatchbayStackLora,
     PatchbayShowPatches,
     PatchbaySaveLora,
     PatchbayCompareImages,

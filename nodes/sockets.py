@@ -9,6 +9,9 @@ CATEGORY = "LoRA Patchbay"
 Report = io.Custom("PATCHBAY_REPORT")
 """A :class:`core.report.Report`."""
 
+LoraStack = io.Custom("LORA_STACK")
+"""The community's list of ``(lora name, strength_model, strength_clip)``, see :mod:`core.lora_stack`."""
+
 
 def report_outputs() -> list[io.Output]:
     """The two outputs that every node with a report has."""

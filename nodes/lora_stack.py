@@ -1,0 +1,150 @@
+"""The community's lists of LoRAs, in and out: built entry by entry, and applied one after the other."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import folder_paths
+from comfy_api.latest import io
+
+from .core.errors import PatchbayError
+from .core.lora_stack import StackEntry, read_stack
+from .core.report import to_json
+from .core.report_text import report_text
+from .core.strengths import parse_block_strengths
+from .host.stack import apply_stack
+from .sockets import CATEGORY, LoraStack, report_outputs
+
+_STRENGTH = {"default": 1.0, "min": -100.0, "max": 100.0, "step": 0.01}
+
+
+class PatchbayStackLora(io.ComfyNode):
+    """One more LoRA on a ``LORA_STACK``."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="PatchbayStackLora",
+            display_name="LoRA to Stack (Patchbay)",
+            category=CATEGORY,
+            description="Puts a LoRA on a list of LoRAs (LORA_STACK), as many node packs use it. Nothing is loaded or "
+            "applied here.",
+            search_aliases=["lora stack", "lora stacker", "lora_stack"],
+            inputs=[
+                io.Combo.Input(
+                    "lora_name",
+                    options=folder_paths.get_filename_list("loras"),
+                    tooltip="The LoRA file, from your loras folders.",
+                ),
+                io.Float.Input(
+                    "strength_model",
+                    **_STRENGTH,
+                    tooltip="How strongly it is to change the diffusion model: 1 as trained.",
+                ),
+                io.Float.Input(
+                    "strength_clip", **_STRENGTH, tooltip="How strongly it is to change the text encoder: 1 as trained."
+                ),
+                io.String.Input(
+                    "blocks",
+                    default="",
+                    multiline=True,
+                    tooltip="Strength by block for this LoRA. Apply LoRA Stack (Patchbay) obeys it; other packs cannot "
+                    "see it and apply the LoRA whole.",
+                ),
+                LoraStack.Input(
+                    "lora_stack", optional=True, tooltip="A stack to continue. The new LoRA is put at its end."
+                ),
+            ],
+            outputs=[LoraStack.Output("lora_stack", tooltip="The stack with this LoRA at its end.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, blocks: str | None = None) -> bool | str:
+        return _check_blocks(blocks)
+
+    @classmethod
+    def execute(
+        cls, lora_name: str, strength_model: float, strength_clip: float, blocks: str, lora_stack: Any = None
+    ) -> io.NodeOutput:
+        entry = StackEntry(lora_name, strength_model, strength_clip, blocks.strip())
+        return io.NodeOutput([*(lora_stack or ()), entry])
+
+
+class PatchbayApplyLoraStack(io.ComfyNode):
+    """Every LoRA of a stack, with one report."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="PatchbayApplyLoraStack",
+            display_name="Apply LoRA Stack (Patchbay)",
+            category=CATEGORY,
+            description="Applies every LoRA of a list (LORA_STACK) from any node pack, one after the other, and "
+            "reports for each what was patched and what did not fit.",
+            search_aliases=["lora stack", "apply lora stack", "lora_stack", "multi lora"],
+            inputs=[
+                io.Model.Input("model", tooltip="The diffusion model that the LoRAs are applied to."),
+                io.Clip.Input("clip", optional=True, tooltip="The text encoder. Only needed if a LoRA changes it."),
+                LoraStack.Input("lora_stack", tooltip="The LoRAs with their strengths, from any pack's stack node."),
+                io.String.Input(
+                    "blocks",
+                    default="",
+                    multiline=True,
+                    tooltip="Strength by block for every LoRA of the stack. Items come after those that a LoRA brings "
+                    "along, so they win.",
+                ),
+                io.Boolean.Input(
+                    "as_stock",
+                    default=False,
+                    advanced=True,
+                    tooltip="Off: every layer as the program that wrote the file means it. On: exactly what ComfyUI's "
+                    "own LoRA loader does, bit for bit.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output("model", tooltip="The model with all LoRAs applied."),
+                io.Clip.Output("clip", tooltip="The text encoder with all LoRAs applied; empty if none came in."),
+                *report_outputs(),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, blocks: str | None = None) -> bool | str:
+        return _check_blocks(blocks)
+
+    @classmethod
+    def fingerprint_inputs(cls, lora_stack: Any = None, **_: object) -> str:
+        """Size and time of the files, where the stack is known already."""
+        try:
+            entries = read_stack(lora_stack)
+        except PatchbayError as error:
+            return str(error)
+        paths = (folder_paths.get_full_path("loras", entry[0]) for entry in entries)
+        stats = (os.stat(path) for path in paths if path)
+        return ",".join(f"{status.st_size}:{status.st_mtime_ns}" for status in stats)
+
+    @classmethod
+    def execute(
+        cls, model: object, lora_stack: Any, blocks: str, as_stock: bool = False, clip: object = None
+    ) -> io.NodeOutput:
+        result = apply_stack(lora_stack, model, clip, blocks, as_stock)
+        if result.report.level.value != "ok":
+            logging.warning("LoRA Patchbay: LoRA stack: %s", result.report.summary)
+        text = report_text(result.report)
+        return io.NodeOutput(
+            result.model,
+            result.clip,
+            result.report,
+            text,
+            ui={"patchbay_report": [to_json(result.report)], "text": [text]},
+        )
+
+
+def _check_blocks(blocks: str | None) -> bool | str:
+    try:
+        parse_block_strengths(blocks or "")
+    except PatchbayError as error:
+        return str(error)
+    return True
