@@ -60,3 +60,16 @@ const ACTION_SHAPES = {
 export function actionIcon(action) {
   return svg("svg", { class: "patchbay-action-icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: ACTION_SHAPES[action] }));
 }
+
+/** @type {Record<string, string>} */
+const EDITOR_SHAPES = {
+  presets: "M2.5 4h7M12.5 4h1M2.5 8h2M7.5 8h6M2.5 12h5M10.5 12h3M11 2.5v3M6 6.5v3M9 10.5v3",
+  reset: "M3.2 6.2A5.2 5.2 0 1 1 2.9 9.4M3 2.6v3.8h3.8",
+  save: "M8 2v8M4.8 7 8 10.2 11.2 7M2.5 13.5h11",
+  trash: "M3 4.5h10M6 4.5v-2h4v2M4.5 4.5l.6 9h5.8l.6-9",
+};
+
+/** @param {"presets" | "reset" | "save" | "trash"} name */
+export function editorIcon(name) {
+  return svg("svg", { class: "patchbay-action-icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: EDITOR_SHAPES[name] }));
+}

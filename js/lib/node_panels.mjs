@@ -14,6 +14,7 @@ import { forwardWheel, language, lastOutput, nodeByExecutionId, redraw, viewUrl 
  * @property {() => void} dispose
  *
  * @typedef {object} PanelHost
+ * @property {ComfyNode} node
  * @property {() => Language} language
  * @property {(event: WheelEvent) => void} forwardWheel
  * @property {(image: import("../types/compare").ImageRef, run: string) => string} viewUrl
@@ -35,6 +36,9 @@ const MOST_GROWTH_PIXELS = 280;
 /** @type {Set<Attached>} */
 const attached = new Set();
 
+/** Every panel that was ever made, by its element. @type {WeakMap<Element, PanelKind>} */
+const kinds = new WeakMap();
+
 /**
  * @param {ComfyNode} node
  * @param {PanelKind} kind
@@ -45,8 +49,9 @@ export function attachPanel(node, kind) {
     minHeight = kind.minHeight + pixels;
     panel.root.style.setProperty("min-height", `${minHeight}px`);
   };
-  const panel = kind.create({ language, forwardWheel, viewUrl, contentChanged: growth(node, claim) });
+  const panel = kind.create({ node, language, forwardWheel, viewUrl, contentChanged: growth(node, claim) });
   claim(0);
+  kinds.set(panel.root, kind);
   const widget = node.addDOMWidget(kind.name, kind.type, panel.root, {
     serialize: false,
     hideOnZoom: false,
@@ -75,6 +80,18 @@ export function detachPanels(kind) {
 
 /** @param {ComfyNode} node @param {PanelKind} kind */
 export const hasPanel = (node, kind) => [...attached].some((entry) => entry.node === node && entry.kind === kind);
+
+/**
+ * After an undo, Nodes 2.0 keeps the elements of the nodes that are gone: each panel takes the place of the one that
+ * stood for its node before.
+ */
+export function takePlaces() {
+  for (const { node, kind, panel } of attached) {
+    if (panel.root.isConnected) continue;
+    const places = document.querySelectorAll(`[data-node-id="${CSS.escape(String(node.id))}"] .patchbay-panel`);
+    [...places].find((place) => kinds.get(place) === kind)?.replaceWith(panel.root);
+  }
+}
 
 /** Shows what the page already knows: after a reload, a change of tab, an undo. */
 export function showKnownOutputs() {

@@ -1,0 +1,37 @@
+/** The members of the ComfyUI frontend that the strength editor uses (seen in 1.47.12). */
+
+import type { ComfyGraph, ComfyNode } from "./app";
+
+export interface EditorWidget {
+  name?: string;
+  value?: unknown;
+  callback?(value: unknown): void;
+}
+
+export interface EditorLink {
+  origin_id: number | string;
+  origin_slot: number;
+  target_id: number | string;
+}
+
+export interface EditorGraph extends ComfyGraph {
+  nodes?: EditorNode[];
+  getNodeById?(id: number | string): EditorNode | null;
+  getLink?(id: number): EditorLink | null | undefined;
+  /** Only on a subgraph: its own outputs. */
+  outputs?: { linkIds?: number[] }[];
+}
+
+export interface EditorNode extends ComfyNode {
+  widgets?: EditorWidget[];
+  inputs?: { name?: string; type?: unknown; link?: number | null; widget?: { name?: string } }[];
+  outputs?: { name?: string; type?: unknown; links?: number[] | null }[];
+  graph?: EditorGraph | null;
+  subgraph?: EditorGraph;
+}
+
+/** A file that a loader names: the folder as ComfyUI calls it, and the name in its list. */
+export interface ModelFile {
+  folder: "diffusion_models" | "checkpoints";
+  name: string;
+}
