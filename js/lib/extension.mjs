@@ -2,9 +2,11 @@
 
 import { createComparePanel } from "./compare_widget.mjs";
 import { useStyleSheet } from "./dom.mjs";
-import { allNodes, lastRunOutputs, onLanguageChange, setting } from "./host.mjs";
+import { createStrengthEditor } from "./editor_widget.mjs";
+import { allNodes, lastRunOutputs, onLanguageChange, setting, workflowOnPage } from "./host.mjs";
 import { languageFor } from "./i18n.mjs";
-import { attachPanel, detachPanels, hasPanel, languageChanged, showKnownOutputs, showMissingOutputs, wantsOutputs } from "./node_panels.mjs";
+import { attachPanel, detachPanels, hasPanel, languageChanged, showKnownOutputs, showMissingOutputs, takePlaces, wantsOutputs } from "./node_panels.mjs";
+import { nodeMenuItems, panelExtension, refreshLoraNames, refreshPanel, setUpPanel, workflowChanged } from "./panel_extension.mjs";
 import { createReportPanel } from "./report_widget.mjs";
 
 /**
@@ -13,6 +15,7 @@ import { createReportPanel } from "./report_widget.mjs";
  */
 
 const SHOW_CARDS = "LoraPatchbay.Nodes.ShowReportCards";
+const SHOW_EDITOR = "LoraPatchbay.Nodes.ShowStrengthEditor";
 const COMPARE_MODE = "LoraPatchbay.Compare.StartMode";
 
 /** @type {PanelKind} */
@@ -23,6 +26,18 @@ const REPORT_CARD = {
   initialSize: [420, 0],
   create: createReportPanel,
 };
+
+/** @type {PanelKind} */
+const STRENGTH_EDITOR = {
+  name: "patchbay_strengths",
+  type: "PATCHBAY_STRENGTH_EDITOR",
+  minHeight: 208,
+  initialSize: [420, 0],
+  create: createStrengthEditor,
+};
+
+/** Nodes whose text `blocks` is edited. */
+const EDITED_NODES = new Set(["PatchbayApplyLora", "PatchbayBlockStrengths"]);
 
 /** @type {PanelKind} */
 const COMPARE_VIEWER = {
@@ -41,14 +56,22 @@ const { t } = languageFor("en");
 /** @param {import("../types/app").ComfyNode} node */
 const hasReport = (node) => reportNodes.has(node.comfyClass ?? "");
 
+/** @param {import("../types/app").ComfyNode} node */
+const hasStrengths = (node) => EDITED_NODES.has(node.comfyClass ?? "");
+
 let ready = false;
 
-/** Obeys the switch at once, on every node of the workflow. @param {boolean} wanted */
-function showCards(wanted) {
+/**
+ * Obeys a switch at once, on every node of the workflow.
+ * @param {PanelKind} kind
+ * @param {boolean} wanted
+ * @param {(node: import("../types/app").ComfyNode) => boolean} fits
+ */
+function showPanels(kind, wanted, fits) {
   if (!ready) return;
-  if (!wanted) return detachPanels(REPORT_CARD);
+  if (!wanted) return detachPanels(kind);
   for (const node of allNodes()) {
-    if (hasReport(node) && !hasPanel(node, REPORT_CARD)) attachPanel(node, REPORT_CARD);
+    if (fits(node) && !hasPanel(node, kind)) attachPanel(node, kind);
   }
 }
 
@@ -56,7 +79,9 @@ function showCards(wanted) {
 export const extension = {
   name: "lora-patchbay.main",
   aboutPageBadges: [{ label: "LoRA Patchbay", url: "https://github.com/lora-patchbay/lora-patchbay", icon: "pi pi-sliders-h" }],
+  ...panelExtension,
   settings: [
+    ...panelExtension.settings,
     {
       id: SHOW_CARDS,
       category: ["LoRA Patchbay", "Nodes", "Show report cards"],
@@ -64,7 +89,16 @@ export const extension = {
       tooltip: t("setting.cards.hint"),
       type: "boolean",
       defaultValue: true,
-      onChange: (value) => showCards(value !== false),
+      onChange: (value) => showPanels(REPORT_CARD, value !== false, hasReport),
+    },
+    {
+      id: SHOW_EDITOR,
+      category: ["LoRA Patchbay", "Nodes", "Show the strength editor"],
+      name: t("setting.editor"),
+      tooltip: t("setting.editor.hint"),
+      type: "boolean",
+      defaultValue: true,
+      onChange: (value) => showPanels(STRENGTH_EDITOR, value !== false, hasStrengths),
     },
     {
       id: COMPARE_MODE,
@@ -79,10 +113,11 @@ export const extension = {
 
   setup() {
     ready = true;
-    for (const name of ["panel", "report_card", "compare"]) {
+    for (const name of ["panel", "report_card", "strength_editor", "compare", "map", "sidebar", "lora_card"]) {
       useStyleSheet(new URL(`../css/${name}.css`, import.meta.url).href);
     }
     onLanguageChange(languageChanged);
+    setUpPanel();
   },
 
   beforeRegisterNodeDef(_nodeType, definition) {
@@ -90,14 +125,23 @@ export const extension = {
   },
 
   nodeCreated(node) {
+    if (hasStrengths(node) && setting(SHOW_EDITOR) !== false) attachPanel(node, STRENGTH_EDITOR);
     if (node.comfyClass === "PatchbayCompareImages") attachPanel(node, COMPARE_VIEWER);
     else if (hasReport(node) && setting(SHOW_CARDS) !== false) attachPanel(node, REPORT_CARD);
   },
 
-  onNodeOutputsUpdated: showKnownOutputs,
+  getNodeMenuItems: nodeMenuItems,
+  refreshComboInNodes: refreshLoraNames,
+
+  onNodeOutputsUpdated() {
+    showKnownOutputs();
+    refreshPanel();
+  },
 
   async afterConfigureGraph() {
+    takePlaces();
     showKnownOutputs();
+    workflowChanged(workflowOnPage());
     if (wantsOutputs()) showMissingOutputs(await lastRunOutputs());
   },
 };

@@ -1,4 +1,4 @@
-// The only module that touches ComfyUI's frontend.
+// What touches ComfyUI's frontend is here and, for the side bar, in panel_host.mjs.
 
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
@@ -25,6 +25,9 @@ export function onLanguageChange(listener) {
 
 /** Draws the canvas again: the classic one does not see that a node changed by itself. */
 export const redraw = () => app.canvas.setDirty(true, true);
+
+/** Id of the workflow that is open. */
+export const workflowOnPage = () => app.rootGraph?.id ?? "";
 
 /** The nodes of the workflow, those inside subgraphs too. @returns {ComfyNode[]} */
 export function allNodes() {
@@ -67,7 +70,7 @@ export function lastOutput(node) {
  * Results are kept by node id, inside a subgraph by `<subgraph id>:<node id>`.
  * @param {ComfyNode} node
  */
-function outputKey(node) {
+export function outputKey(node) {
   const graph = node.graph;
   if (!graph) return undefined;
   return graph === app.rootGraph || graph.isRootGraph ? String(node.id) : `${graph.id}:${node.id}`;
@@ -105,7 +108,7 @@ export async function lastRunOutputs() {
  * A run's `prompt` is `[number, id, nodes, {extra_pnginfo: {workflow}}, outputs]`.
  * @param {unknown[] | undefined} prompt
  */
-function workflowId(prompt) {
+export function workflowId(prompt) {
   const extra = /** @type {{extra_pnginfo?: {workflow?: {id?: string}}} | undefined} */ (prompt?.[3]);
   return extra?.extra_pnginfo?.workflow?.id;
 }

@@ -85,7 +85,7 @@ const separated = (fact, at) => (at > 0 ? [" · ", foreignText(fact)] : [foreign
  * @param {Language["t"]} t
  * @param {string} locale
  */
-function subjectFacts(report, t, locale) {
+export function subjectFacts(report, t, locale) {
   const { lora, model } = report;
   const ranks = lora?.ranks ?? [];
   const rank = ranks.length > 2 ? `${Math.min(...ranks)}–${Math.max(...ranks)}` : ranks.join(", ");
@@ -101,7 +101,7 @@ function subjectFacts(report, t, locale) {
 }
 
 /** @param {Report} report @param {Language} language */
-function counts(report, { t, locale }) {
+export function counts(report, { t, locale }) {
   const items = Object.entries(report.counts ?? {}).map(([state, n]) =>
     h("li", {}, stateIcon(state), h("strong", {}, formatCount(n, locale)), ` ${stateName(state, t)}`),
   );
@@ -113,7 +113,7 @@ function counts(report, { t, locale }) {
  * @param {Report} report
  * @param {Language} language
  */
-function coverage(report, { t, locale }) {
+export function coverage(report, { t, locale }) {
   if (!report.lora || !report.model || report.kind === "inspect" || report.layers.length === 0) return null;
   const known = report.coverage !== null && report.coverage !== undefined;
   const share = known ? Math.min(1, Math.max(0, Number(report.coverage))) : 0;

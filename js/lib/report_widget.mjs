@@ -2,6 +2,7 @@
 
 import { h } from "./dom.mjs";
 import { renderReportCard } from "./report_card.mjs";
+import { copyText } from "./save_file.mjs";
 
 /**
  * @typedef {import("../types/report").Report} Report
@@ -93,23 +94,4 @@ function onWheel(root, event, host) {
 }
 
 /** @param {CardState} state @param {"text" | "json"} what */
-async function copyReport(state, what) {
-  const text = what === "json" ? `${JSON.stringify(state.report, null, 2)}\n` : state.text;
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    return copyBySelection(text);
-  }
-}
-
-/** Pages that are not served over https (or from this machine) have no clipboard object. @param {string} text */
-function copyBySelection(text) {
-  const area = h("textarea", { "aria-hidden": "true", style: { position: "fixed", opacity: 0 } });
-  area.value = text;
-  document.body.append(area);
-  area.select();
-  const done = document.execCommand("copy");
-  area.remove();
-  return done;
-}
+const copyReport = (state, what) => copyText(what === "json" ? `${JSON.stringify(state.report, null, 2)}\n` : state.text);

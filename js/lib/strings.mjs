@@ -1,8 +1,13 @@
 // What the widgets say, by language. `{name}` is filled in; a key with `.one` is used where `n` is 1.
 
+import { EDITOR_STRINGS } from "./strings_editor.mjs";
+import { PANEL_STRINGS } from "./strings_panel.mjs";
+
 /** @type {Record<string, Record<string, string>>} */
 export const STRINGS = {
   en: {
+    ...EDITOR_STRINGS.en,
+    ...PANEL_STRINGS.en,
     "level.ok": "OK",
     "level.warning": "Warning",
     "level.error": "Error",
@@ -93,6 +98,8 @@ export const STRINGS = {
     "setting.mode.hint": "How the two pictures are shown on a new node or after a reload.",
   },
   ja: {
+    ...EDITOR_STRINGS.ja,
+    ...PANEL_STRINGS.ja,
     "level.ok": "正常",
     "level.warning": "注意",
     "level.error": "エラー",

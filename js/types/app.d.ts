@@ -4,14 +4,51 @@ export interface ComfyApp {
   registerExtension(extension: ComfyExtension): void;
   readonly nodeOutputs: Record<string, NodeOutput> | undefined;
   readonly rootGraph: ComfyGraph | undefined;
-  readonly canvas: { processMouseWheel(event: WheelEvent): void; setDirty(foreground: boolean, background?: boolean): void };
-  readonly extensionManager: { setting: { get(id: string): unknown } };
+  readonly canvas: ComfyCanvas;
+  readonly extensionManager: ComfyExtensionManager;
   readonly ui?: { settings?: { addEventListener?(type: string, listener: () => void): void } };
+}
+
+export interface ComfyCanvas {
+  processMouseWheel(event: WheelEvent): void;
+  setDirty(foreground: boolean, background?: boolean): void;
+  selectedItems?: Set<unknown>;
+  graph?: ComfyGraph | null;
+  setGraph?(graph: ComfyGraph): void;
+  centerOnNode?(node: ComfyNode): void;
+  selectNode?(node: ComfyNode): void;
+  /** Between the two lies one step of undo. */
+  emitBeforeChange?(): void;
+  emitAfterChange?(): void;
+}
+
+export interface ComfyExtensionManager {
+  setting: { get(id: string): unknown };
+  registerSidebarTab?(tab: ComfySidebarTab): void;
+  unregisterSidebarTab?(id: string): void;
+  sidebarTab?: { activeSidebarTabId?: string | null; toggleSidebarTab?(id: string): void };
+  command?: { execute(id: string): Promise<unknown> };
+  dialog?: {
+    prompt(options: { title: string; message: string; defaultValue?: string }): Promise<string | null>;
+    confirm(options: { title: string; message: string }): Promise<boolean | null>;
+  };
+  toast?: { add(message: { severity: "info" | "success" | "warn" | "error"; summary: string; detail?: string; life?: number }): void };
+}
+
+export interface ComfySidebarTab {
+  id: string;
+  icon: string;
+  title: string;
+  tooltip: string;
+  type: "custom";
+  render(element: HTMLElement): void;
+  destroy?(): void;
 }
 
 export interface ComfyApi {
   apiURL(route: string): string;
-  fetchApi(route: string): Promise<Response>;
+  fetchApi(route: string, init?: RequestInit): Promise<Response>;
+  addEventListener(type: string, listener: (event: CustomEvent) => void): void;
 }
 
 export interface ComfyGraph {
@@ -32,9 +69,21 @@ export interface ComfyNodeDefinition {
   output?: (string | string[])[];
 }
 
+export interface ComfyWidget {
+  name?: string;
+  type?: string;
+  value?: unknown;
+}
+
 export interface ComfyNode {
   id: number | string;
   comfyClass?: string;
+  title?: string;
+  /** 0 always, 2 muted, 4 bypassed. */
+  mode?: number;
+  widgets?: ComfyWidget[];
+  inputs?: { name?: string; type?: unknown }[];
+  getInputNode?(slot: number): ComfyNode | null;
   graph?: ComfyGraph | null;
   /** What a subgraph node stands for. */
   subgraph?: ComfyGraph;
@@ -71,8 +120,32 @@ export interface ComfySetting {
   onChange?(value: unknown): void;
 }
 
+/** An entry of a right-click menu. */
+export interface ComfyMenuItem {
+  content: string;
+  callback?(): void;
+  submenu?: { options: ComfyMenuItem[] };
+}
+
+export interface ComfyCommand {
+  id: string;
+  label: string;
+  icon?: string;
+  function(): void | Promise<void>;
+}
+
+export interface ComfyKeybinding {
+  commandId: string;
+  combo: { key: string; alt?: boolean; ctrl?: boolean; shift?: boolean };
+}
+
 export interface ComfyExtension {
   name: string;
+  commands?: ComfyCommand[];
+  keybindings?: ComfyKeybinding[];
+  menuCommands?: { path: string[]; commands: string[] }[];
+  getNodeMenuItems?(node: ComfyNode): (ComfyMenuItem | null)[];
+  refreshComboInNodes?(): void | Promise<void>;
   settings?: ComfySetting[];
   aboutPageBadges?: { label: string; url: string; icon: string }[];
   setup?(): void | Promise<void>;

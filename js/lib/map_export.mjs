@@ -1,0 +1,49 @@
+// The report and the map as files. Pure: text out, nothing else.
+
+import { plainText } from "./format.mjs";
+
+/**
+ * @typedef {import("../types/report").Report} Report
+ * @typedef {import("../types/report").LayerReport} LayerReport
+ */
+
+/** Columns of the table, fields of a layer. @type {(keyof LayerReport)[]} */
+const COLUMNS = [
+  "state", "block", "layer", "model_key", "lora_key", "slice", "shape", "format", "rank", "alpha", "scale", "scale_source", "strength",
+  "block_strength", "delta_norm", "weight_norm", "norm_ratio", "spectral_norm", "owner", "reason", "not_measured", "stock", "stock_reason",
+];
+
+/**
+ * The layers as comma-separated values (RFC 4180, with a heading line).
+ * @param {LayerReport[]} layers
+ */
+export function layersCsv(layers) {
+  const lines = [COLUMNS.join(","), ...layers.map((layer) => COLUMNS.map((name) => csvField(layer[name])).join(","))];
+  return `${lines.join("\r\n")}\r\n`;
+}
+
+/**
+ * A text that begins like a formula gets an apostrophe: a spreadsheet would run it.
+ * @param {unknown} value
+ */
+function csvField(value) {
+  if (value === null || value === undefined) return "";
+  if (typeof value === "number") return String(value);
+  const text = Array.isArray(value) ? value.join(" ") : String(value);
+  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
+/** @param {Report} report */
+export const reportJson = (report) => `${JSON.stringify(report, null, 2)}\n`;
+
+/**
+ * A name for a file that any system takes.
+ * @param {Report} report
+ * @param {string} ending
+ */
+export function exportName(report, ending) {
+  const subject = report.lora?.name || report.title || "report";
+  const plain = plainText(subject, 80).replace(/\.safetensors$/, "").replace(/[^\p{L}\p{N}._-]+/gu, "-").replace(/^[-.]+|[-.]+$/g, "");
+  return `patchbay-${plain || "report"}-${plainText(report.kind, 20).replace(/[^a-z0-9]+/gi, "-")}.${ending}`;
+}

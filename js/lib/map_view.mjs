@@ -1,0 +1,248 @@
+// The map of a model on the page. A grid for each container: a row for each block, a cell for each layer.
+
+import { foreignText, h, setStyle } from "./dom.mjs";
+import { formatCount, plainText } from "./format.mjs";
+import { colourOf, SCALES } from "./map_scale.mjs";
+import { asLine, describe, groupTitle } from "./map_words.mjs";
+import { ownerColour } from "./owner_colours.mjs";
+
+/**
+ * @typedef {import("../types/map").ModelMap} ModelMap
+ * @typedef {import("../types/map").MapGroup} MapGroup
+ * @typedef {import("../types/map").MapRow} MapRow
+ * @typedef {import("../types/map").MapCell} MapCell
+ * @typedef {import("./i18n.mjs").Language} Language
+ *
+ * @typedef {object} MapActions
+ * @property {(address: string) => void} open shows a block's layers
+ * @property {(told: import("./map_tip.mjs").Told | null, at: Element | null) => void} tell what lies under the pointer or the focus
+ *
+ * @typedef {object} MapPlace
+ * @property {Language} language
+ * @property {string} label name of the whole map
+ * @property {string | null} selected address of the block whose layers are shown
+ */
+
+export const ROW_PIXELS = 18;
+
+/** Beyond this many blocks of one kind, only the rows in view exist. */
+const VIRTUAL_FROM = 160;
+const ROWS_IN_VIEW = 36;
+const SPARE_ROWS = 8;
+
+/**
+ * @param {ModelMap} map
+ * @param {MapPlace} place
+ * @param {MapActions} actions
+ */
+export function renderMap(map, place, actions) {
+  const groups = map.groups.filter((group) => group.rows.length > 0);
+  const root = h("div", { class: "patchbay-map", role: "group", "aria-label": place.label }, ...groups.map((group) => groupElement(map, group, place)));
+  followPointer(root, map, place, actions);
+  root.querySelector(".patchbay-map-row")?.setAttribute("tabindex", "0");
+  return root;
+}
+
+/** @param {ModelMap} map @param {MapGroup} group @param {MapPlace} place */
+function groupElement(map, group, place) {
+  const list = group.columns.length === 0;
+  const title = groupTitle(group.kind, place.language.t);
+  const rows = h("div", { class: "patchbay-map-rows", role: "rowgroup" });
+  const grid = h(
+    "div",
+    { class: "patchbay-map-grid", role: "grid", "aria-label": title, "aria-rowcount": group.rows.length, "aria-colcount": group.columns.length + 1 },
+    list ? null : headings(group),
+    rows,
+  );
+  setStyle(grid, { "--patchbay-columns": group.columns.length });
+  const shown = list && map.view !== "resident" ? group.rows.filter((row) => row.status !== "untouched" || row.value !== null) : group.rows;
+  fillRows(rows, { ...group, rows: shown }, map, place);
+  const rest = group.rows.filter((row) => !shown.includes(row));
+  const classes = `patchbay-map-group${list ? " patchbay-map-list" : ""}`;
+  return h("section", { class: classes, "data-kind": group.kind, style: { "--patchbay-columns": group.columns.length } }, h("h4", {}, foreignText(title)), shown.length > 0 && grid, rest.length > 0 && untouched(rest, place.language));
+}
+
+/** Layers outside of blocks are many and seldom touched: those that are not share one line. @param {MapRow[]} rows @param {Language} language */
+function untouched(rows, { t, locale }) {
+  const names = rows.map((row) => plainText(row.label, 80)).join("\n");
+  return h("p", { class: "patchbay-muted patchbay-map-rest", title: names.slice(0, 4000) }, t("map.rest", { n: formatCount(rows.length, locale) }));
+}
+
+/** Streams over the columns, and under them the layers' names, upright. @param {MapGroup} group */
+function headings({ columns }) {
+  /** @type {{band: string, count: number}[]} */
+  const bands = [];
+  for (const { band } of columns) {
+    const last = bands.at(-1);
+    if (last?.band === band) last.count += 1;
+    else bands.push({ band, count: 1 });
+  }
+  const streams = bands.map(({ band, count }) => h("span", { class: "patchbay-map-band", "data-band": band, style: { "grid-column": `span ${count}` } }, band));
+  const names = columns.map(({ label, key }, at) =>
+    h("span", { class: "patchbay-map-column", role: "columnheader", title: plainText(key, 120), "data-first": startsBand(columns, at) }, h("span", {}, foreignText(plainText(label, 28)))),
+  );
+  return h(
+    "div",
+    { class: "patchbay-map-head", role: "row" },
+    bands.some(({ band }) => band) && h("div", { class: "patchbay-map-line", "aria-hidden": "true" }, h("span", {}), ...streams),
+    h("div", { class: "patchbay-map-line", role: "presentation" }, h("span", { class: "patchbay-map-corner" }), ...names),
+  );
+}
+
+/** @param {MapGroup["columns"]} columns @param {number} at */
+const startsBand = (columns, at) => at > 0 && columns[at - 1]?.band !== columns[at]?.band;
+
+/**
+ * All rows, or where there are very many a scroller in which the rows in view exist.
+ * @param {HTMLElement} rows
+ * @param {MapGroup} group
+ * @param {ModelMap} map
+ * @param {MapPlace} place
+ */
+function fillRows(rows, group, map, place) {
+  const make = (/** @type {number} */ at) => rowElement(map, group, /** @type {MapRow} */ (group.rows[at]), at, place);
+  if (group.rows.length <= VIRTUAL_FROM) {
+    rows.append(...group.rows.map((_, at) => make(at)));
+    return;
+  }
+  const inner = h("div", { class: "patchbay-map-virtual", role: "presentation", style: { height: `${group.rows.length * ROW_PIXELS}px` } });
+  rows.classList.add("patchbay-map-scroller", "patchbay-scroller");
+  setStyle(rows, { "--patchbay-rows-height": `${ROWS_IN_VIEW * ROW_PIXELS}px` });
+  rows.append(inner);
+  let shown = "";
+  const show = () => {
+    const from = Math.max(0, Math.floor((rows.scrollTop || 0) / ROW_PIXELS) - SPARE_ROWS);
+    const to = Math.min(group.rows.length, from + ROWS_IN_VIEW + 2 * SPARE_ROWS);
+    if (shown === `${from}-${to}`) return;
+    shown = `${from}-${to}`;
+    setStyle(inner, { "padding-top": `${from * ROW_PIXELS}px` });
+    inner.replaceChildren(...Array.from({ length: to - from }, (_, i) => make(from + i)));
+  };
+  rows.addEventListener("scroll", show, { passive: true });
+  show();
+}
+
+/** @param {ModelMap} map @param {MapGroup} group @param {MapRow} row @param {number} at @param {MapPlace} place */
+function rowElement(map, group, row, at, { language, selected }) {
+  const list = group.columns.length === 0;
+  const cells = list ? [cellElement(map, row, row, false)] : row.cells.map((cell, i) => cellElement(map, row, cell, startsBand(group.columns, i)));
+  const label = row.address === "" ? language.t("block.layers", { n: formatCount(row.layers.length, language.locale) }) : row.label;
+  const value = row.value === null && map.scale !== "factor" ? (row.status === "untouched" ? "" : row.status === "skipped" ? "0" : "–") : SCALES[map.scale].format(row.value, language.locale);
+  const classes = ["patchbay-map-row", `patchbay-map-is-${row.status}`];
+  if (row.stranger) classes.push("patchbay-map-stranger");
+  return h(
+    "div",
+    {
+      class: classes.join(" "),
+      role: "row",
+      tabindex: -1,
+      "aria-rowindex": at + 1,
+      "aria-selected": row.address === selected ? "true" : null,
+      "aria-label": asLine(describe(map, row, null, language)),
+      "data-address": row.address,
+      "data-key": `row ${group.kind} ${row.address}`,
+    },
+    h("span", { class: "patchbay-map-index", role: "rowheader", title: list ? plainText(label, 160) : null }, foreignText(plainText(label, 60))),
+    ...cells,
+    h("span", { class: "patchbay-map-value", role: "gridcell" }, value === "–" && row.status === "untouched" ? "" : value),
+  );
+}
+
+/** @param {ModelMap} map @param {MapRow} row @param {MapCell | MapRow} cell @param {boolean} first */
+function cellElement(map, row, cell, first) {
+  const column = "column" in cell ? cell.column : "";
+  const classes = ["patchbay-map-cell", `patchbay-map-is-${cell.status}`];
+  if (cell.foreign) classes.push("patchbay-map-foreign");
+  const element = h("span", { class: classes.join(" "), role: "gridcell", "data-column": column, "data-first": first });
+  const parts = "parts" in cell ? cell.parts : [];
+  if (parts.length > 0) setStyle(element, { "--patchbay-fill": partsGradient(map, parts) });
+  else if (cell.value !== null) setStyle(element, { "--patchbay-fill": colourOf(map.scale, cell.value) });
+  if (cell.value !== null) element.classList.add("patchbay-map-coloured");
+  if ("shares" in cell && cell.shares.length > 0) {
+    element.append(h("span", { class: "patchbay-map-shares" }, ...cell.shares.map(({ owner, share }) => h("i", { style: { flex: share, background: ownerColour(owner) } }))));
+  }
+  return element;
+}
+
+/** @param {ModelMap} map @param {MapCell["parts"]} parts */
+function partsGradient(map, parts) {
+  const stops = parts.map(({ from, to, value }) => {
+    const colour = value === null ? "transparent" : colourOf(map.scale, value);
+    return `${colour} ${(from * 100).toFixed(1)}% ${(to * 100).toFixed(1)}%`;
+  });
+  return `linear-gradient(90deg, ${stops.join(", ")})`;
+}
+
+/**
+ * One set of listeners for the whole map, however many cells it has.
+ * @param {HTMLElement} root
+ * @param {ModelMap} map
+ * @param {MapPlace} place
+ * @param {MapActions} actions
+ */
+function followPointer(root, map, { language }, actions) {
+  const rows = new Map(map.groups.flatMap((group) => group.rows.map((row) => [`${group.kind} ${row.address}`, row])));
+  const found = (/** @type {EventTarget | null} */ target) => {
+    const element = target instanceof Element ? target.closest(".patchbay-map-row") : null;
+    const row = rows.get(element?.getAttribute("data-key")?.slice("row ".length) ?? "");
+    if (!element || !row) return null;
+    const cell = target instanceof Element ? target.closest(".patchbay-map-cell[data-column]") : null;
+    const of = cell ? row.cells.find((each) => each.column === cell.getAttribute("data-column")) ?? null : null;
+    const told = describe(map, row, of, language);
+    if (of && cell) cell.setAttribute("aria-label", asLine(told));
+    return { row, element: of && cell ? cell : element, told };
+  };
+  const tell = (/** @type {Event} */ event) => {
+    const hit = found(event.target);
+    actions.tell(hit?.told ?? null, hit?.element ?? null);
+  };
+  root.addEventListener("pointerover", tell);
+  root.addEventListener("focusin", tell);
+  root.addEventListener("pointerleave", () => actions.tell(null, null));
+  root.addEventListener("focusout", () => actions.tell(null, null));
+  root.addEventListener("click", (event) => {
+    const hit = found(event.target);
+    if (hit) actions.open(hit.row.address);
+  });
+  root.addEventListener("keydown", (event) => onKey(root, event, (target) => {
+    const hit = found(target);
+    if (hit) actions.open(hit.row.address);
+  }));
+}
+
+/**
+ * Up, down, Home and End go from block to block, right and left into its cells; Enter and space open a block. One row is
+ * in the tab order.
+ * @param {HTMLElement} root
+ * @param {KeyboardEvent} event
+ * @param {(target: Element) => void} open
+ */
+function onKey(root, event, open) {
+  const from = event.target instanceof Element ? event.target : null;
+  const row = /** @type {HTMLElement | null} */ (from?.closest(".patchbay-map-row") ?? null);
+  if (!from || !row) return;
+  if (event.key === "Enter" || event.key === " ") {
+    event.preventDefault();
+    open(from);
+    return;
+  }
+  const all = /** @type {HTMLElement[]} */ ([...root.querySelectorAll(".patchbay-map-row")]);
+  const stops = /** @type {HTMLElement[]} */ ([row, ...row.querySelectorAll(".patchbay-map-cell")]);
+  const [at, column] = [all.indexOf(row), stops.indexOf(/** @type {HTMLElement} */ (from))];
+  const targets = {
+    ArrowDown: all[at + 1],
+    ArrowUp: all[at - 1],
+    Home: all[0],
+    End: all.at(-1),
+    ArrowRight: stops[column + 1],
+    ArrowLeft: stops[column - 1],
+  };
+  const target = targets[/** @type {keyof typeof targets} */ (event.key)];
+  if (!target) return;
+  event.preventDefault();
+  event.stopPropagation();
+  for (const each of all) each.setAttribute("tabindex", "-1");
+  (target.closest(".patchbay-map-row") ?? target).setAttribute("tabindex", "0");
+  if (!target.hasAttribute("tabindex")) target.setAttribute("tabindex", "-1");
+  target.focus();
+}

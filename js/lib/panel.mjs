@@ -1,0 +1,283 @@
+// The side bar's state: which report it shows and how. One for the page; it is drawn while its tab is open.
+
+import { h } from "./dom.mjs";
+import { language, outputKey } from "./host.mjs";
+import { differenceMap } from "./map_diff.mjs";
+import { exportName, layersCsv, reportJson } from "./map_export.mjs";
+import { availableMetrics } from "./map_figures.mjs";
+import { buildMap } from "./map_model.mjs";
+import { mapSvg, PALETTES } from "./map_svg.mjs";
+import { createTip } from "./map_tip.mjs";
+import { ask, goToNode, keyOfExecution, pageTheme, pastRuns, reportOf, reportSources, selectedNode, toast } from "./panel_host.mjs";
+import { atMost, renderProgress } from "./panel_progress.mjs";
+import { chooseSource, comparable, reportKey, withRun } from "./panel_sources.mjs";
+import { renderPanel } from "./panel_view.mjs";
+import { copyText, saveBlob, saveText, toPng } from "./save_file.mjs";
+
+/**
+ * @typedef {import("./panel_sources.mjs").Source} Source
+ * @typedef {import("./panel_sources.mjs").Run} Run
+ * @typedef {import("../types/map").MapView} MapView
+ * @typedef {import("../types/map").MetricId} MetricId
+ * @typedef {import("../types/map").LoadedAnswer} LoadedAnswer
+ */
+
+/** How often the selection is looked at while the side bar is open. */
+const SELECTION_MILLISECONDS = 250;
+
+const wish = { chosen: /** @type {string | null} */ (null), follow: true, selected: /** @type {string | null} */ (null), newest: /** @type {string | null} */ (null) };
+const look = {
+  view: /** @type {MapView} */ ("applied"),
+  metric: /** @type {MetricId} */ ("relative"),
+  compare: "",
+  owner: /** @type {string | null} */ (null),
+  block: /** @type {string | null} */ (null),
+  open: new Set(["missing"]),
+};
+
+/** Files that were opened from a LoRA card. @type {Map<string, Source>} */
+const files = new Map();
+/** Results by node, for comparing. @type {Map<string, Run[]>} */
+const runs = new Map();
+/** Results that only the server remembers. @type {Map<string, import("../types/app").NodeOutput>} */
+const earlier = new Map();
+
+let workflow = "";
+/** @type {LoadedAnswer | null} */
+let loaded = null;
+/** @type {import("./panel_progress.mjs").Progress | null} */
+let progress = null;
+/** What is on the page now. @type {{root: HTMLElement, body: HTMLElement, bar: HTMLElement, tip: ReturnType<typeof createTip>, timer: ReturnType<typeof setInterval>} | null} */
+let drawn = null;
+let drawnAs = "";
+
+const redraw = atMost(() => draw());
+const redrawProgress = atMost(() => {
+  if (drawn) renderProgress(drawn.bar, progress, language());
+});
+
+/** Draws the side bar into an element that ComfyUI gives; it may give the same one again. @param {HTMLElement} element */
+export function mountPanel(element) {
+  if (drawn && element.contains(drawn.root)) return;
+  unmountPanel();
+  const bar = h("div", { class: "patchbay-progress", hidden: true });
+  const body = h("div", { class: "patchbay-side-body" });
+  const tip = createTip();
+  const root = h("div", { class: "patchbay-side", role: "region", "aria-label": "Patchbay" }, bar, body, tip.root);
+  body.addEventListener("scroll", () => tip.tell(null, null), { passive: true });
+  element.replaceChildren(root);
+  element.style.setProperty("height", "100%");
+  drawn = { root, body, bar, tip, timer: setInterval(followSelection, SELECTION_MILLISECONDS) };
+  drawnAs = "";
+  wish.selected = selectedKey();
+  draw();
+  renderProgress(bar, progress, language());
+  learnPastRuns();
+}
+
+export function unmountPanel() {
+  if (!drawn) return;
+  clearInterval(drawn.timer);
+  drawn.root.remove();
+  drawn = null;
+}
+
+/** Something changed that the side bar may show. */
+export const refreshPanel = redraw;
+
+/**
+ * The graph was made anew: by an undo, or because another workflow is open, where results of the last one mean nothing.
+ * @param {string} id of the workflow
+ */
+export function workflowChanged(id) {
+  if (id === workflow) return redraw();
+  workflow = id;
+  runs.clear();
+  earlier.clear();
+  Object.assign(look, { compare: "", owner: null, block: null });
+  Object.assign(wish, { chosen: null, newest: null });
+  redraw();
+  if (drawn) learnPastRuns();
+}
+
+/**
+ * A node finished.
+ * @param {string} executionId
+ * @param {import("../types/app").NodeOutput} output
+ */
+export function nodeFinished(executionId, output) {
+  const key = keyOfExecution(executionId);
+  const found = reportOf(output);
+  if (!key || !found) return;
+  remember(key, { ...found, at: Date.now() });
+  wish.newest = key;
+  redraw();
+}
+
+/** @param {import("./panel_progress.mjs").Progress | null} now */
+export function setProgress(now) {
+  progress = now;
+  redrawProgress();
+}
+
+/** Shows the report of a node. @param {string} key */
+export function showNode(key) {
+  Object.assign(wish, { chosen: key, follow: false });
+  redraw();
+}
+
+/** Shows the report of a file that no node of the workflow has made. @param {Source} source */
+export function showFile(source) {
+  files.set(source.key, source);
+  look.view = "asked";
+  showNode(source.key);
+}
+
+/** The report that is shown, for commands. */
+export const shownReport = () => chooseSource(sources(), wish);
+
+const sources = () => [...reportSources(earlier), ...files.values()];
+
+function selectedKey() {
+  const node = selectedNode();
+  return node ? outputKey(node) ?? null : null;
+}
+
+function followSelection() {
+  const selected = selectedKey();
+  if (selected === wish.selected) return;
+  wish.selected = selected;
+  if (wish.follow && selected !== null) redraw();
+}
+
+/** @param {string} key @param {Run} run */
+function remember(key, run) {
+  runs.set(key, withRun(runs.get(key) ?? [], run));
+}
+
+/** After a reload the page knows nothing of earlier runs; the server does. */
+async function learnPastRuns() {
+  const past = await pastRuns().catch(() => []);
+  for (const { at, outputs } of past) {
+    for (const [id, output] of Object.entries(outputs)) {
+      const key = keyOfExecution(id);
+      const found = reportOf(output);
+      if (!key || !found) continue;
+      earlier.set(key, output);
+      remember(key, { ...found, at });
+    }
+  }
+  redraw();
+}
+
+async function learnResidency() {
+  loaded = await ask("/patchbay/loaded").catch(() => null);
+  redraw();
+}
+
+/** @param {import("../types/report").Report} report */
+function loadedModel(report) {
+  const { model } = report;
+  return loaded?.models.find((each) => each.model_class === model?.model_class && each.weight_count === model.weight_count) ?? null;
+}
+
+function currentState() {
+  const all = sources();
+  const shown = chooseSource(all, wish);
+  if (!shown) return { state: emptyState(all), signature: `empty ${language().locale}` };
+  const { report } = shown;
+  if (!runs.has(shown.key) && !files.has(shown.key)) remember(shown.key, { report, text: shown.text, at: Date.now() });
+  const metrics = availableMetrics(report);
+  const view = report.kind === "inspect" ? "asked" : look.view;
+  const metric = metrics.includes(look.metric) ? look.metric : metrics[0] ?? "relative";
+  const others = comparable(shown, all, runs.get(shown.key) ?? []);
+  const other = others.find(({ id }) => id === look.compare) ?? null;
+  const owner = report.layers.some((layer) => layer.owner === look.owner) ? look.owner : null;
+  const options = { view, metric };
+  const wholeMap = buildMap(report, { ...options, loaded: loadedModel(report) });
+  const map = owner === null ? wholeMap : buildMap(report, { ...options, owner, loaded: loadedModel(report) });
+  const second = other ? buildMap(other.report, { ...options, loaded: loadedModel(other.report) }) : null;
+  const drawable = report.layers.length > 0 || (report.model_blocks ?? []).length > 0;
+  /** @type {import("./panel_view.mjs").PanelState} */
+  const state = {
+    language: language(), shown, sources: all, follow: wish.follow, view, metric, metrics, others, compare: other ? look.compare : "", owner, wholeMap,
+    maps: drawable ? { map, other: second, difference: second ? differenceMap(second, map) : null } : null,
+    block: look.block, open: look.open,
+  };
+  const signature = JSON.stringify([state.language.locale, shown.key, shown.idle, all.map(({ key, title }) => [key, title]), wish.follow, view, metric, state.compare, others.map(({ id }) => id), owner, look.block, view === "resident" && loaded]);
+  return { state, signature: `${signature} ${reportKey(report)}` };
+}
+
+/** @param {Source[]} all @returns {import("./panel_view.mjs").PanelState} */
+const emptyState = (all) => ({ language: language(), shown: null, sources: all, follow: wish.follow, view: look.view, metric: look.metric, metrics: [], others: [], compare: "", maps: null, owner: null, wholeMap: null, block: null, open: look.open });
+
+/** Draws again only where something changed, and keeps the focus and the place. */
+function draw() {
+  if (!drawn) return;
+  const { state, signature } = currentState();
+  if (signature === drawnAs) return;
+  drawnAs = signature;
+  const { body, tip, root } = drawn;
+  root.lang = state.language.locale;
+  const focused = document.activeElement instanceof HTMLElement && body.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
+  const place = body.scrollTop;
+  tip.tell(null, null);
+  body.replaceChildren(...renderPanel(state, actions));
+  body.scrollTop = place;
+  if (focused !== undefined) /** @type {HTMLElement | undefined} */ ([...body.querySelectorAll("[data-key]")].find((element) => element.getAttribute("data-key") === focused))?.focus({ preventScroll: true });
+}
+
+/** @param {Partial<typeof look>} change */
+function set(change) {
+  Object.assign(look, change);
+  redraw();
+}
+
+/** @type {import("./panel_view.mjs").PanelActions} */
+const actions = {
+  source(key) {
+    Object.assign(look, { block: null, owner: null, compare: "" });
+    showNode(key);
+  },
+  follow() {
+    wish.follow = !wish.follow;
+    redraw();
+  },
+  goTo() {
+    const shown = shownReport();
+    if (shown) goToNode(shown.key);
+  },
+  view(view) {
+    if (view === "resident") learnResidency();
+    set({ view });
+  },
+  metric: (metric) => set({ metric }),
+  compare: (compare) => set({ compare }),
+  owner: (owner) => set({ owner }),
+  block(block) {
+    set({ block });
+    if (block !== null) setTimeout(() => drawn?.body.querySelector(".patchbay-block")?.scrollIntoView({ block: "nearest" }), 120);
+  },
+  save: (what) => save(what),
+  fold(name, open) {
+    look.open[open ? "add" : "delete"](name);
+  },
+  tell: (told, at) => drawn?.tip.tell(told, at),
+};
+
+/** @param {"csv" | "json" | "svg" | "png" | "text" | "block"} what */
+async function save(what) {
+  const { state } = currentState();
+  const { shown, maps, language: { t } } = state;
+  if (!shown) return;
+  const { report } = shown;
+  if (what === "text") return void toast((await copyText(shown.text || report.summary)) ? "success" : "error", t("card.copied"));
+  if (what === "csv") saveText(exportName(report, "csv"), layersCsv(report.layers), "text/csv");
+  if (what === "json") saveText(exportName(report, "json"), reportJson(report), "application/json");
+  if (what === "block") saveText(exportName(report, "csv"), layersCsv(maps?.map.groups.flatMap((group) => group.rows).find((row) => row.address === look.block)?.layers ?? []), "text/csv");
+  if ((what !== "svg" && what !== "png") || !maps) return;
+  const map = maps.difference ?? maps.map;
+  const picture = mapSvg(map, { title: shown.title || report.title, subtitle: report.summary, language: state.language, palette: PALETTES[pageTheme()] });
+  if (what === "svg") saveText(exportName(report, "svg"), picture.svg, "image/svg+xml");
+  else saveBlob(exportName(report, "png"), await toPng(picture));
+}
