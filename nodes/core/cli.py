@@ -1,30 +1,34 @@
-"""The command line: ``lora-patchbay inspect FILE...``, ``scan FOLDER`` and ``results FILE``.
+"""The command line: ``lora-patchbay inspect FILE...``, ``check LORA... --model MODEL`` and ``scan FOLDER``.
 
-Exit codes: 0 every file was read and understood, 1 a file asks for attention (a warning), 2 a file could not be read,
-64 the command itself was wrong.
+Exit codes: 0 every file was read and understood and fits, 1 something asks for attention (a warning, a LoRA that fits
+in part), 2 a file could not be read, 3 a LoRA does not fit the model, 64 the command itself was wrong. Where several
+hold, the gravest is returned: 2 before 3 before 1.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+from .cli_output import LAYER_COLUMNS, layer_rows, safe, say, with_progress, write_json, write_rows, write_scan
 from .errors import PatchbayError
 from .inspect import inspect_file
-from .measurement_cli import add_results_command
 from .report import Level, Report, to_json
-from .report_text import clean, report_text, size
+from .report_text import report_text
 from .scan import SCAN_COLUMNS, ScanRow, find_files, scan_file
 
-EXIT_OK, EXIT_WARNING, EXIT_UNREADABLE, EXIT_USAGE = 0, 1, 2, 64
+if TYPE_CHECKING:
+    from .model_file import ModelFile
+
+EXIT_OK, EXIT_WARNING, EXIT_UNREADABLE, EXIT_UNFIT, EXIT_USAGE = 0, 1, 2, 3, 64
+_GRAVITY = (EXIT_OK, EXIT_WARNING, EXIT_UNFIT, EXIT_UNREADABLE)
+_VERDICT_CODES = {"fits": EXIT_OK, "fits in part": EXIT_WARNING, "does not fit": EXIT_UNFIT}
 _CHUNK = 16
 _WORTH_PARALLEL = 64
 """Below this many files a second process costs more than it saves."""
@@ -38,7 +42,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None, out: TextIO | None = None, err: TextIO | None = None) -> int:
     """Run the command line and return its exit code."""
-    out, err = out or _safe(sys.stdout), err or _safe(sys.stderr)
+    out, err = out or safe(sys.stdout), err or safe(sys.stderr)
     try:
         options = _parser().parse_args(arguments)
     except SystemExit as stop:
@@ -53,50 +57,112 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None, err:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="lora-patchbay", description="What is in a LoRA or model file, from its header.")
+    parser = _Parser(
+        prog="lora-patchbay",
+        description="What is in a LoRA or model file and what fits what, from the headers of the files.",
+        epilog="Exit codes: 0 all is well, 1 something asks for attention or fits only in part, 2 a file could not be "
+        "read, 3 a LoRA does not fit, 64 wrong usage.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     inspect = commands.add_parser("inspect", help="say what files are", description="Say what files are.")
     inspect.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    inspect.add_argument("--json", action="store_true", help="one JSON array of reports instead of text")
+    _add_forms(inspect, "one JSON array of reports", "comma-separated values, one line a file")
     inspect.add_argument("--hashes", action="store_true", help="also compute hashes (reads the whole file)")
     inspect.add_argument("--norms", action="store_true", help="also measure the layers of a LoRA (needs torch)")
     inspect.set_defaults(run=_inspect)
+    check = commands.add_parser(
+        "check", help="say whether LoRAs fit a model", description="Say whether LoRAs fit the model in a file."
+    )
+    check.add_argument("files", nargs="+", type=Path, metavar="LORA")
+    check.add_argument("--model", required=True, type=Path, help="diffusion model or checkpoint: safetensors or GGUF")
+    _add_forms(check, "one JSON array of reports", "comma-separated values, one line a layer")
+    _add_measure(check)
+    check.set_defaults(run=_check)
     scan = commands.add_parser("scan", help="list a folder", description="List every model file below a folder.")
     scan.add_argument("folder", type=Path, metavar="FOLDER")
-    form = scan.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON object a line")
-    form.add_argument("--csv", action="store_true", help="comma-separated values")
+    scan.add_argument("--model", type=Path, help="also say whether the LoRAs fit the model in this file")
+    _add_forms(scan, "one JSON object a line", "comma-separated values, one line a file")
+    _add_measure(scan)
     scan.add_argument("--jobs", type=int, default=0, help="processes to use (default: one a core)")
     scan.add_argument("--quiet", action="store_true", help="no progress on the error stream")
     scan.set_defaults(run=_scan)
-    add_results_command(commands)
     return parser
 
 
+def _add_forms(parser: argparse.ArgumentParser, json_help: str, csv_help: str) -> None:
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_const", dest="form", const="json", default="text", help=json_help)
+    form.add_argument("--csv", action="store_const", dest="form", const="csv", help=csv_help)
+
+
+def _add_measure(parser: argparse.ArgumentParser) -> None:
+    help_text = "also read the tensors: all-zero layers, and how much of the strength lands (needs numpy)"
+    parser.add_argument("--measure", action="store_true", help=help_text)
+
+
+def _gravest(codes: Sequence[int]) -> int:
+    return max(codes, key=_GRAVITY.index, default=EXIT_OK)
+
+
 def _inspect(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
-    code = EXIT_OK
-    reports: list[dict[str, Any]] = []
-    for number, path in enumerate(options.files):
+    if options.form == "csv":
+        rows = [scan_file(path) for path in options.files]
+        write_rows(out, SCAN_COLUMNS, rows)
+        return _gravest([_row_code(row) for row in rows])
+    return _report_each(options, out, err, lambda path: inspect_file(path, options.hashes, options.norms))
+
+
+def _check(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+    model = _read_model(options.model, err)
+    if model is None:
+        return EXIT_UNREADABLE
+    from .file_check import check_file
+
+    return _report_each(options, out, err, lambda path: check_file(path, model, options.measure).report)
+
+
+def _read_model(path: Path, err: TextIO) -> ModelFile | None:
+    from .model_file import read_model_file
+
+    try:
+        return read_model_file(path)
+    except (PatchbayError, OSError, ImportError) as error:
+        say(err, _message(path, error))
+        return None
+
+
+def _report_each(options: argparse.Namespace, out: TextIO, err: TextIO, make: Any) -> int:
+    """Make a report of each file and write it in the form that was asked for."""
+    codes: list[int] = []
+    reports: list[Report] = []
+    entries: list[dict[str, Any]] = []
+    for path in options.files:
         try:
-            report = inspect_file(path, hashes=options.hashes, tensors=options.norms)
+            report: Report = make(path)
         except (PatchbayError, OSError, ImportError) as error:
-            code = EXIT_UNREADABLE
+            codes.append(EXIT_UNREADABLE)
             message = _message(path, error)
-            reports.append({"error": message, "title": path.name})
-            _say(err, message)
+            entries.append({"error": message, "title": path.name})
+            say(err, message)
             continue
-        code = max(code, _code(report))
-        if options.json:
-            reports.append(to_json(report))
+        codes.append(_code(report))
+        if options.form == "json":
+            entries.append(to_json(report))
+        elif options.form == "csv":
+            reports.append(report)
         else:
-            _say(out, "\n" * bool(number) + report_text(report), end="")
-    if options.json:
-        json.dump(reports, out, ensure_ascii=True, indent=1)
-        _say(out, "")
-    return code
+            say(out, "\n" * (len(codes) > 1) + report_text(report), end="")
+    if options.form == "json":
+        write_json(out, entries)
+    elif options.form == "csv":
+        write_rows(out, LAYER_COLUMNS, layer_rows(reports))
+    return _gravest(codes)
 
 
 def _code(report: Report) -> int:
+    if report.verdict:
+        code = _VERDICT_CODES[report.verdict]
+        return code or (EXIT_OK if report.level is Level.OK else EXIT_WARNING)
     return EXIT_OK if report.level is Level.OK else EXIT_WARNING
 
 
@@ -110,77 +176,40 @@ def _message(path: Path, error: BaseException) -> str:
 
 def _scan(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     if not options.folder.is_dir():
-        _say(err, f"{options.folder}: no such folder.")
+        say(err, f"{options.folder}: no such folder.")
+        return EXIT_USAGE
+    if options.model is not None and _read_model(options.model, err) is None:
+        return EXIT_UNREADABLE
+    if options.measure and options.model is None:
+        say(err, "--measure says how much of a LoRA lands in a model: give --model, too.")
         return EXIT_USAGE
     files = find_files(options.folder)
+    codes: list[int] = []
+
+    def named() -> Iterator[ScanRow]:
+        for row in _rows(files, options):
+            codes.append(_row_code(row))
+            yield row._replace(file=os.path.relpath(row.file, options.folder))
+
     progress = not options.quiet and err.isatty()
-    rows = _with_progress(_rows(files, options.jobs), len(files), err) if progress else _rows(files, options.jobs)
-    writer = csv.writer(out, lineterminator="\n")
-    if options.csv:
-        writer.writerow(SCAN_COLUMNS)
-    found: list[ScanRow] = []
-    for row in rows:
-        row = row._replace(file=os.path.relpath(row.file, options.folder))
-        found.append(row)
-        if options.json:
-            _say(out, json.dumps(row._asdict(), ensure_ascii=True))
-        elif options.csv:
-            writer.writerow([_cell(value) for value in row])
-    if not options.json and not options.csv:
-        _table(found, out)
-    if any(row.error for row in found):
+    write_scan(out, with_progress(named(), len(files), err) if progress else named(), options.form)
+    return _gravest(codes)
+
+
+def _row_code(row: ScanRow) -> int:
+    if row.error:
         return EXIT_UNREADABLE
-    return EXIT_WARNING if any(row.warning for row in found) else EXIT_OK
+    return _VERDICT_CODES.get(row.verdict, EXIT_OK) or (EXIT_WARNING if row.warning else EXIT_OK)
 
 
-def _rows(files: Sequence[Path], jobs: int) -> Iterator[ScanRow]:
-    count = jobs if jobs > 0 else os.cpu_count() or 1
+def _rows(files: Sequence[Path], options: argparse.Namespace) -> Iterator[ScanRow]:
+    count = options.jobs if options.jobs > 0 else os.cpu_count() or 1
+    scan = partial(scan_file, model=options.model, measure=options.measure)
     if count == 1 or len(files) < _WORTH_PARALLEL:
-        yield from map(scan_file, files)
+        yield from map(scan, files)
         return
     with ProcessPoolExecutor(count) as pool:
-        yield from pool.map(scan_file, files, chunksize=_CHUNK)
-
-
-def _with_progress(rows: Iterable[ScanRow], total: int, err: TextIO) -> Iterator[ScanRow]:
-    for number, row in enumerate(rows, 1):
-        if number % _CHUNK == 0 or number == total:
-            _say(err, f"\r{number} of {total} files", end="")
-            err.flush()
-        yield row
-    _say(err, "")
-
-
-def _cell(value: object) -> object:
-    """A spreadsheet would run a cell that begins like a formula."""
-    text = str(value)
-    return f"'{text}" if isinstance(value, str) and text[:1] in ("=", "+", "-", "@", "\t", "\r") else value
-
-
-def _table(rows: Sequence[ScanRow], out: TextIO) -> None:
-    if not rows:
-        _say(out, "no model files here.")
-        return
-    cells = [("file", "kind", "architecture", "formats", "rank", "size")]
-    for row in rows:
-        what = row.architecture if not row.error else row.error
-        kind = row.kind or "unreadable"
-        cells.append((row.file, kind, what, row.formats, row.ranks, size(row.size_bytes)))
-    widths = [min(max(len(line[i]) for line in cells), 60) for i in range(len(cells[0]))]
-    for line in cells:
-        shown = (clean(cell).ljust(width) for cell, width in zip(line, widths, strict=True))
-        _say(out, "  ".join(shown).rstrip())
-
-
-def _say(stream: TextIO, text: str, end: str = "\n") -> None:
-    stream.write(text + end)
-
-
-def _safe(stream: TextIO) -> TextIO:
-    """File names and metadata may hold what a Windows console cannot show."""
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(errors="backslashreplace")
-    return stream
+        yield from pool.map(scan, files, chunksize=_CHUNK)
 
 
 if __name__ == "__main__":

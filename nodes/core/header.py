@@ -7,6 +7,7 @@ safetensors library (0.8), because what that library refuses, ComfyUI refuses.
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 from collections.abc import Callable, Iterable, Mapping
@@ -331,12 +332,28 @@ def _check_offsets(infos: list[TensorInfo], name: str) -> int:
     return start
 
 
+FP8 = {"F8_E4M3": (3, 7), "F8_E5M2": (2, 15)}
+"""Bits of the mantissa, and bias of the exponent."""
+
+
+def decode_fp8(code: int, bits: int, bias: int) -> float:
+    """The value of an 8-bit float."""
+    exponent, part = (code & 0x7F) >> bits, (code & ((1 << bits) - 1)) / (1 << bits)
+    if bits == 2 and exponent == 31 or bits == 3 and code & 0x7F == 0x7F:
+        value = math.inf if bits == 2 and not part else math.nan
+    else:
+        value = (1 + part) * 2.0 ** (exponent - bias) if exponent else part * 2.0 ** (1 - bias)
+    return -value if code & 0x80 else value
+
+
 def _decode_scalar(raw: bytes, dtype: str) -> float | None:
     try:
         if dtype == "BF16":
             return float(struct.unpack("<f", b"\x00\x00" + raw)[0])
+        if dtype in FP8:
+            return decode_fp8(raw[0], *FP8[dtype])
         if dtype in _SCALAR_FORMATS:
             return float(struct.unpack(_SCALAR_FORMATS[dtype], raw)[0])
-    except struct.error:  # the file shrank since its header was read
+    except (struct.error, IndexError):  # the file shrank since its header was read
         return None
     return None

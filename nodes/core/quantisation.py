@@ -50,8 +50,7 @@ def read_quantisation(header: Header) -> Quantisation:
     whole: list[str] = []
     parameters = 0
     for info in header.tensors.values():
-        last = info.key.rpartition(".")[2]
-        if last in _SCALES or ".quant_state." in info.key or ".nested_" in info.key:
+        if is_storage_key(info.key):
             continue
         name = info.dtype if header.container == "gguf" else _format(info, header)
         packed = 2 if name in ("nvfp4", "nf4 (bitsandbytes)", "int4 (Nunchaku)") else 1
@@ -63,6 +62,18 @@ def read_quantisation(header: Header) -> Quantisation:
             whole.append(info.key)
     quantised = any(name not in _WHOLE for name in formats)
     return Quantisation(dict(formats.most_common()), tuple(whole) if quantised else (), parameters)
+
+
+def is_storage_key(key: str) -> bool:
+    """Whether a tensor is the scale or the format of a quantised weight rather than a weight."""
+    return key.rpartition(".")[2] in _SCALES or ".quant_state." in key or ".nested_" in key
+
+
+def weight_shape(info: TensorInfo, header: Header) -> tuple[int, ...]:
+    """The shape that a weight has when it is read, where two of its values are packed in a byte."""
+    if header.container != "gguf" and len(info.shape) == 2 and _format(info, header) == "nvfp4" and info.dtype != "F4":
+        return info.shape[0], info.shape[1] * 2
+    return info.shape
 
 
 def _format(info: TensorInfo, header: Header) -> str:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import PatchbayError
 from .file_kinds import identify_lora, identify_model, looks_like_lora
-from .header import read_header
+from .header import Header, read_header
 from .lora_file import read_lora
 from .metadata import base_model_text
 from .quantisation import read_quantisation
 from .report_text import clean
+
+if TYPE_CHECKING:
+    from .model_file import ModelFile
 
 SUFFIXES = (".safetensors", ".sft", ".gguf", ".pt", ".pth", ".bin", ".ckpt")
 
@@ -33,6 +37,13 @@ class ScanRow(NamedTuple):
     size_bytes: int = 0
     warning: str = ""
     error: str = ""
+    verdict: str = ""
+    """``fits``, ``fits in part`` or ``does not fit`` the model of ``--model``; empty for other files."""
+    landing: str = ""
+    """Layers that land, and all that change anything: ``80/80``."""
+    coverage: str = ""
+    """Share of the file's strength that lands, 0 to 1; empty where that was not measured."""
+    advice: str = ""
 
 
 SCAN_COLUMNS = ScanRow._fields
@@ -47,8 +58,13 @@ def find_files(folder: Path) -> list[Path]:
     return found
 
 
-def scan_file(path: Path) -> ScanRow:
-    """The line about one file. Never raises for what is wrong with the file: that is a line, too."""
+def scan_file(path: Path, model: Path | None = None, measure: bool = False) -> ScanRow:
+    """The line about one file. Never raises for what is wrong with the file: that is a line, too.
+
+    Args:
+        model: Check LoRAs against the model in this file, which was read before without an error.
+        measure: Also read their tensors for the share of their strength that lands.
+    """
     try:
         header = read_header(path)
     except PatchbayError as error:
@@ -60,7 +76,7 @@ def scan_file(path: Path) -> ScanRow:
         lora = read_lora(header)
         match = identify_lora(lora).architecture
         bad = sum(1 for layer in lora.layers if not layer.format)
-        return row._replace(
+        row = row._replace(
             kind="LoRA",
             architecture=match.name if match else "",
             certainty=match.certainty if match else "",
@@ -70,6 +86,7 @@ def scan_file(path: Path) -> ScanRow:
             writer=lora.writer.name,
             warning=f"{bad} layers are not understood" if bad else "",
         )
+        return row if model is None else _with_verdict(row, header, model, measure)
     identified = identify_model(header)
     match = identified.architecture
     return row._replace(
@@ -79,6 +96,28 @@ def scan_file(path: Path) -> ScanRow:
         formats=str(read_quantisation(header)),
         warning="its kind is not known" if identified.kind == "unknown" else "",
     )
+
+
+def _with_verdict(row: ScanRow, header: Header, model: Path, measure: bool) -> ScanRow:
+    from .file_check import check_header
+
+    checked = check_header(header, _model(model), measure)
+    verdict, counts = checked.verdict, checked.report.counts
+    total = sum(counts.values()) - counts.get("dead", 0)
+    return row._replace(
+        verdict=verdict.fit.value,
+        landing=f"{counts.get('applied', 0)}/{total}",
+        coverage=f"{verdict.coverage:.4f}" if verdict.measured else "",
+        advice=clean(verdict.advice, 300),
+    )
+
+
+@lru_cache(1)
+def _model(path: Path) -> ModelFile:
+    """The model, read once in each process."""
+    from .model_file import read_model_file
+
+    return read_model_file(path)
 
 
 def _size(path: Path) -> int:

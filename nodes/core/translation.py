@@ -23,9 +23,16 @@ MAX_CONFIG_BYTES = 4_000_000
 
 PEFT_PREFIX = "base_model.model."
 
+DYLORA = (
+    "LyCORIS trains a DyLoRA at a random rank in every step, scaled by alpha / blocks in use, and the file does not "
+    "say which rank is meant; with as_stock it is applied as ComfyUI does, all ranks at alpha / rank"
+)
+"""Why a LyCORIS DyLoRA is not applied."""
+
 _DOTTED = (PEFT_PREFIX, "model.diffusion_model.", "diffusion_model.", "transformer.", "unet.")
 _JOINED = (
-    "lora_unet_", "lora_transformer_", "lora_prior_unet_", "oft_unet_", "lycoris_", "diffusion_model_", "unet_",
+    "lora_unet__", "lora_unet_", "lora_transformer_", "lora_prior_unet_", "oft_unet_", "lycoris_", "diffusion_model_",
+    "unet_",
 )  # fmt: skip
 
 _RENAMED = (

@@ -14,7 +14,7 @@ from comfy.weight_adapter import WeightAdapterBase
 from ..core.lora_file import LoraFile, LoraLayer
 from ..core.name_table import NameTable, Target, target_key, target_offset
 from ..core.report import LayerState
-from ..core.translation import Understanding, understand
+from ..core.translation import DYLORA, Understanding, understand
 from .matching import MatchedFile, MatchedPatch, PatchValue, match_file, patch_tensors
 from .model_keys import ModelKeys
 from .writer_adapters import PEFT_OFT, LinearBoft, LinearOft, WriterAdapter, ia3_dims, writer_adapter
@@ -26,11 +26,6 @@ _SUFFIX = {
 """Role to the end of the key that ComfyUI reads; roles that are missing here are called alike there."""
 
 _PRODUCTS = ("lora", "loha", "lokr", "glora")
-
-DYLORA = (
-    "LyCORIS trains a DyLoRA at a random rank in every step, scaled by alpha / blocks in use, and the file does not "
-    "say which rank is meant; with as_stock it is applied as ComfyUI does, all ranks at alpha / rank"
-)
 
 MIXED_HALVES = "turns the two halves of this weight around after the change, not before"
 UNKNOWN_NAME = "the stock loader does not know this name and leaves the layer out"

@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from lora_files import flux2_shapes, lora_shapes, write_raw
+import torch
+from lora_files import flux2_shapes, lora_shapes, write_lora, write_raw
 from pack.nodes.core.cli import main
+from pack.nodes.core.cli_output import LAYER_COLUMNS
 from pack.nodes.core.scan import SCAN_COLUMNS
 
 ROOT = Path(__file__).parents[3]
@@ -68,6 +70,71 @@ def test_inspect_what_cannot_be_read(folder: Path) -> None:
     assert "none.safetensors: cannot be opened" in err
 
 
+def test_inspect_csv(folder: Path) -> None:
+    code, out, _ = run("inspect", "--csv", folder / "model.safetensors", folder / "sub" / "lora.safetensors")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert (code, [row["kind"] for row in rows]) == (0, ["diffusion model", "LoRA"])
+
+
+def test_check_forms(folder: Path) -> None:
+    lora, model = folder / "sub" / "lora.safetensors", folder / "model.safetensors"
+    code, out, err = run("check", lora, "--model", model)
+    assert (code, err) == (0, "")
+    assert "lora.safetensors fits FLUX.2" in out
+    code, out, _ = run("check", lora, lora, "--model", model, "--json")
+    assert (code, [report["verdict"] for report in json.loads(out)]) == (0, ["fits", "fits"])
+    code, out, _ = run("check", lora, "--model", model, "--csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert tuple(rows[0]) == LAYER_COLUMNS
+    assert {row["state"] for row in rows} == {"applied"}
+    assert len({row["model_key"] for row in rows}) == len(rows) == 22
+
+
+def test_check_exit_codes(folder: Path) -> None:
+    lora, model = folder / "sub" / "lora.safetensors", folder / "model.safetensors"
+    foreign = write_zeros(folder / "foreign.safetensors", lora_shapes(flux2_shapes(hidden=256)))  # type: ignore[arg-type]
+    extra = {"nothing.there.lora_A.weight": (4, 8), "nothing.there.lora_B.weight": (8, 4)}
+    partly = write_zeros(folder / "partly.safetensors", lora_shapes(flux2_shapes()) | extra)  # type: ignore[operator]
+    broken = folder / "broken.safetensors"
+    broken.write_bytes(b"<!doctype html>")
+    assert run("check", partly, "--model", model)[0] == 1
+    assert run("check", foreign, partly, "--model", model)[0] == 3
+    assert run("check", broken, foreign, partly, "--model", model)[0] == 2
+    assert run("check", lora, "--model", broken)[0] == 2
+    assert run("check", model, "--model", model) == (
+        2,
+        "",
+        "model.safetensors: is not a LoRA; 'inspect' says what it is.\n",
+    )
+    assert "lora.safetensors: is a LoRA; --model wants" in run("check", lora, "--model", lora)[2]
+    assert run("check", lora)[0] == 64
+    assert run("scan", folder, "--model", model)[0] == 2
+    broken.unlink()
+    assert run("scan", folder, "--model", model)[0] == 3
+    foreign.unlink()
+    assert run("scan", folder, "--model", model)[0] == 1
+    partly.unlink()
+    assert run("scan", folder, "--model", model)[0] == 0
+    assert run("scan", folder, "--measure")[0] == 64
+
+
+def test_scan_with_a_model_and_measured(tmp_path: Path) -> None:
+    """In parallel, too: every process reads the model once."""
+    model = write_zeros(tmp_path / "model.safetensors", flux2_shapes())  # type: ignore[arg-type]
+    loras = tmp_path / "loras"
+    loras.mkdir()
+    for i in range(70):
+        layers = {"diffusion_model.img_in": {"lora_A.weight": torch.ones(2, 128), "lora_B.weight": torch.ones(128, 2)}}
+        if i % 2:
+            layers["nothing.there"] = {"lora_A.weight": torch.ones(2, 128), "lora_B.weight": torch.ones(128, 2)}
+        write_lora(loras / f"{i:02}.safetensors", layers)
+    code, out, _ = run("scan", loras, "--model", model, "--csv", "--measure", "--jobs", 2)
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert code == 1
+    assert [row["verdict"] for row in rows] == ["fits", "fits in part"] * 35
+    assert [(row["landing"], row["coverage"]) for row in rows[:2]] == [("1/1", "1.0000"), ("1/2", "0.5000")]
+
+
 def test_scan_forms(folder: Path) -> None:
     code, out, _ = run("scan", folder)
     assert code == 0
@@ -108,8 +175,12 @@ def test_needs_no_torch(folder: Path) -> None:
         "import sys, types\n"
         "for name in ('torch', 'numpy', 'safetensors'): sys.modules[name] = None\n"
         f"pack = types.ModuleType('pack'); pack.__path__ = [{str(ROOT)!r}]; sys.modules['pack'] = pack\n"
-        f"from pack.nodes.core.cli import main\nsys.exit(main(['scan', {str(folder)!r}, '--jobs', '1']))"
+        f"from pack.nodes.core.cli import main\n"
+        f"lora, model = {str(folder / 'sub' / 'lora.safetensors')!r}, {str(folder / 'model.safetensors')!r}\n"
+        "commands = ['inspect', lora, model], ['check', lora, '--model', model],"
+        f" ['scan', {str(folder)!r}, '--model', model, '--jobs', '1']\n"
+        "sys.exit(max(main(command) for command in commands))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert "FLUX.2" in done.stdout
+    assert done.stdout.count("fits FLUX.2") == 1

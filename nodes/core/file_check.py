@@ -1,0 +1,161 @@
+"""Does a LoRA file fit a model file? Decided from their headers, without ComfyUI, by the rules that it follows.
+
+What is all zero and how much of the strength lands stands in the tensors, which are read only on request.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+
+from .arch_facts import is_text_encoder_name
+from .check_report import Checked, conclude
+from .compat import NO_CLIP, find_stranger
+from .errors import HeaderError
+from .file_kinds import looks_like_lora
+from .header import Header, TensorInfo, read_header
+from .lora_file import LoraFile, LoraLayer, read_lora
+from .model_file import ModelFile, read_model_file
+from .name_table import target_key, target_offset
+from .report import LayerReport, LayerState
+from .shape_fit import misfit, peft_ia3_dims, slice_shape
+from .translation import DYLORA, Understanding, understand
+
+NOT_READ = "only the headers were read; --measure reads the tensors"
+
+_Target = tuple[str, tuple[int, int, int] | None]
+
+
+def check_file(
+    lora: str | os.PathLike[str], model: ModelFile | str | os.PathLike[str], measure: bool = False
+) -> Checked:
+    """Judge a LoRA file for a model file. Neither is changed.
+
+    Args:
+        measure: Also read the tensors of the LoRA, a little at a time, for their norms (needs numpy).
+
+    Raises:
+        HeaderError: a file is not what it should be, is cut off or contradicts itself.
+        IncompatibleModelError: the model file holds no diffusion model.
+        OSError: a file cannot be opened.
+        ImportError: ``measure`` without numpy.
+    """
+    if not isinstance(model, ModelFile):
+        model = read_model_file(model)
+    header = read_header(lora)
+    if not looks_like_lora(header):
+        raise HeaderError(f"{header.name}: is not a LoRA; 'inspect' says what it is.")
+    return check_header(header, model, measure)
+
+
+def check_header(header: Header, model: ModelFile, measure: bool = False) -> Checked:
+    """The same for a LoRA whose header is already read."""
+    file = read_lora(_as_loaded(header))
+    fates = _Checker(file, model).fates()
+    if measure:
+        from .numpy_norms import measure_layers
+
+        layers = measure_layers(file.header, fates)
+    else:
+        layers = [replace(report, not_measured=NOT_READ) for report, _ in fates]
+    order = {str(block): index for index, block in enumerate(model.checked.layout.blocks)}
+    layers.sort(key=lambda layer: order.get(layer.block, len(order)))
+    shapes = model.checked.shapes
+    return conclude(file, header.name, model.checked, layers, find_stranger(file, shapes, model.checked.match))
+
+
+class _Checker:
+    """Goes through the layers of one file."""
+
+    def __init__(self, file: LoraFile, model: ModelFile) -> None:
+        self._file = file
+        self._model = model
+        self._understood: Understanding = understand(file)
+        self._taken: dict[_Target, str] = {}
+        self._dylora = "lycoris" in file.header.metadata.get("ss_network_module", "").lower()
+
+    def fates(self) -> list[tuple[LayerReport, LoraLayer]]:
+        """The fate of every layer, in the file's order."""
+        return [(self._fate(layer), layer) for layer in self._understood.layers]
+
+    def _fate(self, layer: LoraLayer) -> LayerReport:
+        report = LayerReport(
+            state=LayerState.NO_SUCH_LAYER,
+            reason="no layer of this model has this name",
+            lora_key=layer.name,
+            format=layer.format,
+            rank=layer.rank,
+            alpha=layer.alpha,
+            scale=layer.scale,
+            scale_source=layer.scale_source,
+            owner=self._file.header.name,
+        )
+        target, _, problem = self._model.names.find(layer)
+        if target is None and problem:
+            return replace(report, reason=problem)
+        if target is None and _is_text_encoder(layer.name):
+            return replace(report, reason=f"it belongs to a text encoder, and {NO_CLIP}")
+        if layer.adapter is None:
+            reason = layer.note or "its format is not understood"
+            return replace(report, state=LayerState.NOT_UNDERSTOOD, reason=reason)
+        if target is None:
+            return report
+        return self._on_target(layer, report, (target_key(target), target_offset(target)))
+
+    def _on_target(self, layer: LoraLayer, report: LayerReport, target: _Target) -> LayerReport:
+        key, offset = target
+        weight = self._model.shapes[key]
+        tensors = {role: self._file.header.tensors[name].shape for role, name in layer.roles.items()}
+        refusal = self._refusal(layer, tensors, slice_shape(weight, offset))
+        if not refusal and target in self._taken:
+            refusal = f"{self._taken[target]} in the same file changes this weight already"
+        if refusal:
+            return replace(report, state=LayerState.NOT_UNDERSTOOD, reason=refusal)
+        self._taken[target] = layer.name
+        place = self._model.checked.layout.place(key)
+        report = replace(report, model_key=key, block=place.address, layer=place.layer, slice=offset)
+        problem = misfit(layer, tensors, weight, offset, self._on_input(layer))
+        if problem:
+            return replace(report, state=LayerState.SHAPE_MISMATCH, reason=problem)
+        remark = self._understood.remarks.get(layer.name, "")
+        return replace(report, state=LayerState.APPLIED, reason=remark, strength=1.0, shape=slice_shape(weight, offset))
+
+    def _refusal(self, layer: LoraLayer, tensors: Mapping[str, tuple[int, ...]], weight: tuple[int, ...]) -> str:
+        """Why nothing unique can be made of a layer that has a place; empty where it can."""
+        kind = layer.adapter.name if layer.adapter is not None else ""
+        if layer.scale_source.startswith("not known"):
+            return f"its scale is {layer.scale_source}"
+        if layer.format == "dylora" and self._dylora:
+            return DYLORA
+        if kind in ("oft", "boft") and "oft_blocks" not in tensors and not layer.dora:
+            return layer.note or "it has no oft_blocks"
+        if "ia3_l" in tensors and len(peft_ia3_dims(tensors["ia3_l"], weight)) > 1:
+            return "it scales rows or columns, and nothing in the file says which"
+        return ""
+
+    def _on_input(self, layer: LoraLayer) -> bool:
+        key = layer.roles.get("on_input")
+        return key is not None and bool(self._file.header.scalars([key]).get(key))
+
+
+def _is_text_encoder(name: str) -> bool:
+    return is_text_encoder_name(name) or name.startswith(("text_encoder", "clip_", "base_model.model.text"))
+
+
+def _as_loaded(header: Header) -> Header:
+    """The header with the names that ComfyUI gives to the tensors of some files while it loads them.
+
+    Black Forest Labs' control LoRAs (depth, canny) bring whole norms and biases, and an ``img_in`` that enlarges the
+    model's.
+    """
+    tensors = header.tensors
+    if "img_in.lora_A.weight" not in tensors or "single_blocks.0.norm.key_norm.scale" not in tensors:
+        return header
+    renamed: dict[str, TensorInfo] = {}
+    for key, info in tensors.items():
+        name = key.replace(".lora_B.bias", ".diff_b").replace("_norm.scale", "_norm.set_weight")
+        renamed[f"diffusion_model.{name}"] = info._replace(key=f"diffusion_model.{name}")
+    reshape = "diffusion_model.img_in.reshape_weight"
+    renamed.setdefault(reshape, TensorInfo(reshape, "I64", (2,), 0, 0))
+    return replace(header, tensors=renamed)

@@ -1,0 +1,87 @@
+"""A model file as something that LoRAs can be checked against: the weights that it will have when loaded.
+
+From its header alone, for safetensors and GGUF alike; no tensor is read.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from .blocks import MODEL_PREFIX, BlockLayout
+from .check_report import CheckedModel
+from .compat import identify_weights
+from .diffusers_names import key_map, own_names
+from .errors import IncompatibleModelError
+from .file_kinds import identify_model, looks_like_lora
+from .header import Header, TensorInfo, read_header
+from .name_table import NameTable
+from .quantisation import is_storage_key, read_quantisation, weight_shape
+from .report import BlockGroup, ModelSummary
+
+_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "model.model.", "net.")
+_ENOUGH = 5
+"""Keys with a prefix that make it the prefix of the model (ComfyUI's rule)."""
+_NO_MODEL = frozenset(
+    {"vae", "taesd", "text_encoder", "embedding", "ip_adapter", "t2i_adapter", "clip_vision", "upscaler"}
+)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """The diffusion model of a file."""
+
+    name: str
+    checked: CheckedModel
+    shapes: dict[str, tuple[int, ...]]
+    """By ComfyUI's full key, ``diffusion_model.`` before it."""
+    names: NameTable
+
+
+def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
+    """The model in the file at ``path``.
+
+    Raises:
+        HeaderError: the file is no model file, is cut off or contradicts itself.
+        IncompatibleModelError: it holds no diffusion model.
+        OSError: the file cannot be opened.
+    """
+    header = read_header(path)
+    if looks_like_lora(header):
+        raise IncompatibleModelError(
+            f"{header.name}: is a LoRA; --model wants the file of a diffusion model or a checkpoint."
+        )
+    identified = identify_model(header)
+    if identified.kind in _NO_MODEL:
+        raise IncompatibleModelError(
+            f"{header.name}: holds no diffusion model ({identified.kind_name}); --model wants one, or a checkpoint."
+        )
+    infos = _own(header)
+    stored = {key: weight_shape(info, header) for key, info in infos.items() if not is_storage_key(key)}
+    match = identify_weights(stored)
+    own = own_names(stored, match.id)
+    layout = BlockLayout(own)
+    shapes = {f"{MODEL_PREFIX}{key}": shape for key, shape in own.items()}
+    quantisation = read_quantisation(header)
+    summary = ModelSummary(
+        architecture=match.name if match.id else identified.kind_name,
+        model_class="",
+        blocks=tuple(BlockGroup(kind, 0, count) for kind, count in layout.kinds.items()),
+        weight_count=len(own),
+        parameter_count=quantisation.parameters,
+        dtype=str(quantisation),
+        hidden_size=match.hidden_size,
+        evidence=match.evidence,
+    )
+    names = NameTable(key_map(own, match.id, MODEL_PREFIX), shapes)
+    return ModelFile(header.name, CheckedModel(summary, match, layout, own), shapes, names)
+
+
+def _own(header: Header) -> dict[str, TensorInfo]:
+    """The tensors of the diffusion model by their names in it."""
+    for prefix in _PREFIXES:
+        own = {key.removeprefix(prefix): info for key, info in header.tensors.items() if key.startswith(prefix)}
+        if len(own) > _ENOUGH:
+            return own
+    own = {key.removeprefix("model."): info for key, info in header.tensors.items() if key.startswith("model.")}
+    return own or dict(header.tensors)
