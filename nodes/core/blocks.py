@@ -24,16 +24,17 @@ MODEL_PREFIX = "diffusion_model."
 _PARAMETERS = frozenset({"weight", "bias", "scale", "gamma", "beta", "alpha"})
 
 _STREAMS = {
-    "img": re.compile(r"^(img|x|image)_|^x_block$|^ff_i$"),
+    "img": re.compile(r"^(img|x|image)_|^x_block$|^ff_i$|^(mlp|mod)X$"),
     "txt": re.compile(
-        r"^(txt|context|add|text|c)_|^context_block$|_context$|^to_add_out$|^norm_added_|^(to_[qkv]|to_out|ff)_t$"
+        r"^(txt|context|add|text)_|^context_block$|_context$|^to_add_out$|^norm_added_|^(to_[qkv]|to_out|ff)_t$"
+        r"|^(mlp|mod)C$"
     ),
 }
 _ROLES = {
     "attn": re.compile(r"attn|attention|^to_[qkv]$|^to_out$|^(q|k|v|o|qkv|proj)$|^add_[qkv]_proj$", re.IGNORECASE),
     "mlp": re.compile(r"mlp|^ff(_|$)|feed_?forward|^ffn|^w[123]$|^fc[12]$|^DenseReluDense$", re.IGNORECASE),
 }
-_PROJECTIONS = re.compile(r"^(?:to_|add_|w)?([qkv])(?:_proj|_linear|_img|_t)?$")
+_PROJECTIONS = re.compile(r"^(?:to_|add_|w[12]?)?([qkv])(?:_proj|_linear|_img|_t)?$")
 """Linears that make only the queries, keys or values: ``to_q``, ``q_proj``, ``add_k_proj``, ``v``."""
 
 
