@@ -9,6 +9,8 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
+from .core.method_choice import METHODS
+from .core.prompt_steps import steps_after
 from .core.report import to_json
 from .core.report_text import report_text
 from .core.strengths import parse_block_strengths
@@ -68,9 +70,12 @@ class PatchbayApplyLora(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "method",
-                    options=["merge"],
+                    options=list(METHODS),
                     default="merge",
-                    tooltip="merge: the change is added to the weights, so that sampling steps cost nothing extra.",
+                    tooltip="merge: the change is added to the weights, so that sampling steps cost nothing extra. "
+                    "bypass: it runs beside the weights, so that a change of strength costs nothing and quantised "
+                    "weights are not rounded again, but every step a little more. auto: the cheaper of the two for "
+                    "this model and number of steps; the report says why.",
                 ),
                 io.Boolean.Input(
                     "as_stock",
@@ -85,6 +90,7 @@ class PatchbayApplyLora(io.ComfyNode):
                 io.Clip.Output("clip", tooltip="The text encoder with the LoRA applied; empty if none came in."),
                 *report_outputs(),
             ],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )
 
     @classmethod
@@ -116,7 +122,11 @@ class PatchbayApplyLora(io.ComfyNode):
         clip: object = None,
     ) -> io.NodeOutput:
         path = folder_paths.get_full_path_or_raise("loras", lora_name)
-        result = apply_lora(path, lora_name, model, clip, strength_model, strength_clip, blocks, as_stock)
+        hidden = cls.hidden
+        steps = steps_after(hidden.prompt, hidden.unique_id) if hidden is not None and method == "auto" else None
+        result = apply_lora(
+            path, lora_name, model, clip, strength_model, strength_clip, blocks, as_stock, method, steps
+        )
         if result.report.level.value != "ok":
             logging.warning("LoRA Patchbay: %s: %s", lora_name, result.report.summary)
         text = report_text(result.report)

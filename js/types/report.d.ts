@@ -65,6 +65,8 @@ export interface LayerReport {
   not_measured: string;
   owner: string;
   method: "" | "merge" | "bypass";
+  delta_kept: number | null;
+  delta_noise: number | null;
   stock: LayerState | null;
   stock_reason: string;
   norm_ratio: number | null;

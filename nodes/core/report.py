@@ -126,6 +126,10 @@ class LayerReport:
     """Which LoRA or node the patch belongs to, where several meet."""
     method: str = ""
     """``merge`` or ``bypass`` where it was applied by a node that has the choice."""
+    delta_kept: float | None = None
+    """Share of the change that arrives in a quantised weight that is quantised again; ``None`` where not measured."""
+    delta_noise: float | None = None
+    """Rounding noise of quantising again, as a share of the change."""
     stock: LayerState | None = None
     """What ComfyUI's own LoRA loader would do with it; ``None`` where that was not asked."""
     stock_reason: str = ""

@@ -11,6 +11,7 @@ from ..core.compat import find_stranger
 from ..core.report import LayerReport, LayerState, Level, LoraSummary, Report
 from .lora_cache import LORA_CACHE, LoadedLora
 from .measuring import measure_plan
+from .method_select import advice, name_survival, select_method, selection_notes
 from .methods import method_notes, name_methods, place_plan
 from .patching import MATCHES, plan_patches
 
@@ -43,11 +44,13 @@ def apply_lora(
     blocks: str,
     as_stock: bool = False,
     method: str = "merge",
+    steps: int | None = None,
 ) -> Applied:
     """Apply the LoRA at ``path`` to clones of ``model`` and ``clip`` (which may be ``None``).
 
     Args:
-        method: ``merge`` into the weights, or ``bypass``: beside them in the forward pass.
+        method: ``merge`` into the weights, ``bypass``: beside them in the forward pass, or ``auto``: the cheaper one.
+        steps: Sampling steps of the workflow, as far as it says; only ``auto`` asks.
         as_stock: Patch exactly what ComfyUI's own loader patches, also where the file's writer meant something else.
 
     Raises:
@@ -57,14 +60,18 @@ def apply_lora(
     lora = LORA_CACHE.load(path, name)
     keys = MATCHES.model_keys(model, clip)
     plan = plan_patches(lora, keys, strength_model, strength_clip, blocks, as_stock)
-    placed = place_plan(plan, keys, model, clip, name, method)
+    selection = select_method(method, plan, keys, model, clip, as_stock, steps)
+    placed = place_plan(plan, keys, model, clip, name, selection.method)
     layers = measure_plan(plan, keys, model, clip)
     level, summary, notes = _judge(layers, name)
     stranger = find_stranger(lora.file, keys.own_shapes)
     if stranger is not None:
         level, notes = Level.WARNING if level is Level.OK else level, (stranger.warning, *notes)
     differences = _differences(layers, as_stock)
-    layers = name_methods(layers, plan, placed, method)
+    layers = name_survival(name_methods(layers, plan, placed, selection.method), selection)
+    to_do = advice(selection)
+    if to_do and level is Level.OK:
+        level = Level.WARNING
     report = Report(
         kind="apply",
         title=f"{os.path.basename(name)} on {keys.summary.architecture}",
@@ -76,7 +83,13 @@ def apply_lora(
         strength_clip=strength_clip if clip is not None else None,
         blocks=blocks.strip(),
         layers=layers,
-        notes=(*notes, *differences, *method_notes(layers, placed, method)),
+        notes=(
+            *notes,
+            *differences,
+            *selection_notes(selection, method),
+            *method_notes(layers, placed, selection.method),
+        ),
+        advice=to_do,
     )
     return Applied(placed.model, placed.clip, report)
 
@@ -102,9 +115,7 @@ def _judge(layers: tuple[LayerReport, ...], name: str) -> tuple[Level, str, tupl
     total = len({layer.lora_key for layer in layers})
     applied = len(names.get(LayerState.APPLIED, ()))
     skipped = len(names.get(LayerState.SKIPPED, set()) - names.get(LayerState.APPLIED, set()))
-    problems = {
-        state: len(names[state]) for state in LayerState if state in names and state not in _NO_PROBLEM
-    }
+    problems = {state: len(names[state]) for state in LayerState if state in names and state not in _NO_PROBLEM}
     details = "; ".join(f"{count} {_WORDS[state]}" for state, count in problems.items())
     if not total:
         return Level.ERROR, f"{name} holds no layer that this pack knows: nothing was changed.", ()

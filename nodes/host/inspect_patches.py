@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..core.adapters.lowrank import column_gram, gram_strength, row_gram
 from ..core.report import LayerReport, LayerState, Level, Report
+from .bypass import BYPASS, bypass_stack
 from .fit import is_dead, misfit
 from .live import live_progress
 from .matching import PatchValue, has_dora_scale, is_adapter, patch_alpha, patch_format, patch_rank
@@ -25,6 +27,11 @@ def inspect_patches(model: Any) -> Report:
     entries = [(key, entry) for key in keys.shapes for entry in model.patches.get(key, ())]
     for key, entry in live_progress(entries, "measure"):
         layers.append(_describe(model, keys, owners, key, keys.shapes[key], entry))
+    stack = bypass_stack(model)
+    for term in stack.terms if stack is not None else ():
+        entry = (term.strength, term.value, 1.0, term.beside.offset)
+        layer = _describe(model, keys, owners, term.model_key, term.shape, entry)
+        layers.append(replace(layer, owner=term.owner, method="bypass"))
     order = {str(block): index for index, block in enumerate(keys.layout.blocks)}
     layers.sort(key=lambda layer: order.get(layer.block, len(order)))
     level, summary, notes = _judge(layers, keys, model)
@@ -102,6 +109,7 @@ def _judge(layers: list[LayerReport], keys: ModelKeys, model: Any) -> tuple[Leve
     notes = tuple(
         f"Beside the weights, {len(injections)} modules are changed in the forward pass ({name}); they are not listed."
         for name, injections in getattr(model, "injections", {}).items()
+        if not name.startswith(BYPASS)
     )
     if not layers:
         return Level.OK, "No weight of this model is patched.", notes

@@ -68,6 +68,8 @@ class MatchedFile:
     """Measured delta norms by ``id`` of the patch; the patches live as long as this object."""
     beside: dict[tuple[int, str, Any], Any] = field(default_factory=dict)
     """By ``id`` of a patch, its key and its offset: the patch as a term beside its weight, or why it cannot be one."""
+    survival: dict[Any, Any] = field(default_factory=dict)
+    """What arrives of patches in quantised weights, by key, ``id`` of the patches and about the strength."""
     layers: tuple[LoraLayer, ...] | None = None
     """The file's layers with their final scales; ``None`` where they are as the file's header says."""
     refused: Mapping[tuple[str, str], tuple[LayerState, str]] = field(default_factory=dict)

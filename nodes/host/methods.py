@@ -17,8 +17,6 @@ from .matching import MatchedFile
 from .model_keys import ModelKeys
 from .patching import PatchPlan, PlannedPatch, apply_plan
 
-METHODS = ("merge", "bypass", "auto")
-
 
 @dataclass(frozen=True)
 class Placed:
@@ -46,7 +44,7 @@ def place_plan(plan: PatchPlan, keys: ModelKeys, model: Any, clip: Any, owner: s
     merged: list[PlannedPatch] = []
     reasons: dict[int, str] = {}
     for patch in plan.patches:
-        found = _beside(patch, plan.matched, keys, clip.patcher if patch.text_encoder else model)
+        found = find_beside(patch, plan.matched, keys, clip.patcher if patch.text_encoder else model)
         if isinstance(found, str):
             merged.append(patch)
             reasons[id(patch.value)] = found
@@ -60,11 +58,12 @@ def place_plan(plan: PatchPlan, keys: ModelKeys, model: Any, clip: Any, owner: s
     if terms[True]:
         add_bypass(new_clip.patcher, terms[True])
     every = [*terms[False], *terms[True]]
-    extra = sum(_whole_bytes(term) for term in every)
+    extra = sum(whole_bytes(term.beside) for term in every)
     return Placed(new_model, new_clip, frozenset(id(term.value) for term in every), reasons, extra)
 
 
-def _beside(patch: PlannedPatch, matched: MatchedFile, keys: ModelKeys, patcher: Any) -> Beside | str:
+def find_beside(patch: PlannedPatch, matched: MatchedFile, keys: ModelKeys, patcher: Any) -> Beside | str:
+    """A planned patch as a term beside its weight, or why it has to be merged; found once for a file and a model."""
     key = target_key(patch.target)
     known = matched.beside
     identity = (id(patch.value), key, target_offset(patch.target))
@@ -81,8 +80,9 @@ def _beside(patch: PlannedPatch, matched: MatchedFile, keys: ModelKeys, patcher:
     return known[identity]
 
 
-def _whole_bytes(term: BypassTerm) -> int:
-    delta = getattr(term.beside.part, "delta", None)
+def whole_bytes(term: Beside) -> int:
+    """What a term without small factors takes beside the model, in half precision."""
+    delta = getattr(term.part, "delta", None)
     return 0 if delta is None or delta.dim() < 2 else delta.numel() * 2
 
 

@@ -200,3 +200,45 @@ def test_half_precision(host: Any, tmp_path: Path) -> None:
     merged, beside = (sample(host, apply(host, path, model, method).model) for method in ("merge", "bypass"))
     assert relative(beside, merged) < 0.02
     assert relative(merged, sample(host, model)) > 0.02
+
+
+def test_show_patches_lists_what_runs_beside(host: Any, model: Any, lora_path: str) -> None:
+    from pack.nodes.host.inspect_patches import inspect_patches
+
+    patched = apply(host, lora_path, model, "bypass", 0.7).model
+    stacked = host.sd.load_lora_for_models(patched, None, host.utils.load_torch_file(lora_path), 0.3, 0.0)[0]
+    report = inspect_patches(stacked)
+    found = {(layer.owner, layer.method, layer.strength) for layer in report.layers}
+    assert found == {(Path(lora_path).name, "bypass", 0.7), ("another node", "", 0.3)}
+    assert report.notes == ()
+
+
+def test_auto_on_the_cpu_merges_and_says_so(host: Any, model: Any, lora_path: str) -> None:
+    result = host.apply(lora_path, "x", model, None, 1.0, 0.0, "", method="auto", steps=4)
+    assert result.model.patches
+    assert any(note.startswith("Method auto took merge: on the CPU") for note in result.report.notes)
+    stock = host.apply(lora_path, "x", model, None, 1.0, 0.0, "", as_stock=True, method="auto", steps=4)
+    assert any("as_stock asks for exactly" in note for note in stock.report.notes)
+
+
+def test_a_text_encoder_beside_its_weights(host: Any, model: Any, tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(4)
+    text_encoder = {"text_model.encoder.layers.0.mlp.fc1.weight": torch.zeros(3072, 768)}
+    clip = host.sd.load_text_encoder_state_dicts([text_encoder], clip_type=host.sd.CLIPType.STABLE_DIFFUSION)
+    for name, parameter in clip.cond_stage_model.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator) * 0.03
+        parameter.data.copy_(noise + (1.0 if "norm" in name and name.endswith("weight") else 0.0))
+    state = native_lora(**SIZES)
+    for layer in range(3):
+        prefix = f"lora_te_text_model_encoder_layers_{layer}_mlp_fc1"
+        state[f"{prefix}.lora_down.weight"] = torch.randn(4, 768, generator=generator) * 0.1
+        state[f"{prefix}.lora_up.weight"] = torch.randn(3072, 4, generator=generator) * 0.1
+    path = write(tmp_path / "te.safetensors", state)
+    tokens = clip.tokenize("a cat")
+    base = clip.encode_from_tokens(tokens)
+    results = {m: host.apply(path, "te", model, clip, 1.0, 0.8, "", method=m) for m in ("merge", "bypass")}
+    merged, beside = (results[m].clip.encode_from_tokens(tokens) for m in ("merge", "bypass"))
+    assert relative(merged, base) > 1e-3
+    assert relative(beside, merged) < 2**-10  # merged weights are rounded to half precision
+    assert results["bypass"].clip.patcher.patches == {}
+    assert torch.equal(clip.encode_from_tokens(tokens), base)

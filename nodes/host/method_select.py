@@ -1,0 +1,129 @@
+"""Which method a run will use, and what the report says about quantised weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import comfy.model_management
+
+from ..core.method_choice import LEAST_KEPT, MOST_NOISE, Situation, choose_method, lossy
+from ..core.name_table import target_key
+from ..core.report import LayerReport
+from .methods import find_beside, whole_bytes
+from .model_keys import ModelKeys
+from .norms import parameter
+from .patching import PatchPlan
+from .requantisation import Requantisation, measure_requantisation, quantised_format
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The method of a run."""
+
+    method: str
+    """``merge`` or ``bypass``."""
+    reason: str = ""
+    """Why, where the choice was left to us."""
+    requantisation: Requantisation | None = None
+
+
+def select_method(
+    wanted: str, plan: PatchPlan, keys: ModelKeys, model: Any, clip: Any, as_stock: bool, steps: int | None
+) -> Selection:
+    """``wanted`` itself, or the cheaper method where it is ``auto``.
+
+    Args:
+        as_stock: The result has to be ComfyUI's own bit for bit, which only a merge is.
+        steps: Sampling steps as far as the workflow says.
+    """
+    if wanted == "bypass":
+        return Selection("bypass")
+    patches = [patch for patch in plan.patches if not patch.text_encoder]
+    lost = measure_requantisation(patches, plan.matched, model) if patches else None
+    if wanted == "merge":
+        return Selection("merge", "", lost)
+    if as_stock:
+        return Selection("merge", "as_stock asks for exactly what ComfyUI's own loader does", lost)
+    if not plan.patches:
+        return Selection("merge", "nothing is to be applied", lost)
+    found = [
+        find_beside(patch, plan.matched, keys, clip.patcher if patch.text_encoder else model) for patch in plan.patches
+    ]
+    beside = [part for part in found if not isinstance(part, str)]
+    weights = {target_key(patch.target) for patch in plan.patches}
+    choice = choose_method(
+        Situation(
+            mode=loading_mode(model),
+            steps=steps,
+            patched_bytes=sum(_bytes(key, keys, model) for key in weights),
+            beside=len(beside),
+            merged=len(found) - len(beside),
+            whole_bytes=sum(whole_bytes(part) for part in beside),
+            patched_each_time=lost is not None and lost.each_time,
+            kept=None if lost is None else lost.kept,
+            noise=None if lost is None else lost.noise,
+        )
+    )
+    return Selection(choice.method, choice.reason, lost)
+
+
+def loading_mode(patcher: Any) -> str:
+    """``cpu``, ``dynamic`` or ``legacy``: how ComfyUI brings this model's weights to where they are used."""
+    if comfy.model_management.is_device_cpu(patcher.load_device):
+        return "cpu"
+    dynamic = getattr(patcher, "is_dynamic", None)
+    return "dynamic" if dynamic is not None and dynamic() else "legacy"
+
+
+def _bytes(key: str, keys: ModelKeys, model: Any) -> int:
+    count = 1
+    for side in keys.shapes[key]:
+        count *= side
+    return count * (1 if quantised_format(parameter(model, key)) else 2)
+
+
+def name_survival(layers: Sequence[LayerReport], selection: Selection) -> tuple[LayerReport, ...]:
+    """The layers with what arrives of their change in quantised weights, where that was measured."""
+    lost = selection.requantisation
+    if lost is None or selection.method != "merge":
+        return tuple(layers)
+    return tuple(
+        replace(layer, delta_kept=lost.measured[layer.model_key].kept, delta_noise=lost.measured[layer.model_key].noise)
+        if layer.method == "merge" and layer.model_key in lost.measured
+        else layer
+        for layer in layers
+    )
+
+
+def selection_notes(selection: Selection, wanted: str) -> tuple[str, ...]:
+    """Sentences on the choice, and on quantised weights."""
+    notes = (f"Method auto took {selection.method}: {selection.reason}.",) if wanted == "auto" else ()
+    lost = selection.requantisation
+    if lost is None or selection.method != "merge":
+        return notes
+    kinds = ", ".join(lost.formats)
+    if lost.each_time:
+        return (*notes, f"{lost.weights} weights are {kinds}: they are patched anew whenever they are used, unrounded.")
+    if lost.kept is None or lost.noise is None:
+        return (
+            *notes,
+            f"{lost.weights} weights are {kinds} and are quantised again; what is lost could not be measured.",
+        )
+    return (
+        *notes,
+        f"{lost.weights} weights are {kinds} and are quantised again: {lost.kept:.0%} of the change arrives, with "
+        f"rounding noise {lost.noise:.2g} times as large as it (median of {len(lost.measured)} measured layers).",
+    )
+
+
+def advice(selection: Selection) -> str:
+    """What to do where merging loses the change; empty otherwise."""
+    lost = selection.requantisation
+    if selection.method != "merge" or lost is None or not lossy(lost.kept, lost.noise):
+        return ""
+    return (
+        f"Use the method bypass: this model is quantised, and merging loses too much of the change (more than "
+        f"{1 - LEAST_KEPT:.0%} missing, or noise above {MOST_NOISE:g} times the change)."
+    )
