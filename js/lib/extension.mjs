@@ -5,6 +5,7 @@ import { useStyleSheet } from "./dom.mjs";
 import { createStrengthEditor } from "./editor_widget.mjs";
 import { allNodes, lastRunOutputs, onLanguageChange, setting, workflowOnPage } from "./host.mjs";
 import { languageFor } from "./i18n.mjs";
+import { createMeasurePanel } from "./measure_widget.mjs";
 import { attachPanel, detachPanels, hasPanel, languageChanged, showKnownOutputs, showMissingOutputs, takePlaces, wantsOutputs } from "./node_panels.mjs";
 import { nodeMenuItems, panelExtension, refreshLoraNames, refreshPanel, setUpPanel, workflowChanged } from "./panel_extension.mjs";
 import { createReportPanel } from "./report_widget.mjs";
@@ -31,7 +32,7 @@ const REPORT_CARD = {
 const STRENGTH_EDITOR = {
   name: "patchbay_strengths",
   type: "PATCHBAY_STRENGTH_EDITOR",
-  minHeight: 208,
+  minHeight: 256,
   initialSize: [420, 0],
   create: createStrengthEditor,
 };
@@ -48,13 +49,29 @@ const COMPARE_VIEWER = {
   create: (host) => createComparePanel(host, setting(COMPARE_MODE)),
 };
 
+/** @type {PanelKind} */
+const MEASUREMENT = {
+  name: "patchbay_measurement",
+  type: "PATCHBAY_MEASUREMENT",
+  minHeight: 300,
+  initialSize: [560, 0],
+  create: createMeasurePanel,
+};
+
+/** Panels of nodes whose report is no list of layers. @type {Record<string, PanelKind>} */
+const OWN_PANELS = {
+  PatchbayCompareImages: COMPARE_VIEWER,
+  PatchbayMeasureReport: MEASUREMENT,
+  PatchbayBenchmark: MEASUREMENT,
+};
+
 /** Names of the nodes with a `PATCHBAY_REPORT` output. @type {Set<string>} */
 const reportNodes = new Set();
 
 const { t } = languageFor("en");
 
 /** @param {import("../types/app").ComfyNode} node */
-const hasReport = (node) => reportNodes.has(node.comfyClass ?? "");
+const hasReport = (node) => reportNodes.has(node.comfyClass ?? "") && !OWN_PANELS[node.comfyClass ?? ""];
 
 /** @param {import("../types/app").ComfyNode} node */
 const hasStrengths = (node) => EDITED_NODES.has(node.comfyClass ?? "");
@@ -113,7 +130,7 @@ export const extension = {
 
   setup() {
     ready = true;
-    for (const name of ["panel", "report_card", "strength_editor", "compare", "map", "sidebar", "lora_card"]) {
+    for (const name of ["panel", "report_card", "strength_editor", "compare", "measure", "map", "sidebar", "lora_card"]) {
       useStyleSheet(new URL(`../css/${name}.css`, import.meta.url).href);
     }
     onLanguageChange(languageChanged);
@@ -126,7 +143,8 @@ export const extension = {
 
   nodeCreated(node) {
     if (hasStrengths(node) && setting(SHOW_EDITOR) !== false) attachPanel(node, STRENGTH_EDITOR);
-    if (node.comfyClass === "PatchbayCompareImages") attachPanel(node, COMPARE_VIEWER);
+    const own = OWN_PANELS[node.comfyClass ?? ""];
+    if (own) attachPanel(node, own);
     else if (hasReport(node) && setting(SHOW_CARDS) !== false) attachPanel(node, REPORT_CARD);
   },
 

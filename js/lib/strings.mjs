@@ -1,12 +1,14 @@
 // What the widgets say, by language. `{name}` is filled in; a key with `.one` is used where `n` is 1.
 
 import { EDITOR_STRINGS } from "./strings_editor.mjs";
+import { MEASURE_STRINGS } from "./strings_measure.mjs";
 import { PANEL_STRINGS } from "./strings_panel.mjs";
 
 /** @type {Record<string, Record<string, string>>} */
 export const STRINGS = {
   en: {
     ...EDITOR_STRINGS.en,
+    ...MEASURE_STRINGS.en,
     ...PANEL_STRINGS.en,
     "level.ok": "OK",
     "level.warning": "Warning",
@@ -99,6 +101,7 @@ export const STRINGS = {
   },
   ja: {
     ...EDITOR_STRINGS.ja,
+    ...MEASURE_STRINGS.ja,
     ...PANEL_STRINGS.ja,
     "level.ok": "正常",
     "level.warning": "注意",

@@ -256,8 +256,10 @@ class Comparison:
     total: Ratio
     memory: dict[str, Ratio]
     """By the names of :class:`MemoryFigures`."""
+    speed: str
+    """``slower``, ``faster``, ``same``, ``unsettled``, ``noisy``, ``one_pair`` or ``unknown``."""
     speed_verdict: str
-    """A sentence."""
+    """The same as a sentence."""
     latents: OutputDifference | None = None
     images: OutputDifference | None = None
 

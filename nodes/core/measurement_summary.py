@@ -123,6 +123,7 @@ def compare_conditions(
     warm_a = [run for run in a if not run.after_switch] or list(a)
     warm_b = [run for run in b if not run.after_switch] or list(b)
     steady = _steady_ratio(warm_a, warm_b)
+    speed, verdict = speed_verdict(steady, one.steady_ms, two.steady_ms, two.label)
     memory = {
         name: paired_ratio(
             [getattr(run.memory, name).value for run in warm_a], [getattr(run.memory, name).value for run in warm_b]
@@ -135,7 +136,8 @@ def compare_conditions(
         steady=steady,
         total=paired_ratio([run.total_s for run in warm_a], [run.total_s for run in warm_b]),
         memory=memory,
-        speed_verdict=speed_verdict(steady, one.steady_ms, two.steady_ms, two.label),
+        speed=speed,
+        speed_verdict=verdict,
         latents=latents,
         images=images,
     )

@@ -17,23 +17,28 @@ SETTLED = 0.05
 """An interval that includes "no difference" settles something only if it excludes differences above this share."""
 
 
-def speed_verdict(ratio: Ratio, a: Spread | None, b: Spread | None, label_b: str) -> str:
-    """One sentence on the steady pace of B against A."""
+def speed_verdict(ratio: Ratio, a: Spread | None, b: Spread | None, label_b: str) -> tuple[str, str]:
+    """The verdict on the steady pace of B against A, as a word and as a sentence."""
     if a is None or b is None or ratio.value is None:
-        return "No verdict on speed: a steady evaluation needs at least two evaluations in a run."
+        return "unknown", "No verdict on speed: a steady evaluation needs at least two evaluations in a run."
     noisy = max(a.relative_iqr, b.relative_iqr)
     if noisy > REFUSE_IQR:
-        return f"No verdict on speed: evaluations of one condition spread by {noisy:.0%} of their median."
+        return "noisy", f"No verdict on speed: evaluations of one condition spread by {noisy:.0%} of their median."
+    change = change_text(ratio.value)
     if ratio.low is None or ratio.high is None:
-        return f"A steady evaluation takes {change_text(ratio.value)}; one pair of runs gives no interval."
+        return "one_pair", f"A steady evaluation takes {change}; one pair of runs gives no interval."
     bounds = f"95 % interval {percent(ratio.low)} to {percent(ratio.high)}"
     if ratio.low <= 1.0 <= ratio.high:
         most = max(abs(1 - ratio.low), abs(ratio.high - 1))
         if most > SETTLED:
-            change = change_text(ratio.value)
-            return f'Not settled: a steady evaluation with "{label_b}" takes {change} ({bounds}). Run longer.'
-        return f'No difference in the steady pace of "{label_b}" was found; one of more than {most:.1%} is unlikely.'
-    return f'A steady evaluation with "{label_b}" takes {change_text(ratio.value)} ({bounds}).'
+            return (
+                "unsettled",
+                f'Not settled: a steady evaluation with "{label_b}" takes {change} ({bounds}). Run longer.',
+            )
+        found = f'No difference in the steady pace of "{label_b}" was found'
+        return "same", f"{found}; one of more than {most:.1%} is unlikely."
+    word = "slower" if ratio.value > 1 else "faster"
+    return word, f'A steady evaluation with "{label_b}" takes {change} ({bounds}).'
 
 
 def change_text(ratio: float) -> str:

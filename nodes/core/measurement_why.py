@@ -31,13 +31,20 @@ TEMPLATES = {
     "device.",
     "patching_every_step": "LoRA arithmetic runs again in every evaluation ({later} in one run), because patched "
     "weights do not stay on the device. Try a smaller format of the model, or bypass.",
-    "bypass": "The LoRA runs beside the weights of {layers} layers (bypass): that costs time in every evaluation{how}. "
+    "streaming_unknown": "{streamed} of weights are copied to the device in every evaluation, of {total} in all. Try a "
+    "smaller format of the model (fp8, GGUF), a smaller picture, or closing other programs on the device.",
+    "bypass": "The LoRA runs beside the weights of {layers} layers (bypass): that costs time in every evaluation. "
     "Merging costs nothing in a steady evaluation.",
+    "bypass_against": "The LoRA runs beside the weights of {layers} layers (bypass): that costs {share} in every "
+    "evaluation against {against}. Merging costs nothing in a steady evaluation.",
     "quantised_off": "{slow} of {layers} quantised layers cannot use their fast product, because the LoRA is applied "
     "to their weights in every evaluation. Try bypass, or dynamic VRAM.",
-    "between": "{gap} pass between two evaluations, {share} of a step{preview}.",
+    "between": "{gap} pass between two evaluations, {share} of a step: the sampler's own arithmetic, or waiting.",
+    "between_previews": "{gap} pass between two evaluations, {share} of a step: previews ({preview}) are decoded "
+    "there. Turn them off to compare.",
     "cfg": "Each evaluation computes {each} predictions, because CFG is {cfg}. At CFG 1 it would be one: only a "
     "distilled model is made for that.",
+    "cfg_unknown": "Each evaluation computes {each} predictions. A distilled model at CFG 1 needs one.",
     "sampler": "{sampler} evaluates the model {evaluations} times in {steps} steps.",
     "noisy": "Evaluations spread by {iqr} of their median: something else uses the device, or it is throttled. Read "
     "the times as rough.",
@@ -99,13 +106,11 @@ def _streaming(condition: ConditionSummary, _: Comparison | None) -> Iterator[Se
     if not streamed or memory.weights_total.value is None:
         return
     resident = memory.weights_resident.value
-    yield _say(
-        "streaming",
-        condition,
-        streamed=amount(streamed),
-        resident="an unknown part" if resident is None else amount(resident),
-        total=amount(memory.weights_total.value),
-    )
+    values = {"streamed": amount(streamed), "total": amount(memory.weights_total.value)}
+    if resident is None:
+        yield _say("streaming_unknown", condition, **values)
+    else:
+        yield _say("streaming", condition, **values, resident=amount(resident))
 
 
 def _patching(condition: ConditionSummary, _: Comparison | None) -> Iterator[Sentence]:
@@ -116,9 +121,13 @@ def _patching(condition: ConditionSummary, _: Comparison | None) -> Iterator[Sen
 def _bypass(condition: ConditionSummary, comparison: Comparison | None) -> Iterator[Sentence]:
     if not condition.facts.bypass_layers:
         return
+    layers = str(condition.facts.bypass_layers)
     ratio = comparison.steady.value if comparison is not None else None
-    how = f", {(ratio - 1) * 100:.0f} % against {comparison.a}" if ratio and ratio > 1 and comparison else ""
-    yield _say("bypass", condition, layers=str(condition.facts.bypass_layers), how=how)
+    if comparison is not None and ratio is not None and ratio > 1:
+        share = f"{(ratio - 1) * 100:.0f} %"
+        yield _say("bypass_against", condition, layers=layers, share=share, against=comparison.a)
+    else:
+        yield _say("bypass", condition, layers=layers)
 
 
 def _quantised(condition: ConditionSummary, _: Comparison | None) -> Iterator[Sentence]:
@@ -133,16 +142,21 @@ def _between(condition: ConditionSummary, _: Comparison | None) -> Iterator[Sent
     gap, steady = condition.gap_ms.value, condition.steady_ms
     if gap is None or steady is None or gap < WORTH_A_WORD * (steady.median + gap):
         return
-    preview = condition.facts.preview
-    said = f": previews ({preview}) are decoded there. Turn them off to compare" if preview else ""
-    yield _say("between", condition, gap=duration(gap), share=f"{gap / (steady.median + gap):.0%}", preview=said)
+    values = {"gap": duration(gap), "share": f"{gap / (steady.median + gap):.0%}"}
+    if condition.facts.preview:
+        yield _say("between_previews", condition, **values, preview=condition.facts.preview)
+    else:
+        yield _say("between", condition, **values)
 
 
 def _cfg(condition: ConditionSummary, _: Comparison | None) -> Iterator[Sentence]:
     if condition.evaluations and condition.predictions > condition.evaluations:
         each = condition.predictions / condition.evaluations
         cfg = condition.facts.cfg
-        yield _say("cfg", condition, each=f"{each:.3g}", cfg="above 1" if cfg is None else f"{cfg:g}")
+        if cfg is None:
+            yield _say("cfg_unknown", condition, each=f"{each:.3g}")
+        else:
+            yield _say("cfg", condition, each=f"{each:.3g}", cfg=f"{cfg:g}")
 
 
 def _sampler(condition: ConditionSummary, _: Comparison | None) -> Iterator[Sentence]:
@@ -150,7 +164,7 @@ def _sampler(condition: ConditionSummary, _: Comparison | None) -> Iterator[Sent
         yield _say(
             "sampler",
             condition,
-            sampler=condition.facts.sampler or "The sampler",
+            sampler=condition.facts.sampler or "sampler",
             evaluations=str(condition.evaluations),
             steps=str(condition.steps),
         )

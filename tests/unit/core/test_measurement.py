@@ -6,6 +6,7 @@ import json
 import math
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,7 +156,7 @@ def test_outputs_that_jitter_are_not_told_apart_and_a_real_change_is() -> None:
 )
 def test_speed_is_only_judged_where_the_figures_carry_it(ratio: Ratio, iqr: float, words: str) -> None:
     spread = spread_of([100 * (1 - iqr), 100.0, 100 * (1 + iqr)])
-    assert words in speed_verdict(ratio, spread, spread, "b")
+    assert words in speed_verdict(ratio, spread, spread, "b")[1]
 
 
 def test_a_comparison_pairs_warm_runs_in_order() -> None:
@@ -177,11 +178,12 @@ PATCHED = RunFacts(mode="dynamic VRAM", patches=100, sampler="euler", cfg=1.0)
         ({}, 600, {"first_is_warm_up"}),
         ({"facts": replace(PATCHED, compiled=True)}, 9000, {"first_is_compiling"}),
         ({"prepare_s": 7.5, "lora": LoraMath(prepare_calls=100, prepare_ms=6000)}, 100, {"loading"}),
-        ({"streamed_bytes": (int(12 * GIB),) * 4}, 100, {"streaming"}),
+        ({"streamed_bytes": (int(12 * GIB),) * 4}, 100, {"streaming_unknown"}),
         ({"lora": LoraMath(later_calls=300, later_ms=90)}, 100, {"patching_every_step"}),
         ({"facts": replace(PATCHED, patches=0, bypass_layers=100)}, 100, {"bypass"}),
         ({"facts": replace(PATCHED, quantised_layers=90, slowed_quantised_layers=80)}, 100, {"quantised_off"}),
-        ({"gaps_ms": (30.0,) * 3, "facts": replace(PATCHED, preview="taesd")}, 100, {"between"}),
+        ({"gaps_ms": (30.0,) * 3, "facts": replace(PATCHED, preview="taesd")}, 100, {"between_previews"}),
+        ({"gaps_ms": (30.0,) * 3}, 100, {"between"}),
         ({"predictions": 8, "facts": replace(PATCHED, cfg=4.0)}, 100, {"cfg"}),
         ({"steps": 2}, 100, {"sampler"}),
         ({"evaluations_ms": (100.0, 80.0, 100.0, 130.0)}, 100, {"noisy"}),
@@ -281,3 +283,9 @@ def test_a_ratio_is_shown_with_its_interval_or_without_a_hollow_one() -> None:
     assert ratio_text(Ratio(1.2, 1.1, 1.3, 4)) == "+20.0 % (+10.0 % to +30.0 %)"
     assert ratio_text(Ratio(1.2, 0.1, 9.0, 2)) == "+20.0 % (too few runs for an interval)"
     assert ratio_text(Ratio(None, reason="no pair")) == "not known (no pair)"
+
+
+def test_the_page_has_the_same_sentences() -> None:
+    page = (Path(__file__).parents[3] / "js" / "lib" / "strings_measure.mjs").read_text(encoding="utf-8")
+    lacking = [name for name, text in TEMPLATES.items() if f'"why.{name}": {json.dumps(text)},' not in page]
+    assert lacking == []
