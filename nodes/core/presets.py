@@ -155,9 +155,11 @@ class UserPresets:
     def list(self) -> tuple[tuple[Preset, ...], tuple[str, ...]]:
         """The presets by name, and sentences about what could not be read."""
         try:
-            entries, problems = self._read()
+            entries, others = self._read()
         except PresetError as error:
             return (), (str(error),)
+        lost = f"{len(others)} entries of {self.path.name} are not presets: they are kept, and not shown."
+        problems = (lost,) if others else ()
         return tuple(_preset(name, entries[name]) for name in sorted(entries, key=str.casefold)), problems
 
     def save(self, name: object, blocks: object, description: object = "", overwrite: bool = False) -> Preset:
@@ -176,12 +178,12 @@ class UserPresets:
         parse_block_strengths(blocks)
         entry = {"blocks": blocks.strip(), "description": description.strip()}
         with _LOCK:
-            entries = self._entries_to_change()
+            entries, others = self._entries_to_change()
             if plain in entries and not overwrite:
                 raise PresetExistsError(f'There is a preset "{plain}" already.')
             if plain not in entries and len(entries) >= MAX_PRESETS:
                 raise PresetError(f"There are {MAX_PRESETS} presets already. Delete one first.")
-            self._write({**entries, plain: entry})
+            self._write({**others, **entries, plain: entry})
         return _preset(plain, entry)
 
     def delete(self, name: object) -> str:
@@ -192,29 +194,30 @@ class UserPresets:
         """
         plain = check_name(name)
         with _LOCK:
-            entries, _ = self._read()
+            entries, others = self._read()
             if plain not in entries:
                 raise PresetError(f'There is no preset "{plain}".')
             del entries[plain]
-            self._write(entries)
+            self._write({**others, **entries})
         return plain
 
-    def _entries_to_change(self) -> dict[str, dict[str, str]]:
+    def _entries_to_change(self) -> tuple[dict[str, dict[str, str]], dict[str, Any]]:
         try:
-            return self._read()[0]
+            return self._read()
         except _NewerFileError:
             raise
         except PresetError:
             self._set_aside()
-            return {}
+            return {}, {}
 
-    def _read(self) -> tuple[dict[str, dict[str, str]], tuple[str, ...]]:
+    def _read(self) -> tuple[dict[str, dict[str, str]], dict[str, Any]]:
+        """The presets of the file, and what else stands where presets should."""
         try:
             if self.path.stat().st_size > MAX_BYTES:
                 raise PresetError(f"{self.path.name} is larger than {MAX_BYTES // 1_000_000} MB: not read.")
             data: Any = json.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return {}, ()
+            return {}, {}
         except (OSError, ValueError, RecursionError) as error:
             raise PresetError(
                 f"{self.path.name}, the file of your presets, cannot be read ({_short(error)}). It is left as it is."
@@ -227,12 +230,9 @@ class UserPresets:
             )
         if fields.get("schema") != SCHEMA or not isinstance(stored, dict):
             raise PresetError(f"{self.path.name} is not a file of presets. It is left as it is.")
-        entries = {
-            name: entry for name, value in cast("dict[str, Any]", stored).items() if (entry := _entry(name, value))
-        }
-        missing = len(cast("dict[str, Any]", stored)) - len(entries)
-        problems = (f"{missing} entries of {self.path.name} are not presets and are not shown.",) if missing else ()
-        return entries, problems
+        everything = cast("dict[str, Any]", stored)
+        entries = {name: entry for name, value in everything.items() if (entry := _entry(name, value))}
+        return entries, {name: value for name, value in everything.items() if name not in entries}
 
     def _set_aside(self) -> None:
         """Keep an unreadable file under a name that nothing uses."""
@@ -244,7 +244,7 @@ class UserPresets:
                 return
         raise PresetError(f"{self.path.name} cannot be read and could not be set aside. Move it away by hand.")
 
-    def _write(self, entries: Mapping[str, Mapping[str, str]]) -> None:
+    def _write(self, entries: Mapping[str, Any]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
         text = json.dumps({"schema": SCHEMA, "version": VERSION, "presets": entries}, indent=1, ensure_ascii=False)

@@ -126,6 +126,10 @@ def test_one_bad_entry_does_not_hide_the_others(store: UserPresets) -> None:
     presets, problems = store.list()
     assert [preset.name for preset in presets] == ["good"]
     assert "2 entries" in problems[0]
+    store.save("new", "all=0.5")
+    store.delete("good")
+    kept = json.loads(store.path.read_text(encoding="utf-8"))["presets"]
+    assert kept == {"bad": 3, "a/b": {"blocks": "all=1"}, "new": {"blocks": "all=0.5", "description": ""}}
 
 
 def test_there_is_an_end_to_how_many(store: UserPresets) -> None:
