@@ -105,6 +105,7 @@ def _test(options: argparse.Namespace, progress: Progress) -> int:
 
 
 def _setup(options: argparse.Namespace, progress: Progress) -> int:
+    from .fixtures import ensure_fixtures
     from .web_tools import ensure_browser, ensure_node_packages
 
     runtime = _runtime(options, progress)
@@ -112,6 +113,7 @@ def _setup(options: argparse.Namespace, progress: Progress) -> int:
         ensure_test_tools(runtime, progress)
         ensure_node_packages(runtime, progress)
         ensure_browser(runtime, progress)
+        ensure_fixtures(progress)
     progress.say(f"Ready: ComfyUI {runtime.version} in {runtime.comfyui}, Python {runtime.python}")
     return 0
 

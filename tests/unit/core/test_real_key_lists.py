@@ -1,7 +1,8 @@
 """Key lists of real files on hubs, against answers that were checked one by one with the files' names.
 
 The lists are the fixtures of the PyPI package ``safetensors-arch`` 0.3.0 (source distribution, ``tests/fixtures``), which
-are not part of this project: unpack it to ``.runtime/safetensors-arch``, or name its folder in ``PATCHBAY_ARCH_FIXTURES``.
+are not part of this project: ``patchbay.py test`` and ``setup`` fetch it to ``.runtime/safetensors-arch``; another folder
+can be named in ``PATCHBAY_ARCH_FIXTURES``.
 They hold no shapes, so that variants (Klein 9B, Wan 14B) cannot be told and what only shapes tell is ambiguous.
 """
 

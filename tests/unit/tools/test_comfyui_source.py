@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tools import comfyui
+from tools import fixtures
+from tools import sdist as sdist_module
 from tools.comfyui import fetch_sdist, is_comfyui, unpack, version_of
 from tools.errors import ToolError
 from tools.installer import Installer
@@ -80,7 +81,7 @@ def installer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installer:
     if not boot.exists():
         pytest.importorskip("pip")
         boot = Path(sys.executable)
-    monkeypatch.setattr(comfyui, "RUNTIME", tmp_path / "runtime")
+    monkeypatch.setattr(sdist_module, "RUNTIME", tmp_path / "runtime")
     for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", "nul" if sys.platform == "win32" else "/dev/null")
@@ -109,7 +110,7 @@ def test_a_file_with_another_hash_is_not_used(installer: Installer, index: tuple
 def test_a_half_file_of_an_interrupted_run_does_no_harm(installer: Installer, index: tuple[str, bytes]) -> None:
     address, content = index
     for folder in ("sdist", "sdist.part"):
-        path = comfyui.RUNTIME / folder / FILE_NAME
+        path = sdist_module.RUNTIME / folder / FILE_NAME
         path.parent.mkdir(parents=True)
         path.write_bytes(content[:100])
     assert fetch_sdist(source(content), installer, ("--index-url", address)).read_bytes() == content
@@ -146,3 +147,23 @@ def test_an_archive_without_comfyui_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_that_does_not_say_its_version(tmp_path: Path) -> None:
     assert version_of(tmp_path) == "unknown"
+
+
+def test_fixtures_are_unpacked_whole_or_not_at_all(tmp_path: Path) -> None:
+    top, names = "safetensors_arch-0.3.0/tests/fixtures/", ("full_models", "oos_families", "real_families")
+    for count in (3, 2):
+        archive = tmp_path / "x.tar.gz"
+        with tarfile.open(archive, "w:gz") as tar:
+            for name in (*(f"{top}{name}.json.gz" for name in names[:count]), "safetensors_arch-0.3.0/../../evil"):
+                member = tarfile.TarInfo(name)
+                member.size = 2
+                tar.addfile(member, io.BytesIO(b"{}"))
+        if count < 3:
+            with pytest.raises(ToolError, match=r"holds no tests/fixtures/real_families\.json\.gz"):
+                fixtures.unpack(archive, tmp_path / "here")
+        else:
+            fixtures.unpack(archive, tmp_path / "here")
+        assert sorted(path.name for path in (tmp_path / "here").rglob("*") if path.is_file()) == [
+            f"{name}.json.gz" for name in names
+        ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "x.tar.gz"]
