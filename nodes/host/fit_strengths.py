@@ -123,8 +123,9 @@ class _Fit:
             return 2 * every
         guided = 2 if self._settings.reference_cfg != 1.0 and self._settings.negative is not None else 1
         rules = 2 if self._settings.compare_rules else 0
-        count = 3 * every + 2 * guided * every + training * (groups * self._settings.rounds + len(SINGLE_STRENGTHS) - 1)
-        return count + training * (self._settings.rounds - 1) + held * (3 + rules) + (4 * training if rules else 0)
+        rounds = self._settings.rounds
+        fitting = training * (groups * rounds + rounds - 1 + len(SINGLE_STRENGTHS) - 1 + 2 * rules)
+        return (3 + 2 * guided) * every + fitting + held * (2 + rules) + len(probes.sigmas)
 
     # --- with a reference -----------------------------------------------------------------------------
 
@@ -187,11 +188,14 @@ class _Fit:
             strengths = rounded({name: 1 + float(d) for name, d in zip(self._selectors, step, strict=True)})
         return strengths, ridge, error
 
-    def _jacobian(self, training: Probes, strengths: Mapping[str, float], here: Outputs) -> list[Outputs]:
+    def _jacobian(
+        self, training: Probes, strengths: Mapping[str, float], here: Outputs, by: float = STEP
+    ) -> list[Outputs]:
+        """The derivative of the output by each group's strength, as a difference quotient over ``by``."""
         columns: list[Outputs] = []
         for selector in self._selectors:
-            moved = self._lab.at(training, {**strengths, selector: strengths[selector] + STEP})
-            columns.append({probe: (value - here[probe]) / STEP for probe, value in moved.items()})
+            moved = self._lab.at(training, {**strengths, selector: strengths[selector] + by})
+            columns.append({probe: (value - here[probe]) / by for probe, value in moved.items()})
         return columns
 
     def _best_single(

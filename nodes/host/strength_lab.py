@@ -71,9 +71,8 @@ def _selector(place: Place, grouping: str) -> str:
 
 
 def strengths_text(strengths: Mapping[str, float], digits: int = 3) -> str:
-    """The text form. A block goes before its streams, which then win."""
-    ordered = sorted(strengths.items(), key=lambda item: item[0].endswith(tuple(f".{s}" for s in STREAMS)))
-    return ", ".join(f"{selector}={round(value, digits):g}" for selector, value in ordered)
+    """The text form, in the order given: a block stands before its streams, which then win."""
+    return ", ".join(f"{selector}={round(value, digits):g}" for selector, value in strengths.items())
 
 
 class StrengthLab:
