@@ -62,9 +62,9 @@ class PatchbayBenchmark(io.ComfyNode):
                     "conditions",
                     default="without LoRA\nwith LoRA",
                     multiline=True,
-                    tooltip="One line for each connected model, in order: its name, and after a bar what is its "
-                    "own: steps, CFG, and the line that it is compared with instead of the first. Example: "
-                    "distilled + LoRA | steps=4 cfg=1 against=3.",
+                    tooltip="One line for each connected model, in order: its name, and after a vertical bar what "
+                    "is its own, for example steps=4 cfg=1 against=3. The last is the line that it is compared with "
+                    "instead of the first.",
                 ),
                 io.Int.Input(
                     "seed",
