@@ -22,6 +22,7 @@ from .inspect import inspect_file
 from .report import Level, Report, to_json
 from .report_text import report_text
 from .scan import SCAN_COLUMNS, ScanRow, find_files, scan_file
+from .strengths_cli import add_strengths_command
 
 if TYPE_CHECKING:
     from .model_file import ModelFile
@@ -86,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     scan.add_argument("--jobs", type=int, default=0, help="processes to use (default: one a core)")
     scan.add_argument("--quiet", action="store_true", help="no progress on the error stream")
     scan.set_defaults(run=_scan)
+    add_strengths_command(commands)
     return parser
 
 
