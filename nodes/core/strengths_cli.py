@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from .cli_output import say, write_json
 from .errors import PatchbayError
-from .presets import SHIPPED
-from .strength_formats import Conversion, export_strengths, find_format, import_strengths, strength_formats
-from .strengths import format_block_strengths, parse_block_strengths
+
+# The other commands start faster without the formats: they are imported where they are used.
+if TYPE_CHECKING:
+    from .strength_formats import Conversion
 
 _LINES = ("lbw.hako.", "lbw.inspire.", "lbw.remerger.")
 """Formats whose files hold one preset a line."""
@@ -59,6 +60,9 @@ def run_strengths(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
 
 
 def _convert(text: str, source: str | None, target: str | None) -> list[Conversion]:
+    from .strength_formats import Conversion, export_strengths, find_format, import_strengths
+    from .strengths import format_block_strengths, parse_block_strengths
+
     if target is not None:
         return [export_strengths(text, target)]
     if source is None:
@@ -71,11 +75,15 @@ def _convert(text: str, source: str | None, target: str | None) -> list[Conversi
 
 
 def _named(line: str, conversion: Conversion) -> Conversion:
+    from .strength_formats import Conversion
+
     name = line.rpartition(":")[0].strip()
     return Conversion(f"# {name}\n{conversion.text}" if name else conversion.text, conversion.lost, conversion.notes)
 
 
 def _list_formats(as_json: bool, out: TextIO) -> int:
+    from .strength_formats import strength_formats
+
     formats = strength_formats().values()
     if as_json:
         write_json(out, [{"id": f.id, "label": f.label, "note": f.note, "example": f.example} for f in formats])
@@ -87,6 +95,8 @@ def _list_formats(as_json: bool, out: TextIO) -> int:
 
 
 def _list_presets(as_json: bool, out: TextIO) -> int:
+    from .presets import SHIPPED
+
     if as_json:
         write_json(out, [preset.to_json() for preset in SHIPPED])
         return 0
