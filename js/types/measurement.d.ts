@@ -133,6 +133,7 @@ export interface Comparison {
   memory: Record<string, Ratio>;
   speed: string;
   speed_verdict: string;
+  speed_floor: number | null;
   latents: OutputDifference | null;
   images: OutputDifference | null;
 }

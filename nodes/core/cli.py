@@ -1,4 +1,5 @@
-"""The command line: ``lora-patchbay inspect FILE...``, ``check LORA... --model MODEL`` and ``scan FOLDER``.
+"""The command line: ``lora-patchbay inspect FILE...``, ``check LORA... --model MODEL``, ``scan FOLDER``,
+``strengths TEXT`` and ``results FILE``.
 
 Exit codes: 0 every file was read and understood and fits, 1 something asks for attention (a warning, a LoRA that fits
 in part), 2 a file could not be read, 3 a LoRA does not fit the model, 64 the command itself was wrong. Where several
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 from .cli_output import LAYER_COLUMNS, layer_rows, safe, say, with_progress, write_json, write_rows, write_scan
 from .errors import PatchbayError
 from .inspect import inspect_file
+from .measurement_cli import add_results_command
 from .report import Level, Report, to_json
 from .report_text import report_text
 from .scan import SCAN_COLUMNS, ScanRow, find_files, scan_file
@@ -88,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     scan.add_argument("--quiet", action="store_true", help="no progress on the error stream")
     scan.set_defaults(run=_scan)
     add_strengths_command(commands)
+    add_results_command(commands)
     return parser
 
 

@@ -260,6 +260,8 @@ class Comparison:
     """``slower``, ``faster``, ``same``, ``unsettled``, ``noisy``, ``one_pair`` or ``unknown``."""
     speed_verdict: str
     """The same as a sentence."""
+    speed_floor: float | None = None
+    """How far the steady paces of two neighbouring runs of one condition are apart (A/A), as a share."""
     latents: OutputDifference | None = None
     images: OutputDifference | None = None
 

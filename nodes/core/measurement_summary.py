@@ -123,7 +123,8 @@ def compare_conditions(
     warm_a = [run for run in a if not run.after_switch] or list(a)
     warm_b = [run for run in b if not run.after_switch] or list(b)
     steady = _steady_ratio(warm_a, warm_b)
-    speed, verdict = speed_verdict(steady, one.steady_ms, two.steady_ms, two.label)
+    floor = speed_floor(a, b)
+    speed, verdict = speed_verdict(steady, one.steady_ms, two.steady_ms, two.label, floor)
     memory = {
         name: paired_ratio(
             [getattr(run.memory, name).value for run in warm_a], [getattr(run.memory, name).value for run in warm_b]
@@ -137,6 +138,7 @@ def compare_conditions(
         total=paired_ratio([run.total_s for run in warm_a], [run.total_s for run in warm_b]),
         memory=memory,
         speed=speed,
+        speed_floor=floor,
         speed_verdict=verdict,
         latents=latents,
         images=images,
@@ -145,6 +147,20 @@ def compare_conditions(
 
 def _steady_ratio(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> Ratio:
     return paired_ratio([median(run.steady_ms) for run in a], [median(run.steady_ms) for run in b])
+
+
+def speed_floor(*groups: Sequence[RunRecord]) -> float | None:
+    """The A/A control of speed: how far the steady paces of the two runs of a pair are apart, as a share.
+
+    The larger one of the conditions, each the geometric mean over its pairs; ``None`` without a pair.
+    """
+    found = []
+    for runs in groups:
+        cold, warm = ([run for run in runs if run.after_switch is after] for after in (True, False))
+        ratio = _steady_ratio(cold, warm)
+        if ratio.value is not None:
+            found.append(abs(ratio.value - 1))
+    return max(found) if found else None
 
 
 def steady_ratios(groups: Sequence[Sequence[RunRecord]]) -> list[Ratio]:

@@ -17,8 +17,15 @@ SETTLED = 0.05
 """An interval that includes "no difference" settles something only if it excludes differences above this share."""
 
 
-def speed_verdict(ratio: Ratio, a: Spread | None, b: Spread | None, label_b: str) -> tuple[str, str]:
-    """The verdict on the steady pace of B against A, as a word and as a sentence."""
+def speed_verdict(
+    ratio: Ratio, a: Spread | None, b: Spread | None, label_b: str, floor: float | None = None
+) -> tuple[str, str]:
+    """The verdict on the steady pace of B against A, as a word and as a sentence.
+
+    Args:
+        floor: How far the pace of two runs of *one* condition is apart, as a share; a difference of two conditions
+            below it is none, however narrow its interval is.
+    """
     if a is None or b is None or ratio.value is None:
         return "unknown", "No verdict on speed: a steady evaluation needs at least two evaluations in a run."
     noisy = max(a.relative_iqr, b.relative_iqr)
@@ -37,6 +44,9 @@ def speed_verdict(ratio: Ratio, a: Spread | None, b: Spread | None, label_b: str
             )
         found = f'No difference in the steady pace of "{label_b}" was found'
         return "same", f"{found}; one of more than {most:.1%} is unlikely."
+    if floor is not None and abs(ratio.value - 1) <= floor:
+        found = f'No difference in the steady pace of "{label_b}" was found: {percent(ratio.value)} is no more than two'
+        return "same", f"{found} runs of one model differ here ({floor:.1%})."
     word = "slower" if ratio.value > 1 else "faster"
     return word, f'A steady evaluation with "{label_b}" takes {change} ({bounds}).'
 

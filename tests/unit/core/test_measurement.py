@@ -159,6 +159,17 @@ def test_speed_is_only_judged_where_the_figures_carry_it(ratio: Ratio, iqr: floa
     assert words in speed_verdict(ratio, spread, spread, "b")[1]
 
 
+def test_a_difference_of_pace_below_that_of_equal_runs_is_none() -> None:
+    spread = spread_of([99.0, 100.0, 101.0])
+    word, text = speed_verdict(Ratio(1.021, 1.008, 1.035, 4), spread, spread, "b", floor=0.03)
+    assert word == "same"
+    assert "+2.1 % is no more than two runs of one model differ here (3.0%)" in text
+    assert speed_verdict(Ratio(1.021, 1.008, 1.035, 4), spread, spread, "b", floor=0.002)[0] == "slower"
+    runs = [run("a", 100, 104, after_switch=True), run("a", 100, 100)] * 2
+    assert compare_conditions(runs, runs).speed_floor == pytest.approx(1 - 100 / 104)
+    assert compare_conditions(runs[1::2], runs[1::2]).speed_floor is None
+
+
 def test_a_comparison_pairs_warm_runs_in_order() -> None:
     comparison = compare_conditions(cycles("a", 4, 300, 100, drift=10), cycles("b", 4, 600, 105, drift=10.5))
     assert comparison.steady.value == pytest.approx(1.05)

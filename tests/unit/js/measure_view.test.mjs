@@ -35,7 +35,7 @@ const measured = (changes = {}) => ({
   schema: "patchbay.measurement", version: 1, kind: "benchmark", title: "without LoRA / with LoRA", summary: "A summary.", level: "ok",
   conditions: [condition("without LoRA", 87), condition("with LoRA", 88)],
   comparisons: [{
-    a: "without LoRA", b: "with LoRA", steady: ratio(1.011, 1.005, 1.017), total: ratio(1.01), memory: {}, speed: "slower", speed_verdict: "",
+    a: "without LoRA", b: "with LoRA", steady: ratio(1.011, 1.005, 1.017), total: ratio(1.01), memory: {}, speed: "slower", speed_verdict: "", speed_floor: 0.002,
     latents: { verdict: "different", text: "", mae: 0.1, floor: 0, relative: 0.2, psnr: null, ssim: null }, images: { verdict: "identical", text: "", mae: 0, floor: 0, relative: 0, psnr: null, ssim: 1 },
   }],
   sentences: [{ id: "nothing", condition: "without LoRA", text: "Nothing.", values: {} }, { id: "from_the_future", condition: "with LoRA", text: "A new sentence.", values: {} }],
