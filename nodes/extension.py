@@ -21,6 +21,7 @@ from .inspect_model import PatchbayInspectModel
 from .lora_stack import PatchbayApplyLoraStack, PatchbayStackLora
 from .measure import PatchbayMeasure, PatchbayMeasureReport
 from .save_lora import PatchbaySaveLora
+from .schedule_lora import PatchbayScheduleLora
 from .show_patches import PatchbayShowPatches
 from .tiny_vae import PatchbayLoadTinyVAE
 
@@ -32,6 +33,7 @@ NODES: list[type[io.ComfyNode]] = [
     PatchbayBlockStrengths,
     PatchbayApplyLoraStack,
     PatchbayStackLora,
+    PatchbayScheduleLora,
     PatchbayShowPatches,
     PatchbaySaveLora,
     PatchbayCompareImages,

@@ -7,7 +7,7 @@ from typing import Any
 from .workflow_graph import Graph
 from .workflow_parts import DISTILLED, DUOTONE, PROMPT, PROMPTS, VAE, branch, sampling
 
-_BLOCKS = "double_blocks.*=0.5, single_blocks.0-2=1, single_blocks.3-5.attn=0"
+_BLOCKS = "double_blocks.*=0.5, single_blocks.2-3.attn=0"
 
 
 def save_nano(object_info: dict[str, Any]) -> Graph:
