@@ -51,59 +51,57 @@ def check_file(
 
 def check_header(header: Header, model: ModelFile, measure: bool = False) -> Checked:
     """The same for a LoRA whose header is already read."""
-    file = read_lora(_as_loaded(header))
-    fates = _Checker(file, model).fates()
+    return check_lora_file(read_lora(_as_loaded(header)), model, measure)
+
+
+def check_lora_file(file: LoraFile, model: ModelFile, measure: bool = False) -> Checked:
+    """The same for a LoRA whose layers are already known."""
+    fates = _Checker(file, model, "" if measure else NOT_READ).fates()
     if measure:
         from .numpy_norms import measure_layers
 
         layers = measure_layers(file.header, fates)
     else:
-        layers = [replace(report, not_measured=NOT_READ) for report, _ in fates]
+        layers = [report for report, _ in fates]
     order = {str(block): index for index, block in enumerate(model.checked.layout.blocks)}
     layers.sort(key=lambda layer: order.get(layer.block, len(order)))
-    shapes = model.checked.shapes
-    return conclude(file, header.name, model.checked, layers, find_stranger(file, shapes, model.checked.match))
+    stranger = find_stranger(file, model.checked.shapes, model.checked.match)
+    return conclude(file, file.header.name, model.checked, layers, stranger)
+
+
+def needs_renaming(header: Header) -> bool:
+    """Whether ComfyUI renames tensors of this file while it loads them."""
+    return "img_in.lora_A.weight" in header.tensors and "single_blocks.0.norm.key_norm.scale" in header.tensors
 
 
 class _Checker:
     """Goes through the layers of one file."""
 
-    def __init__(self, file: LoraFile, model: ModelFile) -> None:
+    def __init__(self, file: LoraFile, model: ModelFile, not_measured: str) -> None:
         self._file = file
         self._model = model
         self._understood: Understanding = understand(file)
         self._taken: dict[_Target, str] = {}
         self._dylora = "lycoris" in file.header.metadata.get("ss_network_module", "").lower()
+        self._not_measured = not_measured
 
     def fates(self) -> list[tuple[LayerReport, LoraLayer]]:
         """The fate of every layer, in the file's order."""
         return [(self._fate(layer), layer) for layer in self._understood.layers]
 
     def _fate(self, layer: LoraLayer) -> LayerReport:
-        report = LayerReport(
-            state=LayerState.NO_SUCH_LAYER,
-            reason="no layer of this model has this name",
-            lora_key=layer.name,
-            format=layer.format,
-            rank=layer.rank,
-            alpha=layer.alpha,
-            scale=layer.scale,
-            scale_source=layer.scale_source,
-            owner=self._file.header.name,
-        )
         target, _, problem = self._model.names.find(layer)
         if target is None and problem:
-            return replace(report, reason=problem)
+            return self._report(layer, LayerState.NO_SUCH_LAYER, problem)
         if target is None and _is_text_encoder(layer.name):
-            return replace(report, reason=f"it belongs to a text encoder, and {NO_CLIP}")
+            return self._report(layer, LayerState.NO_SUCH_LAYER, f"it belongs to a text encoder, and {NO_CLIP}")
         if layer.adapter is None:
-            reason = layer.note or "its format is not understood"
-            return replace(report, state=LayerState.NOT_UNDERSTOOD, reason=reason)
+            return self._report(layer, LayerState.NOT_UNDERSTOOD, layer.note or "its format is not understood")
         if target is None:
-            return report
-        return self._on_target(layer, report, (target_key(target), target_offset(target)))
+            return self._report(layer, LayerState.NO_SUCH_LAYER, "no layer of this model has this name")
+        return self._on_target(layer, (target_key(target), target_offset(target)))
 
-    def _on_target(self, layer: LoraLayer, report: LayerReport, target: _Target) -> LayerReport:
+    def _on_target(self, layer: LoraLayer, target: _Target) -> LayerReport:
         key, offset = target
         weight = self._model.shapes[key]
         tensors = {role: self._file.header.tensors[name].shape for role, name in layer.roles.items()}
@@ -111,15 +109,35 @@ class _Checker:
         if not refusal and target in self._taken:
             refusal = f"{self._taken[target]} in the same file changes this weight already"
         if refusal:
-            return replace(report, state=LayerState.NOT_UNDERSTOOD, reason=refusal)
+            return self._report(layer, LayerState.NOT_UNDERSTOOD, refusal)
         self._taken[target] = layer.name
-        place = self._model.checked.layout.place(key)
-        report = replace(report, model_key=key, block=place.address, layer=place.layer, slice=offset)
         problem = misfit(layer, tensors, weight, offset, self._on_input(layer))
         if problem:
-            return replace(report, state=LayerState.SHAPE_MISMATCH, reason=problem)
-        remark = self._understood.remarks.get(layer.name, "")
-        return replace(report, state=LayerState.APPLIED, reason=remark, strength=1.0, shape=slice_shape(weight, offset))
+            return self._report(layer, LayerState.SHAPE_MISMATCH, problem, target)
+        return self._report(layer, LayerState.APPLIED, self._understood.remarks.get(layer.name, ""), target)
+
+    def _report(self, layer: LoraLayer, state: LayerState, reason: str, target: _Target | None = None) -> LayerReport:
+        key, offset = target or ("", None)
+        place = self._model.places[key] if target is not None else None
+        applied = state is LayerState.APPLIED
+        return LayerReport(
+            state=state,
+            reason=reason,
+            lora_key=layer.name,
+            model_key=key,
+            block=place.address if place is not None else "",
+            layer=place.layer if place is not None else "",
+            slice=offset,
+            format=layer.format,
+            rank=layer.rank,
+            alpha=layer.alpha,
+            scale=layer.scale,
+            scale_source=layer.scale_source,
+            strength=1.0 if applied else 0.0,
+            shape=slice_shape(self._model.shapes[key], offset) if applied else None,
+            not_measured=self._not_measured,
+            owner=self._file.header.name,
+        )
 
     def _refusal(self, layer: LoraLayer, tensors: Mapping[str, tuple[int, ...]], weight: tuple[int, ...]) -> str:
         """Why nothing unique can be made of a layer that has a place; empty where it can."""
@@ -149,11 +167,10 @@ def _as_loaded(header: Header) -> Header:
     Black Forest Labs' control LoRAs (depth, canny) bring whole norms and biases, and an ``img_in`` that enlarges the
     model's.
     """
-    tensors = header.tensors
-    if "img_in.lora_A.weight" not in tensors or "single_blocks.0.norm.key_norm.scale" not in tensors:
+    if not needs_renaming(header):
         return header
     renamed: dict[str, TensorInfo] = {}
-    for key, info in tensors.items():
+    for key, info in header.tensors.items():
         name = key.replace(".lora_B.bias", ".diff_b").replace("_norm.scale", "_norm.set_weight")
         renamed[f"diffusion_model.{name}"] = info._replace(key=f"diffusion_model.{name}")
     reshape = "diffusion_model.img_in.reshape_weight"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from .blocks import MODEL_PREFIX, BlockLayout
+from .blocks import MODEL_PREFIX, BlockLayout, Place
 from .check_report import CheckedModel
 from .compat import identify_weights
 from .diffusers_names import key_map, own_names
@@ -36,6 +36,8 @@ class ModelFile:
     shapes: dict[str, tuple[int, ...]]
     """By ComfyUI's full key, ``diffusion_model.`` before it."""
     names: NameTable
+    places: dict[str, Place]
+    """Where each weight lies, by its full key."""
 
 
 def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
@@ -74,7 +76,8 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
         evidence=match.evidence,
     )
     names = NameTable(key_map(own, match.id, MODEL_PREFIX), shapes)
-    return ModelFile(header.name, CheckedModel(summary, match, layout, own), shapes, names)
+    places = {key: layout.place(key) for key in shapes}
+    return ModelFile(header.name, CheckedModel(summary, match, layout, own), shapes, names, places)
 
 
 def _own(header: Header) -> dict[str, TensorInfo]:

@@ -21,6 +21,10 @@ _NUMBERED = re.compile(r"^(?:unet|text_encoder):\d+$")
 """cloneofsimo/lora."""
 
 
+_REMEMBERED = 16_384
+_LONGEST = 200
+
+
 def target_key(target: Target) -> str:
     """The model key of a key-map value."""
     return target if isinstance(target, str) else target[0]
@@ -50,6 +54,7 @@ class NameTable:
         self._key_map = key_map
         self._shapes = shapes
         self._text_encoder_keys = text_encoder_keys
+        self._found: dict[str, tuple[Target | None, bool, str]] = {}
 
     @cached_property
     def _derived(self) -> tuple[dict[str, Target], dict[str, Target | None]]:
@@ -85,6 +90,14 @@ class NameTable:
 
     def find_weight(self, name: str) -> tuple[Target | None, bool, str]:
         """The weight that a layer of this name changes, whatever its parameter; see :meth:`find`."""
+        found = self._found.get(name)
+        if found is None:
+            found = self._look_up(name)
+            if len(self._found) < _REMEMBERED and len(name) < _LONGEST:  # a collection repeats the same names
+                self._found[name] = found
+        return found
+
+    def _look_up(self, name: str) -> tuple[Target | None, bool, str]:
         for exact in (name, name.removesuffix("_lora")):
             if exact in self._key_map:
                 return self._checked(exact, self._key_map[exact], True)

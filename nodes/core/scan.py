@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import PatchbayError
 from .file_kinds import identify_lora, identify_model, looks_like_lora
-from .header import Header, read_header
-from .lora_file import read_lora
+from .header import read_header
+from .lora_file import LoraFile, read_lora
 from .metadata import base_model_text
 from .quantisation import read_quantisation
 from .report_text import clean
@@ -86,7 +86,7 @@ def scan_file(path: Path, model: Path | None = None, measure: bool = False) -> S
             writer=lora.writer.name,
             warning=f"{bad} layers are not understood" if bad else "",
         )
-        return row if model is None else _with_verdict(row, header, model, measure)
+        return row if model is None else _with_verdict(row, lora, model, measure)
     identified = identify_model(header)
     match = identified.architecture
     return row._replace(
@@ -98,10 +98,13 @@ def scan_file(path: Path, model: Path | None = None, measure: bool = False) -> S
     )
 
 
-def _with_verdict(row: ScanRow, header: Header, model: Path, measure: bool) -> ScanRow:
-    from .file_check import check_header
+def _with_verdict(row: ScanRow, lora: LoraFile, model: Path, measure: bool) -> ScanRow:
+    from .file_check import check_header, check_lora_file, needs_renaming
 
-    checked = check_header(header, _model(model), measure)
+    if needs_renaming(lora.header):
+        checked = check_header(lora.header, _model(model), measure)
+    else:
+        checked = check_lora_file(lora, _model(model), measure)
     verdict, counts = checked.verdict, checked.report.counts
     total = sum(counts.values()) - counts.get("dead", 0)
     return row._replace(
