@@ -11,6 +11,8 @@ from comfy_api.latest import io
 
 from .core.errors import PatchbayError
 from .core.lora_stack import StackEntry, read_stack
+from .core.method_choice import METHODS
+from .core.prompt_steps import steps_after
 from .core.report import to_json
 from .core.report_text import report_text
 from .core.strengths import parse_block_strengths
@@ -95,6 +97,15 @@ class PatchbayApplyLoraStack(io.ComfyNode):
                     tooltip="Strength by block for every LoRA of the stack. Items come after those that a LoRA brings "
                     "along, so they win.",
                 ),
+                io.Combo.Input(
+                    "method",
+                    options=list(METHODS),
+                    default="merge",
+                    tooltip="merge: the change is added to the weights, so that sampling steps cost nothing extra. "
+                    "bypass: it runs beside the weights, so that a change of strength costs nothing and quantised "
+                    "weights are not rounded again, but every step a little more. auto: the cheaper of the two for "
+                    "this model and number of steps; the report says why.",
+                ),
                 io.Boolean.Input(
                     "as_stock",
                     default=False,
@@ -108,6 +119,7 @@ class PatchbayApplyLoraStack(io.ComfyNode):
                 io.Clip.Output("clip", tooltip="The text encoder with all LoRAs applied; empty if none came in."),
                 *report_outputs(),
             ],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )
 
     @classmethod
@@ -127,9 +139,17 @@ class PatchbayApplyLoraStack(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model: object, lora_stack: Any, blocks: str, as_stock: bool = False, clip: object = None
+        cls,
+        model: object,
+        lora_stack: Any,
+        blocks: str,
+        method: str = "merge",
+        as_stock: bool = False,
+        clip: object = None,
     ) -> io.NodeOutput:
-        result = apply_stack(lora_stack, model, clip, blocks, as_stock)
+        hidden = cls.hidden
+        steps = steps_after(hidden.prompt, hidden.unique_id) if hidden is not None and method == "auto" else None
+        result = apply_stack(lora_stack, model, clip, blocks, as_stock, method, steps)
         if result.report.level.value != "ok":
             logging.warning("LoRA Patchbay: LoRA stack: %s", result.report.summary)
         text = report_text(result.report)

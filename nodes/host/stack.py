@@ -16,11 +16,21 @@ from .apply import Applied, apply_lora
 _NOTES_EACH = 4
 
 
-def apply_stack(stack: Any, model: Any, clip: Any, blocks: str, as_stock: bool = False) -> Applied:
+def apply_stack(
+    stack: Any,
+    model: Any,
+    clip: Any,
+    blocks: str,
+    as_stock: bool = False,
+    method: str = "merge",
+    steps: int | None = None,
+) -> Applied:
     """Apply every LoRA of ``stack`` to clones of ``model`` and ``clip`` (which may be ``None``).
 
     Args:
         blocks: Block strengths for every LoRA; they come after those that an entry brings along.
+        method: As in ``apply_lora``, chosen for each LoRA.
+        steps: Sampling steps of the workflow, as far as it says.
 
     Raises:
         LoraStackError: the stack holds what is not an entry, or names a file that is not there.
@@ -34,7 +44,7 @@ def apply_stack(stack: Any, model: Any, clip: Any, blocks: str, as_stock: bool =
         own = "\n".join(part for part in (entry.blocks, blocks.strip()) if part)
         path = folder_paths.get_full_path_or_raise("loras", name)
         try:
-            applied = apply_lora(path, name, model, clip, entry[1], entry[2], own, as_stock)
+            applied = apply_lora(path, name, model, clip, entry[1], entry[2], own, as_stock, method, steps)
         except PatchbayError as error:
             raise LoraStackError(f"{os.path.basename(name)}: {error}") from error
         model, clip = applied.model, applied.clip

@@ -91,3 +91,12 @@ def test_a_missing_file_or_a_wrong_block_names_the_lora(
         node.execute(model, [("three", 1, 1)], "")
     with pytest.raises(LoraStackError, match=r"two\.safetensors: block strengths.*double_blocks\.0, single_blocks"):
         node.execute(model, [("two.safetensors", 1, 1)], "layers.3=0")
+
+
+def test_bypass_stacks_without_touching_the_weights(
+    pack_nodes: dict[str, Any], model: Any, files: dict[str, str]
+) -> None:
+    stack = [("one.safetensors", 0.5, 1.0), ("two.safetensors", 1.0, 1.0)]
+    patched, _, report, _ = pack_nodes["PatchbayApplyLoraStack"].execute(model, stack, "", "bypass").args
+    assert not any(key.endswith("linear1.weight") for key in patched.patches)
+    assert {layer.state.value for layer in report.layers} == {"applied"}
