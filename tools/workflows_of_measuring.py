@@ -39,8 +39,8 @@ def cost_nano(object_info: dict[str, Any]) -> Graph:
     with_lora = [
         graph.add(
             "PatchbayApplyLora",
-            (420, row * 820),
-            (400, 760),
+            (420, row * 860),
+            (400, 800),
             [DUOTONE, 1.0, 1.0, "", "merge", False],
             title,
             model=model["MODEL"],
@@ -52,7 +52,7 @@ def cost_nano(object_info: dict[str, Any]) -> Graph:
     bench = graph.add(
         "PatchbayBenchmark",
         (900, 0),
-        (640, 1580),
+        (640, 1230),
         [conditions, *settings],
         model_a=base["MODEL"],
         model_b=with_lora[0]["model"],
@@ -67,20 +67,20 @@ def cost_nano(object_info: dict[str, Any]) -> Graph:
     graph.add("PreviewImage", (1620, 110), (420, 440), title="The four results", images=decode["IMAGE"])
     graph.add("PreviewImage", (1620, 610), (420, 380), title="The figures as a picture", images=bench["picture"])
     _measured(graph, with_lora[1]["model"], prompt["conditioning"], empty["CONDITIONING"], latent["LATENT"])
-    graph.group("Models, prompt and size", (-20, -80, 400, 1740))
-    graph.group("The LoRA on both", (400, -80, 440, 1740), "#8a6d3b")
-    graph.group("What it costs", (880, -80, 680, 1740), "#3b7d4f")
+    graph.group("Models, prompt and size", (-20, -80, 400, 1780))
+    graph.group("The LoRA on both", (400, -80, 440, 1780), "#8a6d3b")
+    graph.group("What it costs", (880, -80, 680, 1360), "#3b7d4f")
     graph.group("Pictures", (1600, -80, 460, 1100))
     return graph
 
 
 def _measured(graph: Graph, model: Any, positive: Any, negative: Any, latent: Any) -> None:
     """Measure and Measure Report around a sampler of the graph's own."""
-    measure = graph.add("PatchbayMeasure", (2120, 0), (340, 200), ["distilled + LoRA, heun", False, False], model=model)
+    measure = graph.add("PatchbayMeasure", (2120, 0), (340, 170), ["distilled + LoRA, heun", False, False], model=model)
     sampler = graph.add(
         "KSampler",
-        (2120, 260),
-        (340, 460),
+        (2120, 240),
+        (340, 320),
         [7, "fixed", 4, 1.0, "heun", "simple", 1.0],
         model=measure["model"],
         positive=positive,
@@ -90,12 +90,12 @@ def _measured(graph: Graph, model: Any, positive: Any, negative: Any, latent: An
     graph.add(
         "PatchbayMeasureReport",
         (2520, 0),
-        (580, 920),
+        (580, 640),
         [True],
         recorder=measure["recorder"],
         after=sampler["LATENT"],
     )
-    graph.group("A sampler of your own, measured", (2100, -80, 1020, 1100), "#8a6d3b")
+    graph.group("A sampler of your own, measured", (2100, -80, 1020, 760), "#8a6d3b")
 
 
 WORKFLOWS = (cost_nano,)

@@ -58,11 +58,14 @@ const MEASUREMENT = {
   create: createMeasurePanel,
 };
 
+/** A text field above the panel would take half of the room that is free: there is none. @type {PanelKind} */
+const BENCHMARK = { ...MEASUREMENT, minHeight: 600, initialSize: [620, 0] };
+
 /** Panels of nodes whose report is no list of layers. @type {Record<string, PanelKind>} */
 const OWN_PANELS = {
   PatchbayCompareImages: COMPARE_VIEWER,
   PatchbayMeasureReport: MEASUREMENT,
-  PatchbayBenchmark: MEASUREMENT,
+  PatchbayBenchmark: BENCHMARK,
 };
 
 /** Names of the nodes with a `PATCHBAY_REPORT` output. @type {Set<string>} */

@@ -3,7 +3,7 @@
 import { foreignText, h } from "./dom.mjs";
 import { formatBytes, formatCount, formatNumber, plainText } from "./format.mjs";
 import { levelIcon } from "./icons.mjs";
-import { cssName, evaluationStrip, formatDuration, memoryBar, memoryText, memoryWhole, stripTop } from "./measure_charts.mjs";
+import { cssName, evaluationStrip, formatDuration, memoryBar, memoryText, memoryWhole, runBars, shownRuns, stripTop } from "./measure_charts.mjs";
 
 /**
  * @typedef {import("../types/measurement").Measurement} Measurement
@@ -124,7 +124,8 @@ function strips(measurement, language) {
       h("small", {}, condition.iterations_per_s.value === null ? "" : t("measure.pace", { pace: formatNumber(condition.iterations_per_s.value, locale) })),
     ),
   ]);
-  const legend = ["loading", "first", "steady"].map((kind) => legendEntry(`patchbay-measure-${kind}`, t(`measure.bar.${kind}`)));
+  const present = new Set(measurement.conditions.flatMap((condition) => shownRuns(measurement, condition.label).flatMap(runBars)).map((bar) => bar.kind));
+  const legend = [...present].map((kind) => legendEntry(`patchbay-measure-${kind}`, t(`measure.bar.${kind}`)));
   return section(t("measure.strips"), h("div", { class: "patchbay-measure-grid" }, ...rows), h("p", { class: "patchbay-measure-legend" }, ...legend));
 }
 
