@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 
+from .adapters.diff import peft_ia3_dims
 from .arch_facts import is_text_encoder_name
 from .check_report import Checked, conclude
 from .compat import NO_CLIP, find_stranger
@@ -19,7 +20,7 @@ from .lora_file import LoraFile, LoraLayer, read_lora
 from .model_file import ModelFile, read_model_file
 from .name_table import target_key, target_offset
 from .report import LayerReport, LayerState
-from .shape_fit import misfit, peft_ia3_dims, slice_shape
+from .shape_fit import misfit, slice_shape
 from .translation import DYLORA, Understanding, understand
 
 NOT_READ = "only the headers were read; --measure reads the tensors"
@@ -141,13 +142,10 @@ class _Checker:
 
     def _refusal(self, layer: LoraLayer, tensors: Mapping[str, tuple[int, ...]], weight: tuple[int, ...]) -> str:
         """Why nothing unique can be made of a layer that has a place; empty where it can."""
-        kind = layer.adapter.name if layer.adapter is not None else ""
         if layer.scale_source.startswith("not known"):
             return f"its scale is {layer.scale_source}"
         if layer.format == "dylora" and self._dylora:
             return DYLORA
-        if kind in ("oft", "boft") and "oft_blocks" not in tensors and not layer.dora:
-            return layer.note or "it has no oft_blocks"
         if "ia3_l" in tensors and len(peft_ia3_dims(tensors["ia3_l"], weight)) > 1:
             return "it scales rows or columns, and nothing in the file says which"
         return ""

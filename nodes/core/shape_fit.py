@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from .adapters.diff import peft_ia3_dims
 from .lora_file import LoraLayer
 
 Shape = tuple[int, ...]
@@ -75,19 +76,6 @@ def _misfit_ia3(tensors: Mapping[str, Shape], weight: Shape, on_input: bool) -> 
     found, side = math.prod(tensors["ia3_weight"]), "columns" if on_input else "rows"
     wanted = weight[min(1 if on_input else 0, len(weight) - 1)]
     return "" if found == wanted else f"scales {found} {side}, the weight has {wanted}"
-
-
-def peft_ia3_dims(vector: Shape, weight: Shape) -> list[int]:
-    """The dimensions of a weight that PEFT's IA3 vector may scale.
-
-    A linear layer's vector is [1, in] or [out, 1] and says itself which; a convolution's is [1, n, 1, 1] for both, so
-    that two dimensions come back where rows and columns are equally many.
-    """
-    count = math.prod(vector)
-    fits = [dim for dim in (0, 1) if dim < len(weight) and weight[dim] == count]
-    if len(weight) == 2 and len(vector) == 2:
-        fits = [dim for dim in fits if vector[dim] == count]
-    return fits
 
 
 def _text(shape: Sequence[int]) -> str:

@@ -214,7 +214,7 @@ def _want_rotation(
 ) -> _Wanted:
     """OFT and BOFT: ComfyUI's at strength 1 where nothing is bounded or rescaled in another way."""
     if "oft_blocks" not in tensors:
-        return _Wanted(refusal=layer.note or "it has no oft_blocks")
+        return _Wanted(writer_adapter(layer, tensors), "the stock loader cannot read oft_diag")
     blocks, bound = tensors["oft_blocks"].float(), layer.alpha or 0.0
     norm = float((blocks - blocks.transpose(-1, -2)).norm())
     # LyCORIS and kohya store the bound for one row, ComfyUI's trainer the bound itself.

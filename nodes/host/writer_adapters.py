@@ -15,13 +15,13 @@ import torch
 from comfy.weight_adapter import BOFTAdapter, OFTAdapter, WeightAdapterBase
 
 from ..core.adapters import ADAPTERS, Adapter, dora_delta
+from ..core.adapters.diff import peft_ia3_dims, peft_ia3_factor
 from ..core.errors import AdapterFormatError
 from ..core.lora_file import LoraLayer
 
 _BY_NAME: Mapping[str, Adapter] = {adapter.name: adapter for adapter in ADAPTERS}
 
 PEFT_OFT = "oft_2"
-PEFT_BOFT = "boft (PEFT)"
 IA3 = "ia3"
 NEUMANN_TERMS = 5
 """What PEFT and OneTrainer use unless told otherwise; 0 here means the exact Cayley transform."""
@@ -75,12 +75,9 @@ class WriterAdapter(WeightAdapterBase):
 
     def is_dead(self) -> bool:
         """Whether a factor is all zero. A DoRA rescales the weight all the same."""
-        kind = str(self.weights[0])
-        if "dora_scale" in self.weights[1] or kind == PEFT_BOFT:
+        if "dora_scale" in self.weights[1]:
             return False
-        if kind == IA3 and "ia3_l" in self.weights[1]:
-            return bool((self.tensors()["ia3_l"].float() == 1).all())
-        return _BY_NAME[kind].is_dead(self.tensors())
+        return _BY_NAME[str(self.weights[0])].is_dead(self.tensors())
 
     def delta(self, weight: torch.Tensor) -> torch.Tensor:
         """What is added to ``weight`` at strength 1, float32, on its device."""
@@ -89,10 +86,6 @@ class WriterAdapter(WeightAdapterBase):
         with torch.device(weight.device):
             if kind == PEFT_OFT:
                 delta = _peft_oft(tensors["oft_R"], weight, *(self.weights[3] or (NEUMANN_TERMS,)))
-            elif kind == PEFT_BOFT:
-                delta = _peft_boft(tensors["boft_R"], tensors.get("boft_s"), weight)
-            elif kind == IA3 and "ia3_l" in tensors:
-                delta = weight.float() * (_ia3_factor(tensors["ia3_l"], tuple(weight.shape)) - 1)
             else:
                 delta = _BY_NAME[kind].delta(tensors, self.scale, weight)
             if magnitude is not None:
@@ -199,7 +192,7 @@ def _misfit(kind: str, tensors: Mapping[str, torch.Tensor], shape: tuple[int, ..
 
 def _misfit_ia3(tensors: Mapping[str, torch.Tensor], shape: tuple[int, ...]) -> str:
     if "ia3_l" in tensors:
-        _ia3_factor(tensors["ia3_l"], shape)
+        peft_ia3_factor(tensors["ia3_l"], shape)
         return ""
     on_input = "on_input" in tensors and bool(tensors["on_input"].float().any())
     found, side = tensors["ia3_weight"].numel(), "columns" if on_input else "rows"
@@ -208,25 +201,8 @@ def _misfit_ia3(tensors: Mapping[str, torch.Tensor], shape: tuple[int, ...]) -> 
 
 
 def ia3_dims(vector: torch.Tensor, shape: tuple[int, ...]) -> list[int]:
-    """The dimensions of a weight of ``shape`` that PEFT's IA3 vector may scale.
-
-    A linear layer's vector is [1, in] or [out, 1] and says itself which; a convolution's is [1, n, 1, 1] for both, so
-    that two dimensions come back where rows and columns are equally many.
-    """
-    count = vector.numel()
-    fits = [dim for dim in (0, 1) if dim < len(shape) and shape[dim] == count]
-    if len(shape) == 2 and vector.dim() == 2:
-        fits = [dim for dim in fits if vector.shape[dim] == count]
-    return fits
-
-
-def _ia3_factor(vector: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """PEFT's IA3 vector, shaped so that it multiplies a weight of ``shape``."""
-    fits = ia3_dims(vector, shape)
-    if len(fits) != 1:
-        size = " x ".join(map(str, shape))
-        raise AdapterFormatError(f"scales {vector.numel()} rows or columns, the weight is {size}")
-    return vector.float().reshape(*[-1 if dim == fits[0] else 1 for dim in range(len(shape))])
+    """The dimensions of a weight of ``shape`` that PEFT's IA3 vector may scale."""
+    return peft_ia3_dims(tuple(vector.shape), shape)
 
 
 def _peft_oft(packed: torch.Tensor, weight: torch.Tensor, terms: int) -> torch.Tensor:
@@ -259,31 +235,3 @@ def _neumann_series(skew: torch.Tensor, terms: int) -> torch.Tensor:
             change = change + 2 * power
         change = change + torch.bmm(power, skew)
     return change
-
-
-def _peft_boft(stages: torch.Tensor, factor: torch.Tensor | None, weight: torch.Tensor) -> torch.Tensor:
-    """``s (W B^T) - W``: butterfly stages of block-diagonal rotations of the input columns, rows scaled by ``s``."""
-    stages = stages.float()
-    count, blocks, size, _ = stages.shape
-    skew = 0.5 * (stages - stages.transpose(-1, -2))
-    eye = torch.eye(size)
-    rotations = torch.linalg.solve(eye + skew, eye - skew, left=False)
-    flat = weight.float().flatten(1)
-    turned = flat.T
-    for stage in range(count):
-        order = _butterfly_order(flat.shape[1], blocks, size, stage) if count > 1 else None
-        rows = turned if order is None else turned[torch.argsort(order)]
-        rows = torch.bmm(rotations[stage], rows.reshape(blocks, size, -1)).reshape(turned.shape)
-        turned = rows if order is None else rows[order]
-    result = turned.T
-    if factor is not None:
-        result = result * factor.float().reshape(-1, 1)
-    return (result - flat).reshape(weight.shape)
-
-
-def _butterfly_order(width: int, blocks: int, size: int, stage: int) -> torch.Tensor:
-    """The permutation of one stage of PEFT's butterfly: inside each group, even half-blocks before odd ones."""
-    half = size // 2
-    group = width // (blocks // 2**stage)
-    halves = torch.arange(width).reshape(-1, group // half, half)
-    return torch.cat([halves[:, 0::2], halves[:, 1::2]], 1).reshape(-1)

@@ -19,7 +19,8 @@ class OftAdapter(Adapter):
     """``delta = R W - W`` with a block-diagonal rotation ``R`` of the output rows (LyCORIS diag-OFT).
 
     ``oft_blocks`` [blocks, size, size] gives ``Q = B - B^T``, alpha bounds its norm, and
-    ``R = (I + Q) (I - Q)^-1`` is applied transposed, as LyCORIS ``modules/diag_oft.py`` and ComfyUI do.
+    ``R = (I + Q) (I - Q)^-1`` is applied transposed, as LyCORIS ``modules/diag_oft.py`` and ComfyUI do. LyCORIS 2.0
+    stored ``R`` itself, the factors of the rows multiplied in, as ``oft_diag``.
     """
 
     name = "oft"
@@ -36,20 +37,20 @@ class OftAdapter(Adapter):
         return len(shapes.get("oft_blocks", ())) == 3 or ("oft_diag" in shapes and "oft_blocks" not in shapes)
 
     def describe(self, shapes: Mapping[str, Shape]) -> Described:
-        if "oft_blocks" not in shapes:
-            return Described("oft", note="oft_diag is an early LyCORIS spelling that nothing reads today")
-        count, size, other = shapes["oft_blocks"]
-        if size != other:
-            raise mismatch("oft_blocks", "[blocks, size, size]", list(shapes["oft_blocks"]))
+        role = "oft_blocks" if "oft_blocks" in shapes else "oft_diag"
+        if len(shapes[role]) != 3 or shapes[role][1] != shapes[role][2]:
+            raise mismatch(role, "[blocks, size, size]", list(shapes[role]))
+        count, size, _ = shapes[role]
         return Described("oft", size, count * size)
 
     def delta(self, tensors: Tensors, scale: float, weight: Tensor | None = None) -> Tensor:
         import torch
 
         matrix = require_weight(weight, "OFT")
-        if "oft_blocks" not in tensors:
-            raise mismatch("OFT", "oft_blocks", "oft_diag")
-        rotation = cayley(as_float(tensors["oft_blocks"]), _constraint(tensors))
+        if "oft_blocks" in tensors:
+            rotation = cayley(as_float(tensors["oft_blocks"]), _constraint(tensors))
+        else:
+            rotation = as_float(tensors["oft_diag"])
         count, size, _ = rotation.shape
         if count * size != matrix.shape[0]:
             raise mismatch("rows of the weight", count * size, matrix.shape[0])
@@ -60,7 +61,10 @@ class OftAdapter(Adapter):
         return rotated - matrix
 
     def is_dead(self, tensors: Tensors) -> bool:
-        return "oft_blocks" in tensors and "rescale" not in tensors and all_zero(tensors["oft_blocks"])
+        if "oft_diag" in tensors and "oft_blocks" not in tensors:
+            rotation = as_float(tensors["oft_diag"])
+            return bool((rotation == eye_like(rotation)).all())
+        return "rescale" not in tensors and all_zero(tensors["oft_blocks"])
 
 
 class BoftAdapter(Adapter):
@@ -137,9 +141,7 @@ class Oft2Adapter(Adapter):
         if not size:
             raise mismatch("oft_R", "[blocks, size (size - 1) / 2]", list(shape))
         if shape[0] == 1:
-            return Described(
-                "oft_2", size, note="one block is shared by all columns, or is as wide as they are"
-            )
+            return Described("oft_2", size, note="one block is shared by all columns, or is as wide as they are")
         return Described("oft_2", size, None, shape[0] * size)
 
     def delta(self, tensors: Tensors, scale: float, weight: Tensor | None = None) -> Tensor:
@@ -157,16 +159,17 @@ class Oft2Adapter(Adapter):
             raise mismatch("columns of the weight", packed.shape[0] * size, flat.shape[1])
         change = _cayley_neumann(skew) - torch.eye(size)
         blocks = flat.reshape(flat.shape[0], -1, size)
-        return torch.einsum("obi,bji->obj", blocks, change.expand(blocks.shape[1], -1, -1)).reshape(
-            matrix.shape
-        )
+        return torch.einsum("obi,bji->obj", blocks, change.expand(blocks.shape[1], -1, -1)).reshape(matrix.shape)
 
     def is_dead(self, tensors: Tensors) -> bool:
         return all_zero(tensors["oft_R"])
 
 
 class PeftBoftAdapter(Adapter):
-    """PEFT's BOFT (``boft_R``, ``boft_s``): named, and its delta is not computed."""
+    """``delta = s (W B^T) - W``: PEFT's BOFT, which rotates the input columns and scales the rows.
+
+    ``boft_R`` [stages, blocks, size, size] holds the generators of the rotations, ``boft_s`` [out, 1] the factors.
+    """
 
     name = "boft (PEFT)"
     suffixes: ClassVar[Mapping[str, str]] = {"boft_R": "boft_R", "boft_s": "boft_s"}
@@ -182,14 +185,62 @@ class PeftBoftAdapter(Adapter):
         if len(shape) != 4 or shape[2] != shape[3]:
             raise mismatch("boft_R", "[stages, blocks, size, size]", list(shape))
         rows = shapes.get("boft_s", (0,))[0] or None
-        return Described(
-            "boft", shape[2], rows, shape[1] * shape[2], note="written by PEFT; ComfyUI cannot load it"
-        )
+        return Described("boft", shape[2], rows, shape[1] * shape[2], note="written by PEFT; ComfyUI cannot load it")
 
     def delta(self, tensors: Tensors, scale: float, weight: Tensor | None = None) -> Tensor:
-        raise mismatch(
-            "BOFT", "oft_blocks as LyCORIS writes it", "PEFT's boft_R, whose permutations are not read"
-        )
+        matrix = require_weight(weight, "BOFT")
+        stages, factor = tensors["boft_R"], tensors.get("boft_s")
+        columns = math.prod(matrix.shape[1:])
+        if stages.shape[1] * stages.shape[2] != columns:
+            raise mismatch("columns of the weight", stages.shape[1] * stages.shape[2], columns)
+        if factor is not None and factor.numel() != matrix.shape[0]:
+            raise mismatch("rows of the weight", factor.numel(), matrix.shape[0])
+        return peft_boft(stages, factor, matrix)
+
+    def is_dead(self, tensors: Tensors) -> bool:
+        return False  # its factors are near one, so that whether it changes anything depends on rounding
+
+
+def peft_boft(stages: Tensor, factor: Tensor | None, weight: Tensor) -> Tensor:
+    """``s (W B^T) - W``: butterfly stages of block-diagonal rotations of the input columns, rows scaled by ``s``.
+
+    Source: PEFT ``tuners/boft/layer.py``.
+    """
+    import torch
+
+    stages = stages.float()
+    count, blocks, size, _ = stages.shape
+    skew = 0.5 * (stages - stages.transpose(-1, -2))
+    eye = torch.eye(size)
+    rotations = torch.linalg.solve(eye + skew, eye - skew, left=False)
+    flat = weight.float().flatten(1)
+    turned = flat.T
+    for stage in range(count):
+        order = butterfly_order(flat.shape[1], blocks, size, stage) if count > 1 else None
+        rows = turned if order is None else turned[torch.argsort(order)]
+        rows = torch.bmm(rotations[stage], rows.reshape(blocks, size, -1)).reshape(turned.shape)
+        turned = rows if order is None else rows[order]
+    result = turned.T
+    if factor is not None:
+        result = result * factor.float().reshape(-1, 1)
+    return (result - flat).reshape(weight.shape)
+
+
+def butterfly_order(width: int, blocks: int, size: int, stage: int) -> Tensor:
+    """The permutation of one stage of PEFT's butterfly: inside each group, even half-blocks before odd ones."""
+    import torch
+
+    half = size // 2
+    group = width // (blocks // 2**stage)
+    halves = torch.arange(width).reshape(-1, group // half, half)
+    return torch.cat([halves[:, 0::2], halves[:, 1::2]], 1).reshape(-1)
+
+
+def eye_like(blocks: Tensor) -> Tensor:
+    """An identity matrix of the size and on the device of a stack of blocks."""
+    import torch
+
+    return torch.eye(blocks.shape[-1], device=blocks.device)
 
 
 def cayley(blocks: Tensor, constraint: float) -> Tensor:

@@ -97,6 +97,9 @@ LAYERS: dict[str, tuple[str, dict[str, torch.Tensor]]] = {
     "set": ("set", {"set_weight": rand(OUT, IN)}),
     "dora": ("lora", {**lora(), "dora_scale": rand(OUT, 1).abs()}),
     "dora by column": ("lora", {**lora(), "dora_scale": rand(1, IN).abs()}),
+    "oft_diag": ("oft", {"oft_diag": torch.eye(4) + 0.1 * rand(OUT // 4, 4, 4)}),
+    "boft of PEFT": ("boft", {"boft_R": 0.3 * rand(2, IN // 4, 4, 4), "boft_s": rand(OUT, 1).abs()}),
+    "ia3 of PEFT": ("ia3", {"ia3_l": 1 + 0.1 * rand(OUT, 1)}),
     "dora of PEFT": ("lora", {**lora(), "lora_magnitude_vector": rand(OUT).abs()}),
     "dora of ai-toolkit": ("lora", {**lora(), "magnitude": rand(OUT).abs()}),
     "dora loha": ("loha", {**loha(), "dora_scale": rand(OUT, 1).abs()}),
@@ -179,6 +182,8 @@ def test_fused_and_split_give_the_same_root_sum_square(tmp_path: Path) -> None:
         {**loha(), "hada_w2_a": torch.zeros(OUT, RANK)},
         {"lokr_w1": torch.zeros(4, 5), "lokr_w2": rand(6, 4)},
         {"oft_blocks": torch.zeros(6, 4, 4)},
+        {"oft_diag": torch.eye(4).expand(6, 4, 4)},
+        {"ia3_l": torch.ones(OUT, 1)},
         {"diff": torch.zeros(OUT, IN)},
     ],
 )
@@ -203,8 +208,23 @@ def test_numbers_that_are_none_are_not_measured(tmp_path: Path) -> None:
 
 
 def test_weight_of_another_shape_is_not_measured(tmp_path: Path) -> None:
-    layer, tensors = read_one(tmp_path, LAYERS["oft"][1])
-    assert "expected 24" in measure_layer(layer, tensors, rand(OUT + 1, IN)).not_measured
+    for name, reason in (("oft", "expected 24"), ("oft_diag", "expected 24"), ("boft of PEFT", "rows of the weight"),
+                         ("ia3 of PEFT", "scales 24 rows or columns")):  # fmt: skip
+        layer, tensors = read_one(tmp_path, LAYERS[name][1])
+        assert reason in measure_layer(layer, tensors, rand(OUT + 1, IN)).not_measured
+
+
+def test_oft_diag_is_the_rotation_itself(tmp_path: Path) -> None:
+    """As LyCORIS 2.0 computes it from its blocks and stores it."""
+    blocks = 0.2 * rand(OUT // 4, 4, 4)
+    skew, eye = blocks - blocks.transpose(1, 2), torch.eye(4)
+    rotation = (eye + skew) @ torch.linalg.inv(eye - skew)
+    weight = rand(OUT, IN)
+    deltas = [
+        layer_delta(*read_one(tmp_path, parts), weight)
+        for parts in ({"oft_blocks": blocks}, {"oft_diag": rotation})
+    ]
+    torch.testing.assert_close(deltas[0], deltas[1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
