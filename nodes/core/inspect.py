@@ -17,7 +17,7 @@ from .header import Header, read_header
 from .layer_strength import LayerStrength, load_layer, measure_layer
 from .lora_file import LoraFile, LoraLayer, read_lora
 from .lora_places import place_layer
-from .metadata import Training, read_training
+from .metadata import Training, model_provenance, read_training
 from .quantisation import read_quantisation
 from .report import BlockGroup, LayerReport, LayerState, Level, LoraSummary, ModelSummary, Report
 
@@ -107,11 +107,20 @@ def inspect_model(header: Header, hashes: dict[str, str] | None = None) -> Repor
         level=Level.OK if known else Level.WARNING,
         model=model,
         notes=(
+            *_model_provenance(header, name),
             *_quantisation_notes(quantisation.whole),
             *(f"{key}: {value}" for key, value in _metadata(training, hashes or {}).items()),
             *_hash_notes(header, hashes or {}),
         ),
     )
+
+
+def _model_provenance(header: Header, architecture: str) -> Iterator[str]:
+    found = model_provenance(header.metadata, header.name, architecture)
+    if found.kind:
+        yield f"Base or distilled: {found.kind} ({found.certainty}: {found.evidence})."
+    elif found.evidence:
+        yield f"Base or distilled: not known: {found.evidence}."
 
 
 @contextmanager

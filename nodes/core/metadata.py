@@ -209,6 +209,36 @@ _BASE = re.compile(r"klein[-_. ]?base|sd_?xl[-_ ]base|[-_. /]base[-_. ]?\d|undis
 _KLEIN = re.compile(r"klein", re.IGNORECASE)
 
 
+def model_provenance(metadata: Mapping[str, str], file_name: str, architecture: str) -> Provenance:
+    """Whether a model itself is a base or a distilled one, from its metadata, else from its file name.
+
+    Args:
+        architecture: Name of the model; of FLUX.2 Klein it is said too that nothing tells.
+    """
+    for name in ("modelspec.architecture", "modelspec.title", "general.name", "general.basename"):
+        value = metadata.get(name, "")[:300]
+        if value and (kind := _kind_of(value, architecture)):
+            return Provenance(kind, "stated" if _words(value) else "possible", f'{name} is "{value[:80]}"')
+    kind = _kind_of(file_name[:300], architecture)
+    if kind:
+        return Provenance(kind, "possible", f'its file name is "{file_name[:80]}"')
+    if _KLEIN.search(architecture):
+        return Provenance(evidence="neither its name nor its metadata tells, and the shapes are the same")
+    return Provenance()
+
+
+def _words(text: str) -> bool:
+    return bool(_BASE.search(text) or _DISTILLED.search(text))
+
+
+def _kind_of(text: str, architecture: str) -> str:
+    if _BASE.search(text):
+        return "base"
+    # The makers of Klein call the distilled model "klein-4b" and the other "klein-base-4b".
+    klein = _KLEIN.search(architecture) and _KLEIN.search(text)
+    return "distilled" if klein or _DISTILLED.search(text) else ""
+
+
 def _provenance(metadata: Mapping[str, str]) -> Provenance:
     """The words of the fields that name the model trained on; its own title only as a possibility."""
     for name in _WHERE:

@@ -48,7 +48,15 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
         IncompatibleModelError: it holds no diffusion model.
         OSError: the file cannot be opened.
     """
-    header = read_header(path)
+    return model_of_header(read_header(path))
+
+
+def model_of_header(header: Header) -> ModelFile:
+    """The same for a file whose header is already read.
+
+    Raises:
+        IncompatibleModelError: it holds no diffusion model.
+    """
     if looks_like_lora(header):
         raise IncompatibleModelError(
             f"{header.name}: is a LoRA; --model wants the file of a diffusion model or a checkpoint."

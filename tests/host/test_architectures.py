@@ -6,12 +6,15 @@ the same as ComfyUI, which builds its key map from the loaded model.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from model_zoo import CONFIGS, zoo_model, zoo_shapes
 
 pytestmark = pytest.mark.host
+HEADERS = Path(__file__).resolve().parents[3] / "shared" / "data" / "headers" / "models"
 
 # By model: the architecture's id and the name of a LoRA for all of its matrices.
 ANSWERS: dict[str, tuple[str, str]] = {
@@ -153,3 +156,49 @@ def test_files_in_diffusers_layout_get_the_names_of_the_loaded_model(name: str) 
     assert found is not None
     assert found.id == ANSWERS[name][0]
     assert own_names(stored, found.id) == expected
+
+
+KLEIN_HEADERS = {
+    "FLUX.2 Klein 4B": "flux2_klein4b_bfl_keys_shapes",
+    "FLUX.2 Klein 9B": "flux2_klein9b_bfl_keys_shapes",
+    "FLUX.2 dev": "flux2_dev_bfl_keys_shapes",
+}
+
+
+@pytest.mark.parametrize("name", KLEIN_HEADERS)
+def test_flux2_models_are_those_of_the_real_files(name: str) -> None:
+    """ComfyUI's model on the meta device, and what the file of the same model gets when it is loaded."""
+    from pack.nodes.core.diffusers_names import own_names
+
+    path = HEADERS / f"{KLEIN_HEADERS[name]}.json"
+    if not path.exists():
+        pytest.skip(f"the shared test data is not here: {path.name}")
+    stored = {key: tuple(shape) for key, shape in json.loads(path.read_text(encoding="utf-8")).items()}
+    assert own_names(stored, "flux2") == zoo_shapes(name)
+
+
+@pytest.mark.parametrize("model", ["FLUX.2 Klein 4B", "FLUX.2 Klein 9B"])
+@pytest.mark.parametrize("made_for", ["FLUX.2 Klein 4B", "FLUX.2 Klein 9B", "FLUX.2 dev", "FLUX.1"])
+def test_every_layer_of_full_size_models_in_every_direction(model: str, made_for: str) -> None:
+    """Where ComfyUI has a weight of that name and shape a layer lands, and nowhere else."""
+    from pack.nodes.core.file_check import check_lora_file
+    from pack.nodes.core.header import Header, TensorInfo
+    from pack.nodes.core.lora_file import read_lora
+    from pack.nodes.core.model_file import model_of_header
+
+    own, other = zoo_shapes(model), zoo_shapes(made_for)
+    tensors: dict[str, Any] = {}
+    for key, shape in other.items():
+        if len(shape) == 2 and key.endswith(".weight"):
+            layer = f"diffusion_model.{key.removesuffix('.weight')}"
+            for end, side in (("lora_A.weight", (8, shape[1])), ("lora_B.weight", (shape[0], 8))):
+                tensors[f"{layer}.{end}"] = TensorInfo(f"{layer}.{end}", "BF16", side, 0, 0)
+    file = read_lora(Header("x.safetensors", 0, "safetensors", tensors, {}))
+    infos = {key: TensorInfo(key, "BF16", shape, 0, 0) for key, shape in own.items()}
+    checked = check_lora_file(file, model_of_header(Header("model.safetensors", 0, "safetensors", infos, {})))
+    landing = {layer.model_key for layer in checked.report.layers if layer.state.value == "applied"}
+    expected = {key for key, shape in other.items() if own.get(key) == shape and len(shape) == 2}
+    assert landing == {f"diffusion_model.{key}" for key in expected if key.endswith(".weight")}
+    assert checked.verdict.fits == (model == made_for)
+    if model != made_for:
+        assert checked.report.summary.startswith(f"x.safetensors does not fit {model}: it is made for {made_for}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -172,6 +173,22 @@ def test_metadata_of_kohya() -> None:
 def test_provenance(metadata: dict[str, str], kind: str, certainty: str) -> None:
     provenance = read_training(metadata).provenance
     assert (provenance.kind, provenance.certainty) == (kind, certainty)
+
+
+@pytest.mark.parametrize(
+    ("name", "metadata", "note"),
+    [
+        ("flux-2-klein-4b.safetensors", {}, 'distilled (possible: its file name is "flux-2-klein-4b.safetensors").'),
+        ("flux-2-klein-base-4b-fp8.safetensors", {}, 'base (possible: its file name is "flux-2-klein-base-4b-fp8'),
+        ("x.safetensors", {"modelspec.title": "FLUX.2 klein base 4B"}, 'base (stated: modelspec.title is "FLUX.2 kl'),
+        ("x.safetensors", {}, "not known: neither its name nor its metadata tells"),
+    ],
+)
+def test_base_or_distilled_model(name: str, metadata: dict[str, str], note: str) -> None:
+    header = dataclasses.replace(header_from(flux2_shapes(3072, 5, 20, 7680), metadata), name=name)
+    notes = [text for text in inspect_model(header).notes if text.startswith("Base or distilled: ")]
+    assert len(notes) == 1
+    assert notes[0].startswith(f"Base or distilled: {note}")
 
 
 @pytest.mark.parametrize(
