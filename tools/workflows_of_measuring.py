@@ -7,7 +7,7 @@ from typing import Any
 from .workflow_graph import Graph
 from .workflow_parts import BASE, BASE_CFG, BASE_STEPS, DISTILLED, DUOTONE, PROMPT, PROMPTS, VAE
 
-_SECONDS = 30.0
+_SECONDS = 20.0
 
 
 def cost_nano(object_info: dict[str, Any]) -> Graph:
