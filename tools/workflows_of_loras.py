@@ -34,17 +34,73 @@ def save_nano(object_info: dict[str, Any]) -> Graph:
     values = [DUOTONE, 1.0, 1.0, _BLOCKS]
     apply = graph.add("PatchbayApplyLora", (440, 0), (420, 1180), [*values, "merge", False], model=unet["MODEL"])
     decode = branch(
-        graph, shared, apply["model"], prompt["conditioning"], empty["CONDITIONING"], vae["vae"], 1.0, (1400, 0)
+        graph, shared, apply["model"], prompt["conditioning"], empty["CONDITIONING"], vae["vae"], 1.0, (1480, 0)
     )
-    graph.add("PreviewImage", (1400, 240), (420, 420), images=decode["IMAGE"])
+    graph.add("PreviewImage", (1480, 240), (420, 420), images=decode["IMAGE"])
     for row, (title, name, rank) in enumerate((("Save LoRA", "baked", 0), ("Save at half the rank", "baked-half", 4))):
-        file = [f"patchbay/{name}", "never", rank, 1.0, "as in the file", "as in the file", False]
-        graph.add("PatchbaySaveLora", (900, row * 760), (440, 700), [*values, *file], title, model=unet["MODEL"])
+        file = [f"patchbay/{name}", "never", rank, 1.0, "as in the file", "as in the file", True]
+        graph.add("PatchbaySaveLora", (960, row * 840), (460, 780), [*values, *file], title, model=unet["MODEL"])
     graph.group("Model, prompt and steps", (-20, -80, 400, 1320))
-    graph.group("What the strengths do", (420, -80, 460, 1320), "#8a6d3b")
-    graph.group("The same, as files", (880, -80, 480, 1580), "#3b7d4f")
-    graph.group("The picture", (1380, -80, 860, 780))
+    graph.group("What the strengths do", (420, -80, 500, 1320), "#8a6d3b")
+    graph.group("The same, as files", (940, -80, 500, 1740), "#3b7d4f")
+    graph.group("The picture", (1460, -80, 860, 780))
     return graph
 
 
-WORKFLOWS = (save_nano,)
+def schedule_nano(object_info: dict[str, Any]) -> Graph:
+    """The same LoRA in the first and in the last steps of four."""
+    graph = Graph(object_info, "LoRA for some of the steps (Klein Nano)")
+    graph.note(
+        "## When does a LoRA matter?\n\n"
+        "The same LoRA on the same noise, four steps: in the upper branch only in the **first two**, in the lower one "
+        "only in the **last two**. **Compare Images** shows both.\n\n"
+        "**Schedule LoRA** leaves the model alone: the conditioning carries the LoRA, and ComfyUI changes the weights "
+        "between the steps. Connect *positive* and *negative*.\n\n"
+        "```\nstep 0: all=1        from the first step on\nstep 2: all=0        off from the third step on\n```\n\n"
+        "Percents work too (`0%: ...`, `50%: ...`); they count noise levels, as everywhere in ComfyUI. After a "
+        "position stand block strengths as in Apply LoRA: `step 2: double_blocks.*=0`. Set *transition* to **linear** "
+        "to fade from one moment to the next.",
+        (-420, 0),
+        (380, 520),
+        "Read me",
+    )
+    unet = graph.add("UNETLoader", (0, 0), (340, 100), [DISTILLED, "default"])
+    vae = graph.add("PatchbayLoadTinyVAE", (0, 150), (340, 80), [VAE])
+    prompt = graph.add("PatchbayLoadConditioning", (0, 290), (340, 170), [PROMPTS, PROMPT])
+    empty = graph.add("ConditioningZeroOut", (0, 520), (340, 50), conditioning=prompt["conditioning"])
+    shared = sampling(graph, 0, 640, 128, 4, 7)
+    pictures = []
+    for row, (title, schedule) in enumerate(
+        (
+            ("In the first two steps", "step 0: all=1\nstep 2: all=0"),
+            ("In the last two", "step 0: all=0\nstep 2: all=1"),
+        )
+    ):
+        y = row * 900
+        lora = graph.add(
+            "PatchbayScheduleLora",
+            (440, y),
+            (440, 840),
+            [DUOTONE, 1.0, 1.0, "", schedule, 0.0, 1.0, "jump"],
+            title,
+            model=unet["MODEL"],
+            positive=prompt["conditioning"],
+            negative=empty["CONDITIONING"],
+        )
+        decode = branch(graph, shared, unet["MODEL"], lora["positive"], lora["negative"], vae["vae"], 1.0, (940, y))
+        pictures.append(decode["IMAGE"])
+    graph.add(
+        "PatchbayCompareImages",
+        (940, 220),
+        (800, 600),
+        ["first two steps", "last two steps", 4.0],
+        image_a=pictures[0],
+        image_b=pictures[1],
+    )
+    graph.group("Model, prompt and steps", (-20, -80, 400, 1320))
+    graph.group("One LoRA, two courses", (420, -80, 480, 1860), "#8a6d3b")
+    graph.group("First against last", (920, -80, 860, 1160), "#3b7d4f")
+    return graph
+
+
+WORKFLOWS = (save_nano, schedule_nano)

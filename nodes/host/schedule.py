@@ -19,6 +19,7 @@ from ..core.compat import find_stranger
 from ..core.errors import PatchbayError
 from ..core.name_table import Target, target_key
 from ..core.report import LayerReport, LayerState, Level, Report
+from ..core.report_text import count_text
 from ..core.schedule import STEP, Curve, Schedule, check_window, describe_curve, parse_schedule
 from .apply import summarise_lora
 from .lora_cache import LORA_CACHE
@@ -263,10 +264,8 @@ def _judge(
         return Level.ERROR, f"{name} holds no layer that this pack knows: the hooks change nothing.", notes
     if not applied and lost:
         return Level.ERROR, f"Nothing of {name} lands on this model: the hooks change nothing.", notes
-    switches = {position for piece in pieces for position, _ in piece.curve[1:]}
-    summary = (
-        f"{len(applied)} of {len(total)} layers in {len(hooks)} hooks; {changing} patches change their strength, at "
-        f"{len(switches)} positions."
+    summary = f"{len(applied)} of {len(total)} layers in {count_text(len(hooks), 'hook')}; " + (
+        f"{changing} change their strength while sampling." if changing else "their strength stays the same."
     )
     if lost:
         states = Counter(layer.state.value for layer in lost)
