@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 from lora_files import flux2_shapes, lora_shapes, write_lora, write_raw
-from pack.nodes.core.cli import main
+from pack.nodes.core import cli
+from pack.nodes.core.cli import EXIT_OK, EXIT_UNFIT, EXIT_UNREADABLE, EXIT_USAGE, EXIT_WARNING, main
 from pack.nodes.core.cli_output import LAYER_COLUMNS
 from pack.nodes.core.scan import SCAN_COLUMNS
 
@@ -184,3 +187,18 @@ def test_needs_no_torch(folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("fits FLUX.2") == 1
+
+
+def test_the_page_names_every_option_column_and_exit_code() -> None:
+    page = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
+    options = {option for command in _commands().values() for option in command._option_string_actions}
+    named = set(re.findall(r"`(--[a-z-]+)", page))
+    assert named == {option for option in options if option.startswith("--")} - {"--help"}
+    assert all(f"`{column}`" in page for column in (*SCAN_COLUMNS, *LAYER_COLUMNS))
+    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
+    assert codes == {EXIT_OK, EXIT_WARNING, EXIT_UNREADABLE, EXIT_UNFIT, EXIT_USAGE}
+
+
+def _commands() -> dict[str, argparse.ArgumentParser]:
+    (commands,) = (action for action in cli._parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return commands.choices
