@@ -38,6 +38,10 @@ class Nvml:
             self.reason = "the driver's library (NVML) cannot be loaded"
             return
         bus = torch.cuda.get_device_properties(device)
+        if not hasattr(bus, "pci_bus_id"):
+            self.reason = "this torch does not tell which device of the driver it uses"
+            self._library = None
+            return
         name = f"{getattr(bus, 'pci_domain_id', 0):08x}:{bus.pci_bus_id:02x}:{bus.pci_device_id:02x}.0"
         if self._library.nvmlDeviceGetHandleByPciBusId_v2(name.encode(), ctypes.byref(self._handle)):
             self.reason = f"the driver (NVML) does not know a device at {name}"

@@ -13,6 +13,7 @@ import comfy.model_management
 import torch
 from comfy.weight_adapter import WeightAdapterBase
 
+from .bypass import bypass_stack
 from .patching import owned_patches
 from .recorder_model import loading_mode
 
@@ -41,14 +42,19 @@ def machine_context(device: torch.device) -> dict[str, Any]:
 def model_context(model: Any) -> dict[str, Any]:
     """Which model, how it is stored and loaded, and which LoRAs are on it."""
     path = _model_path(model)
+    stack = bypass_stack(model)
+    terms = stack.terms if stack is not None else ()
+    beside = {f"beside {term.model_key}": [(term.strength, term.value, 1.0, None)] for term in terms}
+    patches = {**model.patches, **beside}
     context: dict[str, Any] = {
         "model": os.path.basename(path) if path else type(model.model).__name__,
         "model_hash": sampled_hash(Path(path)) if path else "",
         "dtype": str(model.model_dtype()).removeprefix("torch."),
         "mode": loading_mode(model),
-        "loras": list(dict.fromkeys(patch.owner for patch in owned_patches(model))),
+        "loras": list(dict.fromkeys(item.owner for item in (*owned_patches(model), *terms))),
         "patches": len(model.patches),
-        "patches_hash": patches_hash(model.patches) if model.patches else "",
+        "bypassed": len(terms),
+        "patches_hash": patches_hash(patches) if patches else "",
     }
     return {name: value for name, value in context.items() if value}
 

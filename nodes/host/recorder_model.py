@@ -10,6 +10,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 
 from ..core.measurement import RunFacts
+from .bypass import bypass_stack
 
 COMPILE_KEY = "torch.compile"
 """Under this key ComfyUI's own torch.compile node wraps the model."""
@@ -41,12 +42,25 @@ def read_facts(patcher: Any, guider: Any, sampler: Any, noise: torch.Tensor, cal
         cfg=_cfg(guider),
         shape=() if getattr(noise, "is_nested", False) else tuple(noise.shape),
         patches=len(patcher.patches),
-        bypass_layers=sum("forward" in vars(module) and hasattr(module, "weight") for module in modules),
+        bypass_layers=bypassed_layers(patcher, modules),
         quantised_layers=len(quantised),
         slowed_quantised_layers=sum(bool(getattr(module, "weight_function", ())) for module in quantised),
         compiled=is_compiled(patcher),
         preview=_preview() if callback is not None else "",
     )
+
+
+def bypassed_layers(patcher: Any, modules: list[torch.nn.Module]) -> int:
+    """Layers with a LoRA beside the weight: ours, and those whose ``forward`` ComfyUI's own bypass has replaced.
+
+    When it is done, that bypass puts the layer's own bound method back, as an attribute of the layer.
+    """
+    own = bypass_stack(patcher)
+    replaced = sum(
+        hasattr(module, "weight") and getattr(vars(module).get("forward", None), "__self__", module) is not module
+        for module in modules
+    )
+    return replaced + (len(own.hooks) if own is not None else 0)
 
 
 def streamed_reader(patcher: Any) -> Callable[[], int] | None:

@@ -81,7 +81,7 @@ def attached_things(model: Any) -> list[str]:
     for name, module in model.model.named_modules():
         if module._forward_hooks or module._forward_pre_hooks:
             found.append(f"hooks on {name}")
-        if "forward" in vars(module):
+        if getattr(vars(module).get("forward"), "__self__", module) is not module:
             found.append(f"forward of {name}")
     for key, entries in model.patches.items():
         for entry in entries:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -211,6 +212,24 @@ def test_bypassed_layers_are_seen(host: Any, model: Any) -> None:
     (run,) = recorder.runs
     assert run.facts.bypass_layers == patched_layers()
     assert run.lora.prepare_calls == 0
+
+
+def test_our_own_bypass_is_seen_and_named(host: Any, model: Any, tmp_path: Path) -> None:
+    from measure_support import SIZES
+    from nano_models import native_lora, write
+    from pack.nodes.host.apply import apply_lora
+    from pack.nodes.host.recorder_context import model_context
+
+    path = write(tmp_path / "beside.safetensors", native_lora(**SIZES))
+    bypassed = apply_lora(path, "beside.safetensors", model, None, 1.0, 0.0, "", method="bypass").model
+    measured, recorder = host.attach(bypassed, "bypass")
+    result = sample(measured, 2)
+    (run,) = recorder.runs
+    assert (run.facts.bypass_layers, run.facts.patches, run.lora.first_calls) == (patched_layers(), 0, 0)
+    assert torch.equal(result, sample(bypassed, 2))
+    context = model_context(bypassed)
+    assert (context["loras"], context["bypassed"]) == (["beside.safetensors"], patched_layers())
+    assert context["patches_hash"] != model_context(model).get("patches_hash", "")
 
 
 def test_two_recorders_on_one_model_both_record(host: Any, model: Any) -> None:
