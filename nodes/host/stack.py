@@ -62,9 +62,11 @@ def _merge(reports: list[Report], blocks: str) -> Report:
         name = report.lora.name if report.lora else report.title
         notes.append(f"{os.path.basename(name)} at {_strengths(report)}: {report.summary}")
         notes += [f"{os.path.basename(name)}: {note}" for note in report.notes[:_NOTES_EACH]]
-    good = sum(report.level is Level.OK for report in reports)
+    bad = [os.path.basename(report.lora.name) for report in reports if report.lora and report.level is not Level.OK]
     applied = sum(layer.state is LayerState.APPLIED for report in reports for layer in report.layers)
-    summary = f"{len(reports)} LoRAs, {applied} layers applied; {good} of them without a remark."
+    summary = f"{len(reports)} LoRAs, {applied} layers applied."
+    if bad:
+        summary += f" Look at {', '.join(dict.fromkeys(bad))}: the notes say what did not fit."
     if len(reports) > len(names):
         summary += " The same file is in the stack more than once: its strengths add up."
     return Report(
