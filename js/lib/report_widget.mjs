@@ -46,6 +46,8 @@ export function createReportPanel(host) {
     show(output) {
       const report = asReport(first(output.patchbay_report));
       if (!report || JSON.stringify(report) === JSON.stringify(state.report)) return;
+      // What the strengths mean for the model stands in the notes: there is nothing else to see.
+      if (!state.report && report.kind === "strengths") state.open.add("notes");
       state.report = report;
       state.text = String(first(output.text) ?? "");
       render();
