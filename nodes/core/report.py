@@ -7,6 +7,7 @@ The panel and every widget render :func:`to_json` and nothing else. Its shape is
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections import Counter
 from dataclasses import dataclass, field
@@ -135,6 +136,13 @@ class LayerReport:
     stock_reason: str = ""
     """Why it would not apply it, or how it would apply it otherwise."""
 
+    def changed(self, **changes: Any) -> LayerReport:
+        """A copy with other values; ``dataclasses.replace`` without its cost, which adds up over a file's layers."""
+        copy = object.__new__(LayerReport)
+        copy.__dict__.update(self.__dict__)
+        copy.__dict__.update(changes)
+        return copy
+
     @property
     def norm_ratio(self) -> float | None:
         """|strength| x delta norm / weight norm: how strongly the layer is changed."""
@@ -223,15 +231,24 @@ def to_json(report: Any) -> dict[str, Any]:
     return data
 
 
+_DERIVED = ("counts", "coverage", "norm_ratio")
+_AS_IT_IS = frozenset({str, int, bool, type(None)})
+
+
+@functools.cache
+def _names(kind: type) -> tuple[str, ...]:
+    """What of a dataclass goes into the JSON: its fields, and the derived figures that it has."""
+    derived = (name for name in _DERIVED if isinstance(getattr(kind, name, None), property))
+    return (*(field.name for field in dataclasses.fields(kind)), *derived)
+
+
 def _plain(value: Any) -> Any:
+    if type(value) in _AS_IT_IS:
+        return value
     if isinstance(value, Enum):
         return value.value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        data = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        for name in ("counts", "coverage", "norm_ratio"):
-            if isinstance(getattr(type(value), name, None), property):
-                data[name] = _plain(getattr(value, name))
-        return data
+        return {name: _plain(getattr(value, name)) for name in _names(type(value))}
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -49,11 +49,11 @@ def report_text(report: Report) -> str:
 
 def clean(text: str, length: int = _VALUE_LENGTH) -> str:
     """``text`` on one line, without control characters and at most ``length`` characters long."""
+    if len(text) <= length and text.isascii() and text.isprintable() and "  " not in text:
+        return text.strip()
     # Cut first: metadata of a hostile file may be huge.
     cut = text[: length + 1]
-    words = "".join(
-        " " if c.isspace() else c for c in cut if c.isspace() or unicodedata.category(c)[0] != "C"
-    )
+    words = "".join(" " if c.isspace() else c for c in cut if c.isspace() or unicodedata.category(c)[0] != "C")
     line = " ".join(words.split())
     return line if len(text) <= length else line[:length].rstrip() + "..."
 
@@ -238,18 +238,14 @@ def _blocks(report: Report) -> list[str]:
     )
     rows = [header, *(_block_row(figure, relative) for figure in figures)]
     missing = sum(figure.not_measured for figure in figures)
-    note = (
-        [f"  {count_text(missing, 'layer')} not measured; a block with one has no figure."] if missing else []
-    )
+    note = [f"  {count_text(missing, 'layer')} not measured; a block with one has no figure."] if missing else []
     return ["Blocks (norms at the strength used, root-sum-square over the layers):", *_table(rows), *note]
 
 
 def _block_row(figure: BlockFigure, relative: bool) -> tuple[str, ...]:
     low_high = figure.strengths[:: max(1, len(figure.strengths) - 1)]
     strength = " to ".join(number(value) for value in low_high) or "-"
-    layers = (
-        str(figure.applied) if figure.applied == figure.layers else f"{figure.applied} of {figure.layers}"
-    )
+    layers = str(figure.applied) if figure.applied == figure.layers else f"{figure.applied} of {figure.layers}"
     norms = (figure.delta_norm, figure.norm_ratio, figure.mean_ratio)[: 3 if relative else 1]
     return (clean(figure.block, 60), layers, strength, *("-" if x is None else number(x) for x in norms))
 
@@ -259,8 +255,7 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     return [
         "  "
         + "  ".join(
-            cell.ljust(w) if not i else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(w) if not i else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows
     ]
@@ -290,9 +285,7 @@ def _layer_line(layer: LayerReport) -> str:
     if layer.alpha is not None:
         facts.append(f"alpha {number(layer.alpha)}")
     if layer.scale is not None:
-        facts.append(
-            f"scale {number(layer.scale)}" + (f" ({layer.scale_source})" if layer.scale_source else "")
-        )
+        facts.append(f"scale {number(layer.scale)}" + (f" ({layer.scale_source})" if layer.scale_source else ""))
     if layer.norm_ratio is not None:
         facts.append(f"delta / weight {number(layer.norm_ratio)}")
     elif layer.delta_norm is not None:

@@ -64,7 +64,10 @@ def apply_lora(
     placed = place_plan(plan, keys, model, clip, name, selection.method)
     layers = measure_plan(plan, keys, model, clip)
     level, summary, notes = _judge(layers, name)
-    stranger = find_stranger(lora.file, keys.own_shapes)
+    known = plan.matched.stranger
+    if not known:
+        known.append(find_stranger(lora.file, keys.own_shapes))
+    stranger = known[0]
     if stranger is not None:
         level, notes = Level.WARNING if level is Level.OK else level, (stranger.warning, *notes)
     differences = _differences(layers, as_stock)

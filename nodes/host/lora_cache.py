@@ -6,6 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import comfy.utils
@@ -33,7 +34,7 @@ class LoadedLora:
     file: LoraFile
     tensors: dict[str, torch.Tensor]
 
-    @property
+    @cached_property
     def size_bytes(self) -> int:
         """Bytes that the tensors take."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())

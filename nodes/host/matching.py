@@ -68,6 +68,10 @@ class MatchedFile:
     """Measured delta norms by ``id`` of the patch; the patches live as long as this object."""
     beside: dict[tuple[int, str, Any], Any] = field(default_factory=dict)
     """By ``id`` of a patch, its key and its offset: the patch as a term beside its weight, or why it cannot be one."""
+    dead: dict[int, bool] = field(default_factory=dict)
+    """By ``id`` of a patch: whether it changes nothing."""
+    stranger: list[Any] = field(default_factory=list)
+    """What the comparison of the file with the model's architecture said, once it was made."""
     survival: dict[Any, Any] = field(default_factory=dict)
     """What arrives of patches in quantised weights, by key, ``id`` of the patches and about the strength."""
     layers: tuple[LoraLayer, ...] | None = None
@@ -120,11 +124,11 @@ def _possible_prefixes(keys: Iterable[str]) -> set[str]:
     """Every dotted prefix of every key, also without the ``_lora`` that old diffusers files put behind it."""
     prefixes: set[str] = set()
     for key in keys:
-        segments = key.split(".")
-        for end in range(1, len(segments) + 1):
-            prefix = ".".join(segments[:end])
+        prefix, dot = key, "."
+        while dot and prefix not in prefixes:  # what is known has all its own prefixes in the set already
             prefixes.add(prefix)
             prefixes.add(prefix.removesuffix("_lora"))
+            prefix, dot, _ = prefix.rpartition(".")
     return prefixes
 
 

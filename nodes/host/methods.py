@@ -97,7 +97,7 @@ def name_methods(
             reason = placed.merged_because.get(id(planned.value), "")
             because = f"merged, because {reason}" if reason and method == "bypass" else ""
             text = "; ".join(part for part in (layer.reason, because) if part)
-            layer = replace(layer, method=used, reason=text)
+            layer = layer.changed(method=used, reason=text)
         result.append(layer)
     return tuple(result)
 

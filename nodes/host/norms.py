@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import comfy.utils
 import torch
 
 from ..core.errors import AdapterFormatError
+from .exact_norms import exact_norm
 from .matching import PatchValue, has_dora_scale, is_adapter, patch_format, patch_tensors
+from .products import product_norms
 
 DENSE_LIMIT = 1 << 26
 """Largest number of elements of a delta that is built in full to be measured (256 MiB in float32)."""
@@ -23,7 +25,8 @@ def delta_norm(
     """Frobenius norm of what a patch adds to its weight at strength 1, and why it is missing if it is.
 
     A plain LoRA is measured through two rank x rank Gram matrices, ``|BA|^2 = sum((B^T B) * (A A^T))``, in float64;
-    every other format by letting ComfyUI's own adapter apply it to a copy of the weight.
+    LoHa, LoKr and GLoRA by the exact forms of the core library; every other format by letting ComfyUI's own adapter
+    apply it to a copy of the weight.
 
     Args:
         shape: Shape of the weight, or of the slice that the patch is for.
@@ -31,13 +34,15 @@ def delta_norm(
     """
     if isinstance(value, list):
         return None, "a difference of two models is not measured"
-    if is_adapter(value) and value.name == "lora" and not has_dora_scale(value) and value.weights[5] is None:
-        if value.weights[3] is None:
-            return _gram_norm(*value.weights[:3]), ""
+    if is_product(value):
+        return product_deltas([value])[0], ""
     if not is_adapter(value):
         if value[0] == "set":
             return None, "sets the weight instead of adding to it"
         return float(patch_tensors(value)[0].double().norm()), ""
+    exact = exact_norm(value, read_weight)
+    if exact is not None:
+        return exact, ""
     size = 1
     for side in shape:
         size *= side
@@ -54,13 +59,20 @@ def delta_norm(
     return float((patched - weight).double().norm()), ""
 
 
-def _gram_norm(up: torch.Tensor, down: torch.Tensor, alpha: float | None) -> float:
-    rank = down.shape[0]
-    scale = 1.0 if alpha is None else float(alpha) / rank
-    b = up.detach().to(device="cpu", dtype=torch.float32).flatten(1)
-    a = down.detach().to(device="cpu", dtype=torch.float32).flatten(1)
-    product = ((b.T @ b).double() * (a @ a.T).double()).sum()
-    return abs(scale) * float(product.clamp(min=0).sqrt())
+def is_product(value: PatchValue) -> bool:
+    """Whether a patch is a plain LoRA: two factors and nothing else."""
+    return is_adapter(value) and value.name == "lora" and all(value.weights[index] is None for index in (3, 4, 5))
+
+
+def product_deltas(values: Sequence[PatchValue]) -> list[float]:
+    """Norms of what plain LoRAs add at strength 1, all at once."""
+    norms = product_norms([value.weights[:2] for value in values])
+    return [norm * _scale(value) for norm, value in zip(norms, values, strict=True)]
+
+
+def _scale(value: PatchValue) -> float:
+    _, down, alpha = value.weights[:3]
+    return 1.0 if alpha is None else abs(float(alpha)) / down.shape[0]
 
 
 class _Failure(logging.Handler):

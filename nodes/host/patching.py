@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ..core.blocks import Place
@@ -167,17 +167,23 @@ class _Planner:
         shape = self._keys.shapes.get(patch.model_key)
         if shape is None:
             reason = f"the model has no {patch.model_key}"
-            return self._note(replace(layer, state=LayerState.NO_SUCH_LAYER, reason=reason), patch.value)
+            return self._note(layer.changed(state=LayerState.NO_SUCH_LAYER, reason=reason), patch.value)
         problem = misfit(patch.value, shape, patch.offset)
         state, reason = LayerState.SHAPE_MISMATCH, problem
-        if not problem and is_dead(patch.value):
+        if not problem and self._dead(patch.value):
             state, reason = LayerState.DEAD, "all zero in the file: it changes nothing"
         if reason:
             if self._as_stock:  # ComfyUI hands such patches on, and a quantised weight is then quantised again
                 self._hand_over(patch)
-            return self._note(replace(layer, state=state, reason=reason), patch.value)
+            return self._note(layer.changed(state=state, reason=reason), patch.value)
         for target, value, block_strength, part in self._split(patch, shape):
-            self._ask(patch, replace(layer, slice=part or layer.slice), target, value, block_strength)
+            self._ask(patch, layer if part is None else layer.changed(slice=part), target, value, block_strength)
+
+    def _dead(self, value: PatchValue) -> bool:
+        known = self._matched.dead
+        if id(value) not in known:
+            known[id(value)] = is_dead(value)
+        return known[id(value)]
 
     def finish(self) -> PatchPlan:
         """Add the layers that nothing took, and return the plan."""
@@ -221,12 +227,14 @@ class _Planner:
         text_encoder = layer.model_key in self._keys.text_encoder_keys
         overall = self._strengths[1] if text_encoder else self._strengths[0]
         strength = overall * block_strength
-        layer = replace(layer, strength=strength, block_strength=block_strength)
+        state, reason = LayerState.APPLIED, ""
         if strength == 0:
             which = "the block's strength is 0" if overall else "the overall strength is 0"
-            return self._note(replace(layer, state=LayerState.SKIPPED, reason=which), value)
-        self._patches.append(PlannedPatch(target, value, strength, text_encoder))
-        self._note(replace(layer, reason=patch.comment(strength)), value)
+            state, reason = LayerState.SKIPPED, which
+        else:
+            self._patches.append(PlannedPatch(target, value, strength, text_encoder))
+            reason = patch.comment(strength)
+        self._note(layer.changed(strength=strength, block_strength=block_strength, state=state, reason=reason), value)
 
     def _note(self, layer: LayerReport, value: PatchValue | None) -> None:
         self._layers.append(PlannedLayer(layer, value))

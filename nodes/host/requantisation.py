@@ -10,6 +10,7 @@ import logging
 import math
 import statistics
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,10 @@ SECONDS = 1.0
 """No further layer is begun after this."""
 CPU_ELEMENTS = 1 << 24
 """Larger weights are measured on the GPU only (4096 x 4096: about half a second on one core)."""
+
+
+_FORMATS: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
+"""Formats of the weights of the loaded models, by key."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,11 @@ def measure_requantisation(
     by_key: dict[str, list[PlannedPatch]] = {}
     for patch in patches:
         by_key.setdefault(target_key(patch.target), []).append(patch)
-    formats = {key: name for key in by_key if (name := quantised_format(_stored(patcher, key)))}
+    known_formats = _FORMATS.setdefault(patcher.model, {})
+    for key in by_key:
+        if key not in known_formats:
+            known_formats[key] = quantised_format(_stored(patcher, key))
+    formats = {key: known_formats[key] for key in by_key if known_formats[key]}
     if not formats:
         return None
     names = tuple(dict.fromkeys(formats.values()))
