@@ -71,7 +71,7 @@ class PatchbayBenchmark(io.ComfyNode):
                     default=0,
                     min=0,
                     max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
+                    control_after_generate=False,
                     tooltip="The noise, the same in every run.",
                 ),
                 io.Int.Input("steps", default=20, min=2, max=10000, tooltip="Steps of a run."),

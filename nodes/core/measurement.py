@@ -208,7 +208,7 @@ class ConditionSummary:
     prepare_s: Figure
     """Loading before the first evaluation, runs after a switch, median."""
     switch_s: Figure
-    """Whole cost of switching to this condition: total after a switch minus total of a warm run."""
+    """Cost of switching to this condition: loading and first evaluation after a switch, minus those of a warm run."""
     total_s: Figure
     """Whole sampling of a warm run, median."""
     iterations_per_s: Figure

@@ -38,10 +38,10 @@ def summarise_condition(runs: Sequence[RunRecord]) -> ConditionSummary:
     if first.value is not None and steady is not None:
         extra = Figure(first.value - steady.median)
     total = _median_figure((run.total_s for run in warm), "no run without a switch before it")
-    total_cold = median(run.total_s for run in cold)
-    switch = Figure.missing(total.reason or "no run after a switch")
-    if total.value is not None and total_cold is not None:
-        switch = Figure(total_cold - total.value)
+    switch = Figure.missing("needs a run after a switch and one without")
+    begin_cold, begin_warm = median(_begin_s(cold)), median(_begin_s(warm))
+    if begin_cold is not None and begin_warm is not None:
+        switch = Figure(begin_cold - begin_warm)
     pace = Figure.missing(too_short)
     gap = _median_figure((value for run in steady_runs for value in run.gaps_ms), too_short)
     if steady is not None and steady.median > 0:
@@ -72,6 +72,11 @@ def summarise_condition(runs: Sequence[RunRecord]) -> ConditionSummary:
         segments=memory_segments(memory, last.facts),
         blocks=last.blocks,
     )
+
+
+def _begin_s(runs: Sequence[RunRecord]) -> list[float]:
+    """Loading and first evaluation of each run: where a switch is paid, whatever disturbs the later evaluations."""
+    return [run.prepare_s + run.evaluations_ms[0] / 1000 for run in runs if run.evaluations_ms]
 
 
 def _streamed(runs: Sequence[RunRecord]) -> Figure:
