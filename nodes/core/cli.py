@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
+from .bake_cli import add_bake_commands
 from .cli_output import LAYER_COLUMNS, layer_rows, safe, say, with_progress, write_json, write_rows, write_scan
 from .errors import PatchbayError
 from .inspect import inspect_file
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     scan.set_defaults(run=_scan)
     add_strengths_command(commands)
     add_results_command(commands)
+    add_bake_commands(commands)
     return parser
 
 

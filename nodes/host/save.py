@@ -15,6 +15,7 @@ import torch
 from ..core.arch_facts import is_text_encoder_name
 from ..core.bake import BakeLayer, BakeOptions, Share
 from ..core.bake_file import BakedFile, Source, free_path, write_baked
+from ..core.bake_plan import factor_suffixes, text_encoder_items
 from ..core.blocks import TEXT_ENCODER, Place
 from ..core.errors import PatchbayError
 from ..core.hashes import file_hashes
@@ -22,7 +23,7 @@ from ..core.header import Header, TensorInfo
 from ..core.lora_file import LoraLayer, read_lora
 from ..core.name_table import Target, target_key, target_offset
 from ..core.report import LayerReport, LayerState, Level, Report
-from ..core.strengths import ALL, BlockStrengths, StrengthTable, parse_block_strengths
+from ..core.strengths import StrengthTable, parse_block_strengths
 from .apply import summarise_lora
 from .lora_cache import LORA_CACHE, LoadedLora
 from .matching import MatchedPatch, PatchValue, patch_alpha, patch_tensors
@@ -106,7 +107,7 @@ class _Builder:
         self._names: dict[Target, list[str]] = {}
         for known, target in keys.key_map.items():
             self._names.setdefault(target, []).append(known)
-        self._factor_suffixes = _factor_suffixes(lora.tensors)
+        self._factor_suffixes = factor_suffixes(lora.tensors)
 
     def layers(self) -> Iterator[BakeLayer]:
         """Every patch that the node would make, strengths included."""
@@ -125,9 +126,9 @@ class _Builder:
         """Layers of a text encoder that is not connected: kept as they are, with the strength of ``te``."""
         if self._keys.has_text_encoder:
             return
-        items = parse_block_strengths(blocks).items
-        plain = tuple(item for item in items if item.path in ((ALL,), (TEXT_ENCODER,)) and item.first is None)
-        table = StrengthTable(BlockStrengths(plain), self._keys.layout)
+        has_layers = any(is_text_encoder_name(layer.name) for layer in self._understood)
+        items = text_encoder_items(parse_block_strengths(blocks), has_layers)
+        table = StrengthTable(items, self._keys.layout)
         strength = strength_clip * table.strength(Place("", None, "", text_encoder=True))
         for layer in self._understood if strength else ():
             if layer.adapter is None or not is_text_encoder_name(layer.name):
@@ -312,13 +313,6 @@ def _magnitude_for_comfyui(magnitude: torch.Tensor, shape: tuple[int, ...]) -> t
     if magnitude.numel() == shape[0] and (magnitude.dim() < 2 or magnitude.shape[0] != 1):
         return magnitude.reshape(-1, *[1] * (len(shape) - 1))
     return magnitude
-
-
-def _factor_suffixes(tensors: Mapping[str, torch.Tensor]) -> tuple[str, str]:
-    """Ends of the keys of new LoRA layers: as PEFT spells them where the file does."""
-    if any(key.endswith((".lora_A.weight", ".lora_A", ".lora_A.default.weight")) for key in tensors):
-        return ".lora_B.weight", ".lora_A.weight"
-    return ".lora_up.weight", ".lora_down.weight"
 
 
 # --- the report ---------------------------------------------------------------------------------------
