@@ -106,6 +106,8 @@ def _backend(device: torch.device) -> Any:
 
 def _has_events(device: torch.device) -> bool:
     backend = _backend(device)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        return False
     try:
         backend.Event(enable_timing=True)
     except (AttributeError, TypeError, RuntimeError, NotImplementedError):

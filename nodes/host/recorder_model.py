@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import comfy.memory_management
 import torch
 from comfy.patcher_extension import WrappersMP
 
@@ -86,8 +85,10 @@ def streamed_reader(patcher: Any) -> Callable[[], int] | None:
 def _geometry_bytes(module: torch.nn.Module) -> int:
     weights = [getattr(module, name, None) for name in ("weight", "bias")]
     try:
+        import comfy.memory_management
+
         return int(comfy.memory_management.vram_aligned_size(weights))
-    except (AttributeError, TypeError):
+    except (ImportError, AttributeError, TypeError):
         return sum(weight.numel() * weight.element_size() for weight in weights if weight is not None)
 
 

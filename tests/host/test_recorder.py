@@ -232,6 +232,16 @@ def test_our_own_bypass_is_seen_and_named(host: Any, model: Any, tmp_path: Path)
     assert context["patches_hash"] != model_context(model).get("patches_hash", "")
 
 
+@pytest.mark.parametrize("kind", ["cpu", "cuda", "xpu", "mps", "meta"])
+def test_every_device_has_a_clock_of_its_own(host: Any, kind: str) -> None:
+    """Without the device none of the others can be made; none of them is taken for a reason to fail."""
+    from pack.nodes.host.recorder_clocks import EVENTS, HOST, SYNCHRONISED, clock_for
+
+    expected = {"cpu": {HOST}, "meta": {SYNCHRONISED}}.get(kind, {EVENTS, SYNCHRONISED})
+    assert clock_for(torch.device(kind)).name in expected
+    assert clock_for(torch.device(kind), strict=True).name == (HOST if kind == "cpu" else SYNCHRONISED)
+
+
 def test_two_recorders_on_one_model_both_record(host: Any, model: Any) -> None:
     once, first = host.attach(with_lora(model), "one")
     twice, second = host.attach(once, "two")
