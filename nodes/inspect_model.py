@@ -45,21 +45,35 @@ class PatchbayInspectModel(io.ComfyNode):
                     tooltip="With a second model: also show how far it moved the directions that this LoRA edits. "
                     "Indicators, not proof of quality.",
                 ),
+                io.Combo.Input(
+                    "file_b",
+                    options=[NONE, *folder_paths.get_filename_list("diffusion_models")],
+                    default=NONE,
+                    optional=True,
+                    tooltip="A model file to compare with in place of model_b, read one weight at a time, so that only "
+                    "one model has to fit in memory. Not used where model_b is connected.",
+                ),
             ],
             outputs=report_outputs(),
         )
 
     @classmethod
-    def fingerprint_inputs(cls, lora_name: str | None = NONE, **_: object) -> str:
-        path = None if lora_name in (None, NONE) else folder_paths.get_full_path("loras", str(lora_name))
-        if path is None:
-            return str(lora_name)
-        status = os.stat(path)
-        return f"{lora_name}:{status.st_size}:{status.st_mtime_ns}"
+    def fingerprint_inputs(cls, lora_name: str | None = NONE, file_b: str | None = NONE, **_: object) -> str:
+        return f"{_stamp('loras', lora_name)}, {_stamp('diffusion_models', file_b)}"
 
     @classmethod
-    def execute(cls, model: object, model_b: object = None, lora_name: str = NONE) -> io.NodeOutput:
+    def execute(cls, model: object, model_b: object = None, lora_name: str = NONE, file_b: str = NONE) -> io.NodeOutput:
         path = "" if lora_name == NONE else folder_paths.get_full_path_or_raise("loras", lora_name)
-        report = inspect_model(model, model_b, path, "" if lora_name == NONE else lora_name)
+        second = "" if file_b == NONE else folder_paths.get_full_path_or_raise("diffusion_models", file_b)
+        report = inspect_model(model, model_b, path, "" if lora_name == NONE else lora_name, second)
         text = report_text(report)
         return io.NodeOutput(report, text, ui={"patchbay_report": [to_json(report)], "text": [text]})
+
+
+def _stamp(folder: str, name: str | None) -> str:
+    """Name, size and time of a chosen file: one that was replaced is another."""
+    path = None if name in (None, NONE) else folder_paths.get_full_path(folder, str(name))
+    if path is None:
+        return str(name)
+    status = os.stat(path)
+    return f"{name}:{status.st_size}:{status.st_mtime_ns}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from .architectures import ArchitectureMatch
 from .blocks import MODEL_PREFIX, BlockLayout, Place
 from .check_report import CheckedModel
 from .compat import identify_weights
@@ -66,9 +67,7 @@ def model_of_header(header: Header) -> ModelFile:
         raise IncompatibleModelError(
             f"{header.name}: holds no diffusion model ({identified.kind_name}); --model wants one, or a checkpoint."
         )
-    infos = _own(header)
-    stored = {key: weight_shape(info, header) for key, info in infos.items() if not is_storage_key(key)}
-    match = identify_weights(stored)
+    stored, match = _stored(header)
     own = own_names(stored, match.id)
     layout = BlockLayout(own)
     shapes = {f"{MODEL_PREFIX}{key}": shape for key, shape in own.items()}
@@ -86,6 +85,18 @@ def model_of_header(header: Header) -> ModelFile:
     names = NameTable(key_map(own, match.id, MODEL_PREFIX), shapes)
     places = {key: layout.place(key) for key in shapes}
     return ModelFile(header.name, CheckedModel(summary, match, layout, own), shapes, names, places)
+
+
+def model_tensors(header: Header) -> tuple[dict[str, TensorInfo], str]:
+    """The weights of the diffusion model by their names in the file, without prefix, and the id of its architecture."""
+    _, match = _stored(header)
+    return {key: info for key, info in _own(header).items() if not is_storage_key(key)}, match.id
+
+
+def _stored(header: Header) -> tuple[dict[str, tuple[int, ...]], ArchitectureMatch]:
+    infos = _own(header)
+    stored = {key: weight_shape(info, header) for key, info in infos.items() if not is_storage_key(key)}
+    return stored, identify_weights(stored)
 
 
 def _own(header: Header) -> dict[str, TensorInfo]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import comfy.model_management
@@ -18,6 +19,7 @@ from ..core.compare_weights import Distance, Shift, weight_distance, weight_shif
 from ..core.compat import identify_weights, sampling_advice
 from ..core.report import LayerState, LoraSummary, ModelBlock, Report
 from .apply import summarise_lora
+from .file_weights import open_weights
 from .lora_cache import LORA_CACHE
 from .matching import has_dora_scale, is_adapter
 from .model_keys import ModelKeys, is_storage, logical_shape
@@ -32,6 +34,8 @@ INDICATOR = (
 _FLOATS = {"float32", "bfloat16", "float16", "float64"}
 
 Offset = tuple[int, int, int]
+Reader = Callable[[str], torch.Tensor | None]
+"""Gives the weight behind a key of the second model, or ``None``."""
 
 
 @dataclass
@@ -62,13 +66,28 @@ class _Block:
         )
 
 
-def inspect_model(model: Any, model_b: Any = None, lora_path: str = "", lora_name: str = "") -> Report:
-    """A report on ``model``; with ``model_b`` also the distance of each block, and with a LoRA too what that means for
+def inspect_model(
+    model: Any, model_b: Any = None, lora_path: str = "", lora_name: str = "", file_b: str = ""
+) -> Report:
+    """A report on ``model``; with a second one also the distance of each block, and with a LoRA too what that means for
     the directions that it edits.
 
+    Args:
+        model_b: A second loaded model, or ``None``.
+        file_b: Path of a model file to compare with instead, read one weight at a time.
+
     Raises:
-        HeaderError: the LoRA cannot be read.
+        HeaderError: the LoRA or the file cannot be read.
+        IncompatibleModelError: the file holds no diffusion model.
     """
+    if file_b and model_b is None:
+        with open_weights(file_b) as weights:
+            return _inspect(model, weights.read, lora_path, lora_name)
+    second = None if model_b is None else partial(read_weight, model_b)
+    return _inspect(model, second, lora_path, lora_name)
+
+
+def _inspect(model: Any, second: Reader | None, lora_path: str, lora_name: str) -> Report:
     keys = MATCHES.model_keys(model, None)
     blocks = {str(block): _Block() for block in keys.layout.blocks}
     blocks["other"] = _Block()
@@ -83,18 +102,18 @@ def inspect_model(model: Any, model_b: Any = None, lora_path: str = "", lora_nam
         lora = LORA_CACHE.load(lora_path, lora_name)
         lora_summary = summarise_lora(lora)
         plan_layers = plan_patches(lora, keys, 1.0, 1.0, "").layers
-    if model_b is not None:
-        _compare(blocks, model, model_b, weights, keys, plan_layers)
+    if second is not None:
+        _compare(blocks, model, second, weights, keys, plan_layers)
         notes += _comparison_notes(blocks, plan_layers)
     elif lora_path:
-        notes.append("The LoRA was not used: it is only looked at when a second model is connected.")
+        notes.append("The LoRA was not used: it is only looked at when a second model is given.")
     reports = tuple(block.report(name) for name, block in blocks.items() if block.weights)
     match = identify_weights(keys.own_shapes)
     advice = sampling_advice(match)
     return Report(
         kind="model",
-        title=f"{keys.summary.architecture}" + (" and a second model" if model_b is not None else ""),
-        summary=_summary(keys, reports, blocks, model_b),
+        title=f"{keys.summary.architecture}" + (" and a second model" if second is not None else ""),
+        summary=_summary(keys, reports, blocks, second is not None),
         model=keys.summary,
         lora=lora_summary,
         notes=(*notes, *((advice,) if advice else ())),
@@ -133,7 +152,7 @@ def _storage(state: dict[str, Any], key: str, weight: Any) -> str:
 def _compare(
     blocks: dict[str, _Block],
     model: Any,
-    model_b: Any,
+    second: Reader,
     weights: list[str],
     keys: ModelKeys,
     layers: Iterable[PlannedLayer],
@@ -147,7 +166,7 @@ def _compare(
     for key in weights:
         comfy.model_management.throw_exception_if_processing_interrupted()
         block = blocks[keys.layout.place(key).address]
-        a, b = read_weight(model, key), read_weight(model_b, key)
+        a, b = read_weight(model, key), second(key)
         problem = _cannot_compare(a, b)
         if problem or a is None or b is None:
             block.missing[problem] = None
@@ -231,13 +250,13 @@ def _shift_sentence(shift: Shift) -> Iterator[str]:
         )
 
 
-def _summary(keys: ModelKeys, reports: tuple[ModelBlock, ...], blocks: dict[str, _Block], model_b: Any) -> str:
+def _summary(keys: ModelKeys, reports: tuple[ModelBlock, ...], blocks: dict[str, _Block], compared: bool) -> str:
     stored: Counter[str] = Counter()
     for report in reports:
         stored.update(report.dtypes)
     kinds = ", ".join(f"{name} x {count}" for name, count in stored.most_common(6))
     text = f"{keys.summary.architecture}: {sum(r.weights for r in reports)} weights, stored as {kinds}."
-    if model_b is None:
+    if not compared:
         return text
     distance, _ = _totals(blocks)
     if distance.relative is None:

@@ -162,3 +162,41 @@ def test_the_node_takes_models_without_a_lora(pack_nodes: dict[str, Any], models
     report, text = pack_nodes["PatchbayInspectModel"].execute(*models).args
     assert report.kind == "model"
     assert "Blocks of the model:" in text
+
+
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
+def test_a_file_is_compared_like_the_model_in_it(
+    host: Any, models: tuple[Any, Any], lora_path: str, tmp_path: Path, prefix: str
+) -> None:
+    path = write(tmp_path / "b.safetensors", {f"{prefix}{key}": tensor for key, tensor in states()[1].items()})
+    expected = host.inspect(*models, lora_path, "x.safetensors")
+    found = host.inspect(models[0], None, lora_path, "x.safetensors", path)
+    assert found.model_blocks == expected.model_blocks
+    assert found.notes == expected.notes
+    assert all(item.distance for item in found.model_blocks)
+
+
+def test_a_file_that_cannot_be_compared_says_why(host: Any, models: tuple[Any, Any], tmp_path: Path) -> None:
+    from pack.nodes.core.errors import PatchbayError
+
+    small = write(tmp_path / "small.safetensors", flux2_state_dict(hidden=256, double=2, single=3))
+    report = host.inspect(models[0], file_b=small)
+    assert "the second model's weight is 768 x 256" in block(report, "double_blocks.0").not_compared
+    scaled = states()[1] | {"double_blocks.0.img_attn.qkv.weight_scale": torch.ones(())}
+    report = host.inspect(models[0], file_b=write(tmp_path / "scaled.safetensors", scaled))
+    assert "cannot be read as numbers" in block(report, "double_blocks.0").not_compared
+    assert block(report, "double_blocks.1").not_compared == ""
+    with pytest.raises(PatchbayError, match="is a LoRA"):
+        host.inspect(models[0], file_b=write(tmp_path / "lora.safetensors", kohya_lora(**NANO)))
+
+
+def test_the_node_takes_a_file(
+    pack_nodes: dict[str, Any], models: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import folder_paths
+
+    path = write(tmp_path / "b.safetensors", states()[1])
+    monkeypatch.setattr(folder_paths, "get_full_path_or_raise", lambda folder, name: path)
+    report, text = pack_nodes["PatchbayInspectModel"].execute(models[0], file_b="b.safetensors").args
+    assert "a second model" in report.title
+    assert "weights were compared" in text
