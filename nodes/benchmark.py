@@ -39,86 +39,7 @@ class PatchbayBenchmark(io.ComfyNode):
             search_aliases=["lora cost", "compare speed", "vram", "a/b test", "step time", "ab benchmark"],
             is_output_node=True,
             not_idempotent=True,
-            inputs=[
-                io.Model.Input("model_a", tooltip="The model that the others are compared with, usually without LoRA."),
-                io.Model.Input("model_b", optional=True, tooltip="A second model, for example with the LoRA."),
-                *(
-                    io.Model.Input(
-                        f"model_{letter}",
-                        optional=True,
-                        tooltip="One more model for the table: another method, format, strength or LoRA.",
-                    )
-                    for letter in LETTERS[2:]
-                ),
-                io.Conditioning.Input("positive", tooltip="The prompt, the same for all models."),
-                io.Conditioning.Input("negative", tooltip="The negative prompt; without effect where CFG is 1."),
-                io.Latent.Input("latent_image", tooltip="The latent to sample: its size is the picture's size."),
-                io.Vae.Input(
-                    "vae",
-                    optional=True,
-                    tooltip="If connected, the results are also compared as pictures, after all runs.",
-                ),
-                io.String.Input(
-                    "conditions",
-                    default="without LoRA\nwith LoRA",
-                    multiline=True,
-                    tooltip="One line for each connected model, in order: its name, and after a vertical bar what "
-                    "is its own, for example steps=4 cfg=1 against=3. The last is the line that it is compared with "
-                    "instead of the first.",
-                ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=False,
-                    tooltip="The noise, the same in every run.",
-                ),
-                io.Int.Input("steps", default=20, min=2, max=10000, tooltip="Steps of a run."),
-                io.Float.Input(
-                    "cfg", default=1.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance scale of a run."
-                ),
-                io.Combo.Input(
-                    "sampler_name",
-                    options=comfy.samplers.KSampler.SAMPLERS,
-                    default="euler",
-                    tooltip="The sampler. Some evaluate the model more than once a step.",
-                ),
-                io.Combo.Input(
-                    "scheduler",
-                    options=comfy.samplers.KSampler.SCHEDULERS,
-                    default="simple",
-                    tooltip="How the noise levels are spread over the steps.",
-                ),
-                io.Float.Input(
-                    "time_budget",
-                    default=60.0,
-                    min=1.0,
-                    max=3600.0,
-                    step=1.0,
-                    tooltip="Seconds to spend. At least four runs of each model are made, however long they take.",
-                ),
-                io.Float.Input(
-                    "precision",
-                    default=1.0,
-                    min=0.1,
-                    max=50.0,
-                    step=0.1,
-                    tooltip="Stop early once every ratio of step times is known to within this many percent.",
-                ),
-                io.Boolean.Input(
-                    "save_results",
-                    default=True,
-                    tooltip="Adds the figures to user/default/lora-patchbay/measurements.jsonl on this machine, to be "
-                    "listed and compared later.",
-                ),
-                io.Boolean.Input(
-                    "block_times",
-                    default=False,
-                    advanced=True,
-                    tooltip="Also times every block of the models. Costs a little time itself; not with torch.compile.",
-                ),
-            ],
+            inputs=[*_model_inputs(), *_run_inputs()],
             outputs=[
                 io.Latent.Output(
                     "latents", tooltip="The last result of each model, as one batch in the order of the models."
@@ -190,6 +111,96 @@ class PatchbayBenchmark(io.ComfyNode):
         last = [latents[-1] for latents in result.latents]
         batch = torch.cat([latent for latent in last if latent.shape[1:] == last[0].shape[1:]])
         return measurement_output(report, save_results, {"samples": batch})
+
+
+def _model_inputs() -> list[Any]:
+    """The models, and what they sample."""
+    return [
+        io.Model.Input("model_a", tooltip="The model that the others are compared with, usually without LoRA."),
+        io.Model.Input("model_b", optional=True, tooltip="A second model, for example with the LoRA."),
+        *(
+            io.Model.Input(
+                f"model_{letter}",
+                optional=True,
+                tooltip="One more model for the table: another method, format, strength or LoRA.",
+            )
+            for letter in LETTERS[2:]
+        ),
+        io.Conditioning.Input("positive", tooltip="The prompt, the same for all models."),
+        io.Conditioning.Input("negative", tooltip="The negative prompt; without effect where CFG is 1."),
+        io.Latent.Input("latent_image", tooltip="The latent to sample: its size is the picture's size."),
+        io.Vae.Input(
+            "vae",
+            optional=True,
+            tooltip="If connected, the results are also compared as pictures, after all runs.",
+        ),
+    ]
+
+
+def _run_inputs() -> list[Any]:
+    """How they are sampled, and for how long."""
+    return [
+        io.String.Input(
+            "conditions",
+            default="without LoRA\nwith LoRA",
+            multiline=True,
+            tooltip="One line for each connected model, in order: its name, and after a vertical bar what "
+            "is its own, for example steps=4 cfg=1 against=3. The last is the line that it is compared with "
+            "instead of the first.",
+        ),
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=0xFFFFFFFFFFFFFFFF,
+            control_after_generate=False,
+            tooltip="The noise, the same in every run.",
+        ),
+        io.Int.Input("steps", default=20, min=2, max=10000, tooltip="Steps of a run."),
+        io.Float.Input(
+            "cfg", default=1.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance scale of a run."
+        ),
+        io.Combo.Input(
+            "sampler_name",
+            options=comfy.samplers.KSampler.SAMPLERS,
+            default="euler",
+            tooltip="The sampler. Some evaluate the model more than once a step.",
+        ),
+        io.Combo.Input(
+            "scheduler",
+            options=comfy.samplers.KSampler.SCHEDULERS,
+            default="simple",
+            tooltip="How the noise levels are spread over the steps.",
+        ),
+        io.Float.Input(
+            "time_budget",
+            default=60.0,
+            min=1.0,
+            max=3600.0,
+            step=1.0,
+            tooltip="Seconds to spend. At least four runs of each model are made, however long they take.",
+        ),
+        io.Float.Input(
+            "precision",
+            default=1.0,
+            min=0.1,
+            max=50.0,
+            step=0.1,
+            tooltip="Stop early once every ratio of step times is known to within this many percent.",
+        ),
+        io.Boolean.Input(
+            "save_results",
+            default=True,
+            tooltip="Adds the figures to user/default/lora-patchbay/measurements.jsonl on this machine, to be "
+            "listed and compared later.",
+        ),
+        io.Boolean.Input(
+            "block_times",
+            default=False,
+            advanced=True,
+            tooltip="Also times every block of the models. Costs a little time itself; not with torch.compile.",
+        ),
+    ]
 
 
 def compare_results(

@@ -53,8 +53,17 @@ def sample(model: Any, steps: int = 4, sampler: str = "euler", cfg: float = 1.0,
     )  # fmt: skip
 
 
-def slow_step(model: Any, seconds: float, fail_at: int | None = None, error: BaseException | None = None) -> Any:
-    """A clone whose every evaluation waits ``seconds``, or raises ``error`` in evaluation ``fail_at``."""
+def slow_step(
+    model: Any,
+    seconds: float,
+    fail_at: int | None = None,
+    error: BaseException | None = None,
+    taken: list[float] | None = None,
+) -> Any:
+    """A clone whose every evaluation waits ``seconds``, or raises ``error`` in evaluation ``fail_at``.
+
+    ``taken`` gets the time of each call of the model in ms, the wait included.
+    """
     import time
 
     clone = model.clone()
@@ -64,8 +73,12 @@ def slow_step(model: Any, seconds: float, fail_at: int | None = None, error: Bas
         calls[0] += 1
         if fail_at is not None and calls[0] == fail_at and error is not None:
             raise error
+        begun = time.perf_counter()
         time.sleep(seconds)
-        return apply(arguments["input"], arguments["timestep"], **arguments["c"])
+        result = apply(arguments["input"], arguments["timestep"], **arguments["c"])
+        if taken is not None:
+            taken.append((time.perf_counter() - begun) * 1000)
+        return result
 
     clone.set_model_unet_function_wrapper(wrapper)
     return clone
