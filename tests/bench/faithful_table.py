@@ -1,6 +1,7 @@
 """Table: every LoRA writer x {ComfyUI's own loader, LoRA Patchbay}, relative error of what is added to the weights.
 
-Run from the project's folder with its virtual environment: ``python tests/bench/faithful_table.py [--out table.md]``.
+Run from the project's folder with its virtual environment: ``python tests/bench/faithful_table.py [--out table.md]``;
+``docs/faithful.md`` is what it wrote.
 The truth is the writer's own code (PEFT, diffusers, LyCORIS from PyPI), stored results of it where the folder of
 shared data is present, or plain formulas for writers that are not on PyPI.
 """
@@ -11,6 +12,7 @@ import argparse
 import logging
 import sys
 import tempfile
+import textwrap
 import types
 import warnings
 from collections.abc import Iterator
@@ -120,7 +122,10 @@ def apply(model: Any, path: Path) -> tuple[dict[str, Any], str]:
 def text(rows: list[Row]) -> str:
     """The table in Markdown, with a count of the files that are right."""
     lines = ["| file | truth | stock | ours | remark of the report |", "|---|---|---|---|---|"]
-    lines += [f"| {r.name} | {r.truth} | {_number(r.stock)} | {_number(r.ours)} | {r.remark[:90]} |" for r in rows]
+    lines += [
+        f"| {r.name} | {r.truth} | {_number(r.stock)} | {_number(r.ours)} | {textwrap.shorten(r.remark, 110, placeholder=' ...')} |"
+        for r in rows
+    ]
     right = [sum(r[column] is not None and r[column] <= RIGHT for r in rows) for column in (2, 3)]
     lines.append(f"| right (error at most {RIGHT:g}) of {len(rows)} | | {right[0]} | {right[1]} | |")
     return "\n".join(lines)
@@ -128,6 +133,24 @@ def text(rows: list[Row]) -> str:
 
 def _number(error: float | None) -> str:
     return "-" if error is None else "not applied" if error == 1.0 else f"{error:.1e}"
+
+
+def introduction() -> str:
+    """What the table is, and what it was made with."""
+    from importlib.metadata import version
+
+    from tools.versions import COMFYUI_VERSION
+
+    tools = ", ".join(f"{name} {version(name)}" for name in ("peft", "diffusers", "lycoris-lora", "torch"))
+    return (
+        "# Every writer's LoRA as its writer meant it\n\n"
+        "Error of what is added to the weights of a small FLUX.2 model, relative to the truth: Frobenius norm of the "
+        "difference over that of the truth, over all weights together. *Stock* is ComfyUI's own LoRA loader, *ours* is "
+        "Apply LoRA. *Not applied* is an error of 1. The truth is the writer's own program where it can be installed "
+        "(*the tool*), its stored result (*stored*), or the plain formula of the format (*formulas*) under the names of "
+        f"a real file.\n\nMade by `python tests/bench/faithful_table.py --out docs/faithful.md` with ComfyUI "
+        f"{COMFYUI_VERSION}, {tools}. Without the folder of shared files only the last table is made.\n"
+    )
 
 
 def main() -> None:
@@ -147,7 +170,7 @@ def main() -> None:
             parts.append(f"## {title}\n\n{text(found)}\n")
     print("\n".join(parts))
     if options.out is not None:
-        options.out.write_text("\n".join(parts), encoding="utf-8")
+        options.out.write_text("\n".join([introduction(), *parts]), encoding="utf-8")
 
 
 if __name__ == "__main__":
