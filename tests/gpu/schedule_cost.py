@@ -1,4 +1,4 @@
-"""What a LoRA over the steps costs at FLUX.2 Klein 4B's shapes, and whether it is exact: ``tests/gpu/schedule_cost.py``.
+"""What a LoRA over the steps costs at FLUX.2 Klein 4B's shapes, and is it exact: ``tests/gpu/schedule_cost.py``.
 
 Random weights, 1024 x 1024, four steps. Compared are the model alone, Apply LoRA, and Schedule LoRA with the same
 strengths all the time, off outside its window, and with a switch in the middle. Written to
