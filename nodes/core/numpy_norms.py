@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from .adapters.diff import WholeAdapter
 from .header import FP8, Header, TensorInfo, decode_fp8
 from .lora_file import LoraLayer
 from .report import LayerReport, LayerState
@@ -90,8 +91,8 @@ def _norm(reader: _Reader, layer: LoraLayer) -> tuple[float | None, str]:
         return abs(layer.scale) * _loha(reader, roles), ""
     if kind == "lokr":
         return abs(layer.scale) * _lokr_factor(reader, roles, 1) * _lokr_factor(reader, roles, 2), ""
-    if kind in ("diff", "diff_b", "norm", "norm_b"):
-        return reader.norm(next(iter(roles.values()))), ""
+    if isinstance(layer.adapter, WholeAdapter):
+        return reader.norm(roles[layer.adapter.role]), ""
     return None, f"{layer.format} is measured in ComfyUI only"
 
 

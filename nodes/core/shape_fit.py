@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from .adapters.diff import peft_ia3_dims
+from .adapters.diff import WholeAdapter, peft_ia3_dims
 from .lora_file import LoraLayer
 
 Shape = tuple[int, ...]
-_WHOLE = frozenset({"diff", "diff_b", "norm", "norm_b", "set"})
 
 
 def slice_shape(shape: Shape, offset: tuple[int, int, int] | None) -> Shape:
@@ -39,8 +38,8 @@ def misfit(
         return f"wants rows {offset[1]}-{offset[1] + offset[2] - 1} of a weight of shape {_text(weight)}"
     weight = slice_shape(weight, offset)
     kind = layer.adapter.name if layer.adapter is not None else ""
-    if kind in _WHOLE:
-        return _misfit_whole(next(iter(tensors.values())), weight)
+    if isinstance(layer.adapter, WholeAdapter):
+        return _misfit_whole(tensors[layer.adapter.role], weight)
     if not weight:
         return f"{kind} is for a matrix, the weight is a single number"
     if kind == "ia3":
