@@ -102,8 +102,9 @@ def test_loras_for_all_matrices_are_identified(name: str, style: str) -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_names_mean_the_weights_that_comfyui_says(name: str) -> None:
-    """Every name in ComfyUI's key map, and no name that it does not have."""
+    """Every name in ComfyUI's key map, and no name that it does not have (an older ComfyUI has fewer)."""
     import comfy.lora
+    import comfyui_version
     from pack.nodes.core.diffusers_names import key_map
     from pack.nodes.core.name_table import NameTable, target_key, target_offset
 
@@ -112,7 +113,8 @@ def test_names_mean_the_weights_that_comfyui_says(name: str) -> None:
     theirs = NameTable(comfy.lora.model_lora_keys_unet(model, {}), full)
     ours = NameTable(key_map(zoo_shapes(name), ANSWERS[name][0], "diffusion_model."), full)
     wrong = []
-    for layer in theirs.names | ours.names:
+    newest = tuple(map(int, comfyui_version.__version__.split(".")[:2])) >= (0, 30)
+    for layer in theirs.names | ours.names if newest else theirs.names:
         expected, found = (table.find_weight(layer)[0] for table in (theirs, ours))
         expected, found = ((target_key(t), target_offset(t)) if t is not None else None for t in (expected, found))
         if expected != found and (expected is None or expected[0] in full):
@@ -141,6 +143,8 @@ def test_files_in_diffusers_layout_get_the_names_of_the_loaded_model(name: str) 
     from pack.nodes.core.file_kinds import identify_model
     from pack.nodes.core.header import Header, TensorInfo
 
+    if not hasattr(comfy.utils, DIFFUSERS[name]):
+        pytest.skip(f"this ComfyUI does not read the layout of diffusers: {name}")
     config, shapes = zoo_model(name).model_config.unet_config, zoo_shapes(name)
     stored: dict[str, tuple[int, ...]] = {}
     expected: dict[str, tuple[int, ...]] = {}
