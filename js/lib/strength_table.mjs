@@ -107,7 +107,9 @@ export function bindStrengths(items, model) {
     const scope = understand(item, model);
     const hits = scope && unitsOf(scope, model);
     // A text without a CLIP connected may still speak of it.
-    const spared = scope?.target === TEXT_ENCODER && !model.textKnown;
+    let spared = scope?.target === TEXT_ENCODER && !model.textKnown;
+    // A range of depth may fall between the blocks of a small model: it names a depth, not a block.
+    if (scope?.percent) spared ||= unitsOf({ ...scope, first: null, last: null }, model).includes(1);
     if (!scope || !hits || !(spared || hits.includes(1))) {
       const selector = formatSelector(item);
       problems.push({ kind: "namesNothing", item: selector, word: selector });
