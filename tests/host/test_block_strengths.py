@@ -146,3 +146,17 @@ def test_the_file_of_presets_is_plain_json(user_file: Path) -> None:
     UserPresets(user_file).save("\u84bc\u3044\u7a7a", "all=0.5", "half")
     data = json.loads(user_file.read_text(encoding="utf-8"))
     assert data["presets"] == {"\u84bc\u3044\u7a7a": {"blocks": "all=0.5", "description": "half"}}
+
+
+@pytest.mark.parametrize("method", ["merge", "bypass"])
+def test_an_adapter_that_cannot_be_cut_says_so_and_what_to_do(model: Any, tmp_path: Path, method: str) -> None:
+    from pack.nodes.core.errors import BlockStrengthError
+    from pack.nodes.host.apply import apply_lora
+
+    prefix = "diffusion_model.single_blocks.0.linear1"
+    factors = {f"{prefix}.lokr_w1": torch.eye(2), f"{prefix}.lokr_w2": torch.ones(576, 64)}
+    path = write(tmp_path / "lokr.safetensors", factors)
+    with pytest.raises(BlockStrengthError, match=r'is only a part.*one lokr.*Give the parts .* one strength'):
+        apply_lora(path, "lokr", model, None, 1.0, 0.0, "single_blocks.0.mlp=0.5", method=method)
+    whole = apply_lora(path, "lokr", model, None, 1.0, 0.0, "single_blocks.0.mlp=0.5, single_blocks.0.attn=0.5")
+    assert {layer.strength for layer in whole.report.layers} == {0.5}
