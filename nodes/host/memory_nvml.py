@@ -89,6 +89,15 @@ class Nvml:
         return list(table[: count.value])
 
 
+def driver_version() -> str:
+    """The NVIDIA driver's version, empty without one."""
+    library = _library()
+    text = ctypes.create_string_buffer(96)
+    if library is None or library.nvmlSystemGetDriverVersion(text, ctypes.c_uint(len(text))):
+        return ""
+    return text.value.decode("ascii", "replace")
+
+
 @functools.lru_cache(maxsize=1)
 def _library() -> Any:
     names = ["nvml.dll"] if sys.platform == "win32" else ["libnvidia-ml.so.1", "libnvidia-ml.so"]

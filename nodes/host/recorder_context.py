@@ -14,6 +14,7 @@ import torch
 from comfy.weight_adapter import WeightAdapterBase
 
 from .bypass import bypass_stack
+from .memory_nvml import driver_version
 from .patching import owned_patches
 from .recorder_model import loading_mode
 
@@ -31,6 +32,8 @@ def machine_context(device: torch.device) -> dict[str, Any]:
         "comfy_kitchen": _version("comfy-kitchen"),
         "system": f"{platform.system()} {platform.machine()}",
         "device": _device_name(device),
+        "device_memory": torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0,
+        "driver": driver_version() if device.type == "cuda" else "",
         "allocator": torch.cuda.get_allocator_backend() if device.type == "cuda" else "",
         "attention": _attention(),
     }

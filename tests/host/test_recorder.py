@@ -66,6 +66,51 @@ def test_lora_arithmetic_is_counted_where_it_happens(host: Any, model: Any) -> N
     assert cold.facts.patches == patched_layers()
 
 
+def test_weights_that_do_not_stay_are_patched_in_every_evaluation(host: Any, model: Any) -> None:
+    """ComfyUI's partly loaded model: a patch runs whenever its weight is cast."""
+    from comfy.patcher_extension import WrappersMP
+
+    def load_partly(executor: Any, patcher: Any, *args: Any, **kwargs: Any) -> Any:
+        loaded = executor(patcher, *args, **kwargs)
+        patcher.unpatch_model(patcher.offload_device)
+        patcher.load(patcher.load_device, lowvram_model_memory=1)
+        return loaded
+
+    patched = with_lora(model)
+    sample(patched, 1)
+    measured, recorder = host.attach(patched, "partly")
+    measured.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, "partly", load_partly)
+    result = sample(measured, 3)
+    (run,) = recorder.runs
+    assert (run.lora.prepare_calls, run.lora.first_calls) == (0, patched_layers())
+    assert run.lora.later_calls == 2 * patched_layers()
+    assert 0 < run.lora.later_ms < sum(run.steady_ms)
+    sample(model, 1)
+    assert attached_things(patched) == []
+    assert torch.allclose(result, sample(with_lora(model), 3), atol=1e-4)
+
+
+def test_copies_that_dynamic_vram_makes_of_an_adapter_are_timed_too(host: Any, model: Any) -> None:
+    from comfy.model_patcher import LowVramPatch
+    from pack.nodes.host.recorder_clocks import HostClock
+    from pack.nodes.host.recorder_lora import timed_adapters
+
+    patched = with_lora(model)
+    key = next(iter(patched.patches))
+    seen: list[Any] = []
+    with timed_adapters(patched, HostClock(), lambda *marks: seen.append(marks)) as untimed:
+        lazy = LowVramPatch(key, patched.patches)
+        if not hasattr(lazy, "prepare"):
+            pytest.skip("this ComfyUI has no dynamic VRAM")
+        copy = lazy.prepare(None, None)[0][1]
+        assert copy is not patched.patches[key][0][1]
+        weight = torch.zeros(patched.model_state_dict()[key].shape)
+        assert lazy(weight).abs().sum() > 0
+    assert (len(seen), untimed) == (1, 0)
+    lazy(torch.zeros_like(weight))
+    assert len(seen) == 1
+
+
 def test_a_run_after_another_model_is_a_switch(host: Any, model: Any) -> None:
     plain, recorder = host.attach(model, "plain")
     patched, recorder = host.attach(with_lora(model), "lora", None, recorder)
