@@ -149,7 +149,10 @@ def test_formats_without_factors_are_named(host: Any, models: tuple[Any, Any], t
 )  # fmt: skip
 def test_quantised_models_say_how_and_can_be_compared(host: Any, file: str, words: str, distance: float) -> None:
     whole = host.sd.load_diffusion_model(str(QUANTISED.parent / "nano" / "nano_2x3_bfl_f32.safetensors"))
-    packed = host.sd.load_diffusion_model(str(QUANTISED / f"nano_2x3_{file}.safetensors"))
+    try:
+        packed = host.sd.load_diffusion_model(str(QUANTISED / f"nano_2x3_{file}.safetensors"))
+    except KeyError as missing:
+        pytest.skip(f"this ComfyUI does not know the format: {missing}")
     report = host.inspect(packed, whole)
     inside = [item for item in report.model_blocks if item.block != "other"]
     assert all(words in item.dtypes for item in inside)
