@@ -41,7 +41,8 @@ def lora(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def conditioning(seed: int = 5) -> Any:
-    return [[torch.randn(1, 4, 64, generator=torch.Generator().manual_seed(seed)), {}]]
+    pooled = torch.zeros(1, 768)  # an older ComfyUI asks for it
+    return [[torch.randn(1, 4, 64, generator=torch.Generator().manual_seed(seed)), {"pooled_output": pooled}]]
 
 
 def sample(
