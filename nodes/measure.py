@@ -9,7 +9,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from .core.measurement import Measurement, measurement_json
-from .core.measurement_picture import measurement_picture
+from .core.measurement_picture import measurement_picture, shown_runs
 from .core.measurement_report import build_measurement
 from .core.measurement_text import measurement_text
 from .host.recorder import Recorder, attach
@@ -153,5 +153,7 @@ def measurement_output(report: Measurement, save: bool, *first: Any) -> io.NodeO
         report = dataclasses.replace(report, notes=(*report.notes, note))
     data, text = measurement_json(report), measurement_text(report)
     picture = measurement_picture(report).unsqueeze(0)
-    ui = {"patchbay_measurement": [data], "text": [text]}
+    # The page shows two runs of each condition; all of them are in the JSON output and in the saved line.
+    shown = tuple(run for condition in report.conditions for run in shown_runs(report, condition.label))
+    ui = {"patchbay_measurement": [measurement_json(dataclasses.replace(report, runs=shown))], "text": [text]}
     return io.NodeOutput(*first, report, text, picture, json.dumps(data, indent=1), ui=ui)

@@ -122,7 +122,13 @@ def test_the_node_tells_a_lora_from_noise(pack_nodes: dict[str, Any], model: Any
     assert latents["samples"].shape == (2, 128, 4, 4)
     assert picture.shape[0] == 1
     assert picture.shape[3] == 3
-    assert json.loads(data) == result.ui["patchbay_measurement"][0]
+    (page,) = result.ui["patchbay_measurement"]
+    whole = json.loads(data)
+    assert [(run["condition"], run["after_switch"]) for run in page["runs"]] == [
+        ("without", True), ("without", False), ("with", True), ("with", False),
+    ]  # fmt: skip
+    assert len(whole["runs"]) >= 8
+    assert page | {"runs": []} == whole | {"runs": []}
     assert "steady evaluation" in text
     assert report.conditions[1].lora.prepare_calls > 0
     saved = [json.loads(line) for line in user_folder.read_text(encoding="utf-8").splitlines()]
