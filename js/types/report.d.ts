@@ -87,7 +87,7 @@ export interface ModelBlock {
 export interface Report {
   schema: "patchbay.report";
   version: number;
-  kind: "apply" | "patches" | "inspect" | "check" | "model" | "strengths" | string;
+  kind: "apply" | "schedule" | "save" | "patches" | "inspect" | "check" | "model" | "strengths" | string;
   title: string;
   summary: string;
   level: Level;

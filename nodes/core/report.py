@@ -178,7 +178,7 @@ class Report:
     """The result of one node for one model and, where there is one, one LoRA."""
 
     kind: str
-    """``apply``, ``patches``, ``inspect``, ``check`` or ``model``."""
+    """``apply``, ``schedule``, ``save``, ``patches``, ``inspect``, ``check`` or ``model``."""
     title: str
     summary: str
     """One sentence that answers the node's question."""
