@@ -12,6 +12,7 @@ from .header import Header
 _DIFFUSERS = re.compile(
     r"^(?:single_|joint_)?transformer_blocks\.|^(?:down|up)_blocks\.|^mid_block\.|^(?:x|context)_embedder\b"
     r"|^time_(?:text_|guidance_)?embed|^norm_out\b|^proj_out\b|^double_stream_modulation_\w+\.linear"
+    r"|^blocks\.\d+\.(?:attn[12]\.(?:to_|add_)|ffn\.net\.)|^condition_embedder\."  # Wan
     r"|^single_stream_modulation\.linear|^add_embedding|^time_embedding|^conv_(?:in|out)\b"
 )
 _HALF_CONVERTED = re.compile(r"_blocks\.\d+\.\w+_attn_(?:qkv|proj)$")
@@ -214,14 +215,8 @@ def guess_writer(header: Header, style: KeyStyle) -> Writer:
         if test(header.metadata):
             return Writer(name, certainty, evidence)
     if style.id == "native" and not header.metadata:
-        if any(
-            key.endswith((".lora_down.weight", ".diff", ".oft_blocks", ".lokr_w1")) for key in header.tensors
-        ):
-            return Writer(
-                "ComfyUI (trainer or LoraSave)", "possible", "native names, kohya suffixes, no metadata"
-            )
-        return Writer(
-            "ai-toolkit or a converter", "possible", "native names with lora_A and lora_B, no metadata"
-        )
+        if any(key.endswith((".lora_down.weight", ".diff", ".oft_blocks", ".lokr_w1")) for key in header.tensors):
+            return Writer("ComfyUI (trainer or LoraSave)", "possible", "native names, kohya suffixes, no metadata")
+        return Writer("ai-toolkit or a converter", "possible", "native names with lora_A and lora_B, no metadata")
     guess = _BY_STYLE.get(style.id)
     return Writer(*guess) if guess else Writer("")
