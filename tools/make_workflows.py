@@ -29,6 +29,7 @@ from .workflow_parts import (
 )
 from .workflows_of_loras import WORKFLOWS as of_loras  # noqa: N811
 from .workflows_of_measuring import WORKFLOWS as of_measuring  # noqa: N811
+from .workflows_of_methods import WORKFLOWS as of_methods  # noqa: N811
 from .workflows_of_strengths import WORKFLOWS as of_strengths  # noqa: N811
 
 FOLDER = Path(__file__).resolve().parents[1] / "workflows"
@@ -40,7 +41,16 @@ FLUX2_FILES = f"{COMFY_ORG}/flux2-klein/resolve/main/split_files"
 def main() -> None:
     object_info = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     words = sys.argv[2:]
-    for make in (compare_nano, by_block_nano, fits_nano, compare_klein_4b, *of_loras, *of_measuring, *of_strengths):
+    for make in (
+        compare_nano,
+        by_block_nano,
+        fits_nano,
+        compare_klein_4b,
+        *of_loras,
+        *of_measuring,
+        *of_methods,
+        *of_strengths,
+    ):
         graph = make(object_info)
         if not words or any(word in graph.name for word in words):
             print(graph.write(FOLDER).name)

@@ -104,7 +104,9 @@ def _spectral_norm(value: PatchValue) -> float | None:
 
 
 def _judge(layers: list[LayerReport], keys: ModelKeys, model: Any) -> tuple[Level, str, tuple[str, ...]]:
-    weights = {layer.model_key for layer in layers if layer.state is LayerState.APPLIED}
+    applied = [layer for layer in layers if layer.state is LayerState.APPLIED]
+    weights = {layer.model_key for layer in applied if layer.method != "bypass"}
+    beside = {layer.model_key for layer in applied if layer.method == "bypass"}
     bad = {layer.model_key for layer in layers if layer.state is LayerState.SHAPE_MISMATCH}
     notes = tuple(
         f"Beside the weights, {len(injections)} modules are changed in the forward pass ({name}); they are not listed."
@@ -114,7 +116,11 @@ def _judge(layers: list[LayerReport], keys: ModelKeys, model: Any) -> tuple[Leve
     if not layers:
         return Level.OK, "No weight of this model is patched.", notes
     owners = sorted({layer.owner for layer in layers})
-    summary = f"{len(weights)} of {keys.summary.weight_count} weights are patched, by {', '.join(owners)}."
+    count, total = len(weights), keys.summary.weight_count
+    summary = f"{count} of {total} weights are patched, by {', '.join(owners)}."
+    if beside:
+        also = f"{len(beside)} of {total} weights have something running beside them (bypass)"
+        summary = f"{also}, by {', '.join(owners)}." if not weights else f"{summary} {also}."
     if bad:
         summary += f" {len(bad)} patches do not fit their weight: ComfyUI will leave those weights as they are."
     return (Level.WARNING if bad else Level.OK), summary, notes

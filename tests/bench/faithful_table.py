@@ -122,13 +122,14 @@ def apply(model: Any, path: Path) -> tuple[dict[str, Any], str]:
 def text(rows: list[Row]) -> str:
     """The table in Markdown, with a count of the files that are right."""
     lines = ["| file | truth | stock | ours | remark of the report |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {r.name} | {r.truth} | {_number(r.stock)} | {_number(r.ours)} | {textwrap.shorten(r.remark, 110, placeholder=' ...')} |"
-        for r in rows
-    ]
+    lines += [f"| {r.name} | {r.truth} | {_number(r.stock)} | {_number(r.ours)} | {_short(r.remark)} |" for r in rows]
     right = [sum(r[column] is not None and r[column] <= RIGHT for r in rows) for column in (2, 3)]
     lines.append(f"| right (error at most {RIGHT:g}) of {len(rows)} | | {right[0]} | {right[1]} | |")
     return "\n".join(lines)
+
+
+def _short(remark: str) -> str:
+    return textwrap.shorten(remark, 110, placeholder=" ...")
 
 
 def _number(error: float | None) -> str:
@@ -147,8 +148,8 @@ def introduction() -> str:
         "Error of what is added to the weights of a small FLUX.2 model, relative to the truth: Frobenius norm of the "
         "difference over that of the truth, over all weights together. *Stock* is ComfyUI's own LoRA loader, *ours* is "
         "Apply LoRA. *Not applied* is an error of 1. The truth is the writer's own program where it can be installed "
-        "(*the tool*), its stored result (*stored*), or the plain formula of the format (*formulas*) under the names of "
-        f"a real file.\n\nMade by `python tests/bench/faithful_table.py --out docs/faithful.md` with ComfyUI "
+        "(*the tool*), its stored result (*stored*), or the plain formula of the format (*formulas*) under the names "
+        f"of a real file.\n\nMade by `python tests/bench/faithful_table.py --out docs/faithful.md` with ComfyUI "
         f"{COMFYUI_VERSION}, {tools}. Without the folder of shared files only the last table is made.\n"
     )
 
