@@ -39,9 +39,9 @@ SIZES = {
 SIZE = SIZES[SHAPE]
 GPU = MODE != "cpu"
 DEVICE = mm.get_torch_device()
-STEPS = 10 if GPU else 6
+STEPS = 8 if GPU else 6
 PAIRS = 3
-OVERHEAD_PAIRS = 6
+OVERHEAD_PAIRS = 5
 RANK = 32 if GPU else 4
 
 ANSWERS: dict[str, Any] = {"errors": {}}
