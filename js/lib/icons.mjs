@@ -73,3 +73,14 @@ const EDITOR_SHAPES = {
 export function editorIcon(name) {
   return svg("svg", { class: "patchbay-action-icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: EDITOR_SHAPES[name] }));
 }
+
+/** @type {Record<string, string>} */
+const PANEL_SHAPES = {
+  goto: "M8 1.5v3M8 11.5v3M1.5 8h3M11.5 8h3M8 4a4 4 0 1 1 0 8 4 4 0 0 1 0-8z",
+  close: "M4 4 12 12M12 4 4 12",
+};
+
+/** @param {"goto" | "close"} name */
+export function panelIcon(name) {
+  return svg("svg", { class: "patchbay-action-icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: PANEL_SHAPES[name] }));
+}

@@ -4,7 +4,7 @@ import { blockColumns } from "./blocks.mjs";
 import { foreignText, h } from "./dom.mjs";
 import { factList } from "./file_facts.mjs";
 import { formatBytes, formatCount, plainText } from "./format.mjs";
-import { levelIcon } from "./icons.mjs";
+import { levelIcon, panelIcon } from "./icons.mjs";
 import { groupTitle } from "./map_words.mjs";
 
 /**
@@ -43,7 +43,7 @@ const VERDICTS = {
 /** @param {LoraCardState} state @param {Language} language @param {LoraCardActions} actions @returns {HTMLElement[]} */
 export function renderLoraCard(state, language, actions) {
   const { t } = language;
-  const close = h("button", { type: "button", class: "patchbay-button patchbay-icon-button", "aria-label": t("lora.close"), title: t("lora.close"), on: { click: actions.close } }, "×");
+  const close = h("button", { type: "button", class: "patchbay-button patchbay-icon-button", "aria-label": t("lora.close"), title: t("lora.close"), on: { click: actions.close } }, panelIcon("close"));
   const title = h("header", { class: "patchbay-lora-title" }, h("h3", { id: "patchbay-lora-name" }, foreignText(plainText(state.name, 120))), close);
   if (state.error) return [title, h("p", { class: "patchbay-lora-error", role: "alert" }, t("lora.failed", { reason: plainText(state.error, 400) }))];
   if (!state.report) return [title, h("p", { class: "patchbay-muted", role: "status" }, t("lora.loading"))];

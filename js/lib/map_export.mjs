@@ -34,7 +34,7 @@ function csvField(value) {
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
-/** @param {Report} report */
+/** @param {object} report or a measurement */
 export const reportJson = (report) => `${JSON.stringify(report, null, 2)}\n`;
 
 /**

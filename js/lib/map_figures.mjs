@@ -6,6 +6,7 @@
  * @typedef {import("../types/map").MapView} MapView
  * @typedef {import("../types/map").Metric} Metric
  * @typedef {import("../types/map").MetricId} MetricId
+ * @typedef {import("./block_figures.mjs").BlockExtras} BlockExtras
  */
 
 /** @type {readonly MapView[]} */
@@ -80,42 +81,33 @@ export function layerFigure(layers, metric, view, report) {
 }
 
 /**
- * A figure that the report has for whole blocks.
+ * A figure that there is for whole blocks.
  * @param {Report} report
  * @param {Metric} metric
+ * @param {BlockExtras} [extras] figures that other nodes measured
  * @returns {Map<string, number | null>} by block address
  */
-export function blockFigures(report, metric) {
+export function blockFigures(report, metric, extras = {}) {
   /** @type {Map<string, number | null>} */
   const found = new Map();
   for (const block of report.model_blocks ?? []) {
     const value = metric.id === "distance" ? block.distance : metric.id === "direction" ? block.direction_shift : null;
     if (value !== null && value !== undefined) found.set(block.block, value);
   }
-  for (const [address, value] of Object.entries(extraFigures(report, metric))) found.set(address, value);
+  for (const [address, value] of Object.entries(extras[metric.id] ?? {})) found.set(address, value);
   return found;
-}
-
-/**
- * Figures that nodes for measuring put beside the layers: `block_figures: {"shift": {"double_blocks.0": 0.1}}`.
- * @param {Report} report
- * @param {Metric} metric
- * @returns {Record<string, number>}
- */
-function extraFigures(report, metric) {
-  const all = /** @type {{block_figures?: Record<string, Record<string, number>>}} */ (/** @type {unknown} */ (report)).block_figures;
-  return all?.[metric.id] ?? {};
 }
 
 /**
  * Metrics that this report has figures for, in order.
  * @param {Report} report
+ * @param {BlockExtras} [extras]
  * @returns {MetricId[]}
  */
-export function availableMetrics(report) {
+export function availableMetrics(report, extras = {}) {
   const layers = report.layers ?? [];
   return METRICS.filter((metric) => {
-    if (metric.of === "block") return blockFigures(report, metric).size > 0;
+    if (metric.of === "block") return blockFigures(report, metric, extras).size > 0;
     if (metric.id === "spectral") return layers.some((layer) => typeof layer.spectral_norm === "number");
     const measured = layers.filter((layer) => layer.delta_norm !== null);
     return metric.id === "delta" ? measured.length > 0 : measured.some((layer) => layer.weight_norm !== null);

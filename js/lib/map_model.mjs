@@ -22,6 +22,7 @@ import { foreignPatch, isMissed, statusOf } from "./map_status.mjs";
  * @property {MapView} view
  * @property {import("../types/map").MetricId} metric
  * @property {string | null} [owner] only this LoRA
+ * @property {import("./block_figures.mjs").BlockExtras} [extras] figures of whole blocks that other nodes measured
  * @property {LoadedModel | null} [loaded] where the weights lie, for the view `resident`
  *
  * @typedef {object} Drawing what all cells of one map share
@@ -41,7 +42,7 @@ const MOST_ROWS = 4096;
  * @param {MapOptions} options
  * @returns {ModelMap}
  */
-export function buildMap(report, { view, metric: metricId, owner = null, loaded = null }) {
+export function buildMap(report, { view, metric: metricId, owner = null, loaded = null, extras = {} }) {
   const metric = metricOf(metricId);
   const layers = (report.layers ?? []).filter((layer) => owner === null || layer.owner === owner);
   const owners = ownersOf(layers, metric, view, report);
@@ -51,10 +52,10 @@ export function buildMap(report, { view, metric: metricId, owner = null, loaded 
     view,
     metric,
     owners: new Map(owners.length > 1 ? owners.map(({ name }, i) => [name, i]) : []),
-    blocks: metric.of === "block" ? blockFigures(report, metric) : new Map(),
+    blocks: metric.of === "block" ? blockFigures(report, metric, extras) : new Map(),
     resident: residentBytes(loaded),
   };
-  const groups = gather(report, layers, drawing.resident).map((group) => toGroup(group, drawing));
+  const groups = gather(report, layers, drawing).map((group) => toGroup(group, drawing));
   const rows = groups.flatMap((group) => group.rows);
   return {
     groups,
@@ -97,10 +98,10 @@ function ownersOf(layers, metric, view, report) {
  * and what has no place.
  * @param {Report} report
  * @param {LayerReport[]} layers
- * @param {Drawing["resident"]} resident
+ * @param {Drawing} drawing
  * @returns {Gathered[]}
  */
-function gather(report, layers, resident) {
+function gather(report, layers, { resident, blocks }) {
   /** @type {Map<string, Gathered>} */
   const groups = new Map();
   for (const { kind, first, count } of report.model?.blocks ?? []) {
@@ -110,6 +111,10 @@ function gather(report, layers, resident) {
   }
   for (const name of report.model?.layers?.other ?? []) rowOf(groupOf(groups, "other"), "other", name, name);
   for (const layer of layers) place(groups, layer, report.model !== null);
+  for (const [block] of blocks) {
+    const { kind, index } = splitAddress(block);
+    if (index !== null) rowOf(groupOf(groups, kind), block, String(index), "");
+  }
   for (const [block, its] of resident) {
     const { kind, index } = splitAddress(block);
     if (index !== null) groups.get(kind)?.names.push(...its.map(({ layer }) => layer));

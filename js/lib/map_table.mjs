@@ -3,7 +3,7 @@
 import { foreignText, h, setStyle } from "./dom.mjs";
 import { formatCount, formatNumber, formatRatio, plainText } from "./format.mjs";
 import { stateName } from "./i18n.mjs";
-import { stateIcon } from "./icons.mjs";
+import { panelIcon, stateIcon } from "./icons.mjs";
 import { ratioColour } from "./scale.mjs";
 
 /**
@@ -33,7 +33,7 @@ export function renderBlockTable(title, layers, language, { close, csv }) {
       {},
       h("h4", {}, foreignText(title), h("small", {}, ` ${t("block.layers", { n })}`)),
       h("button", { type: "button", class: "patchbay-button", "data-key": "block csv", on: { click: csv } }, "CSV"),
-      h("button", { type: "button", class: "patchbay-button patchbay-icon-button", "aria-label": t("block.close"), title: t("block.close"), "data-key": "block close", on: { click: close } }, "×"),
+      h("button", { type: "button", class: "patchbay-button patchbay-icon-button", "aria-label": t("block.close"), title: t("block.close"), "data-key": "block close", on: { click: close } }, panelIcon("close")),
     ),
     layers.length === 0 ? h("p", { class: "patchbay-muted" }, t("cell.untouched")) : h("ul", { class: "patchbay-block-layers" }, ...shown.map((layer) => layerItem(layer, language))),
     rest > 0 && h("p", { class: "patchbay-muted" }, t("block.more", { n: formatCount(rest, locale) })),

@@ -187,24 +187,25 @@ function currentState() {
   if (!shown) return { state: emptyState(all), signature: `empty ${language().locale}` };
   const { report } = shown;
   if (!runs.has(shown.key) && !files.has(shown.key)) remember(shown.key, { report, text: shown.text, at: Date.now() });
-  const metrics = availableMetrics(report);
+  const extras = Object.assign({}, ...all.map((source) => source.extras ?? {}), shown.extras ?? {});
+  const metrics = availableMetrics(report, extras);
   const view = report.kind === "inspect" ? "asked" : look.view;
   const metric = metrics.includes(look.metric) ? look.metric : metrics[0] ?? "relative";
   const others = comparable(shown, all, runs.get(shown.key) ?? []);
   const other = others.find(({ id }) => id === look.compare) ?? null;
   const owner = report.layers.some((layer) => layer.owner === look.owner) ? look.owner : null;
-  const options = { view, metric };
+  const options = { view, metric, extras };
   const wholeMap = buildMap(report, { ...options, loaded: loadedModel(report) });
   const map = owner === null ? wholeMap : buildMap(report, { ...options, owner, loaded: loadedModel(report) });
   const second = other ? buildMap(other.report, { ...options, loaded: loadedModel(other.report) }) : null;
-  const drawable = report.layers.length > 0 || (report.model_blocks ?? []).length > 0;
+  const drawable = report.layers.length > 0 || metrics.length > 0;
   /** @type {import("./panel_view.mjs").PanelState} */
   const state = {
     language: language(), shown, sources: all, follow: wish.follow, view, metric, metrics, others, compare: other ? look.compare : "", owner, wholeMap,
     maps: drawable ? { map, other: second, difference: second ? differenceMap(second, map) : null } : null,
     block: look.block, open: look.open,
   };
-  const signature = JSON.stringify([state.language.locale, shown.key, shown.idle, all.map(({ key, title }) => [key, title]), wish.follow, view, metric, state.compare, others.map(({ id }) => id), owner, look.block, view === "resident" && loaded]);
+  const signature = JSON.stringify([state.language.locale, shown.key, shown.idle, all.map(({ key, title }) => [key, title]), wish.follow, view, metric, state.compare, others.map(({ id }) => id), owner, look.block, view === "resident" && loaded, extras]);
   return { state, signature: `${signature} ${reportKey(report)}` };
 }
 
@@ -273,7 +274,7 @@ async function save(what) {
   const { report } = shown;
   if (what === "text") return void toast((await copyText(shown.text || report.summary)) ? "success" : "error", t("card.copied"));
   if (what === "csv") saveText(exportName(report, "csv"), layersCsv(report.layers), "text/csv");
-  if (what === "json") saveText(exportName(report, "json"), reportJson(report), "application/json");
+  if (what === "json") saveText(exportName(report, "json"), reportJson(shown.measurement ?? report), "application/json");
   if (what === "block") saveText(exportName(report, "csv"), layersCsv(maps?.map.groups.flatMap((group) => group.rows).find((row) => row.address === look.block)?.layers ?? []), "text/csv");
   if ((what !== "svg" && what !== "png") || !maps) return;
   const map = maps.difference ?? maps.map;

@@ -1,6 +1,7 @@
 // What the side bar and the LoRA card need of ComfyUI's frontend and server.
 
 import { api } from "../../../scripts/api.js";
+import { extrasOf, measurementOf, reportOfMeasurement } from "./block_figures.mjs";
 import { allNodes, app, lastOutput, nodeByExecutionId, outputKey, setting, workflowId } from "./host.mjs";
 import { asReport } from "./report_widget.mjs";
 
@@ -22,8 +23,9 @@ const first = (value) => (Array.isArray(value) ? value[0] : undefined);
  * @param {NodeOutput | undefined} output
  */
 export function reportOf(output) {
-  const report = asReport(first(output?.patchbay_report));
-  return report ? { report, text: String(first(output?.text) ?? "") } : null;
+  const measurement = measurementOf(output);
+  const report = asReport(first(output?.patchbay_report)) ?? (measurement && reportOfMeasurement(measurement));
+  return report ? { report, text: String(first(output?.text) ?? ""), measurement, extras: extrasOf(output) } : null;
 }
 
 /**

@@ -10,6 +10,8 @@
  * @property {string} text the report for people
  * @property {boolean} [idle] its node is bypassed or muted now
  * @property {number | string} [nodeId]
+ * @property {import("../types/measurement").Measurement | null} [measurement]
+ * @property {import("./block_figures.mjs").BlockExtras} [extras] figures of whole blocks that this node measured
  *
  * @typedef {{report: Report, text: string, at: number}} Run a result of one node at a time (milliseconds)
  */

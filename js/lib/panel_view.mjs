@@ -2,7 +2,7 @@
 
 import { foreignText, h } from "./dom.mjs";
 import { formatCount, plainText } from "./format.mjs";
-import { levelIcon } from "./icons.mjs";
+import { levelIcon, panelIcon } from "./icons.mjs";
 import { unappliedByReason } from "./blocks.mjs";
 import { renderLegend, renderOwners } from "./map_legend.mjs";
 import { SCALES } from "./map_scale.mjs";
@@ -11,6 +11,7 @@ import { renderMap } from "./map_view.mjs";
 import { groupTitle, rowName } from "./map_words.mjs";
 import { VIEWS } from "./map_figures.mjs";
 import { coverage, counts, subjectFacts } from "./report_card.mjs";
+import { measurementView } from "./measure_view.mjs";
 import { renderUnapplied } from "./unapplied_list.mjs";
 
 /**
@@ -55,7 +56,7 @@ import { renderUnapplied } from "./unapplied_list.mjs";
 export function renderPanel(state, actions) {
   const { shown, language } = state;
   if (!shown) return [h("p", { class: "patchbay-empty" }, language.t("panel.empty"))];
-  const parts = [toolbar(state, actions), head(shown, language), controls(state, actions), picture(state, actions), block(state, actions), missing(state, actions), notes(state, actions)];
+  const parts = [toolbar(state, actions), head(shown, language), controls(state, actions), picture(state, actions), measurement(state), block(state, actions), missing(state, actions), notes(state, actions)];
   return parts.filter((part) => part !== null);
 }
 
@@ -66,7 +67,7 @@ function toolbar({ sources, shown, follow, language: { t } }, actions) {
     "div",
     { class: "patchbay-side-bar" },
     h("select", { class: "patchbay-select patchbay-grow", "aria-label": t("panel.source"), "data-key": "source", on: { change: (/** @type {Event} */ event) => actions.source(valueOf(event)) } }, ...options),
-    shown?.nodeId !== undefined && h("button", { type: "button", class: "patchbay-button patchbay-icon-button", title: t("panel.goto"), "aria-label": t("panel.goto"), "data-key": "goto", on: { click: actions.goTo } }, "⌖"),
+    shown?.nodeId !== undefined && h("button", { type: "button", class: "patchbay-button patchbay-icon-button", title: t("panel.goto"), "aria-label": t("panel.goto"), "data-key": "goto", on: { click: actions.goTo } }, panelIcon("goto")),
     h("button", { type: "button", class: "patchbay-button", "aria-pressed": String(follow), title: t("panel.follow.hint"), "data-key": "follow", on: { click: actions.follow } }, t("panel.follow")),
     exportMenu(t, actions),
   );
@@ -188,6 +189,9 @@ function picture(state, actions) {
   });
   return h("div", { class: "patchbay-maps" }, wholeMap && renderOwners(wholeMap, owner, language, actions.owner), h("div", { class: "patchbay-map-figures" }, ...figures));
 }
+
+/** What a measuring node found, as on the node itself. @param {PanelState} state */
+const measurement = ({ shown, language }) => (shown?.measurement ? h("div", { class: "patchbay-side-measure" }, measurementView(shown.measurement, language)) : null);
 
 /** @param {PanelState} state @param {PanelActions} actions */
 function block({ maps, block: address, language }, actions) {

@@ -1,0 +1,189 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { languageFor } from "../../../js/lib/i18n.mjs";
+import { layerColumns, MOST_COLUMNS, splitLayer } from "../../../js/lib/map_columns.mjs";
+import { differenceMap, factor } from "../../../js/lib/map_diff.mjs";
+import { availableMetrics } from "../../../js/lib/map_figures.mjs";
+import { renderLegend, renderOwners } from "../../../js/lib/map_legend.mjs";
+import { buildMap } from "../../../js/lib/map_model.mjs";
+import { SCALES } from "../../../js/lib/map_scale.mjs";
+import { mapSvg, PALETTES } from "../../../js/lib/map_svg.mjs";
+import { renderBlockTable } from "../../../js/lib/map_table.mjs";
+import { renderMap } from "../../../js/lib/map_view.mjs";
+import { describe } from "../../../js/lib/map_words.mjs";
+import { freshPage, layer, matchesSnapshot, readable, report } from "./support.mjs";
+
+const en = languageFor("en");
+const APPLIED = /** @type {const} */ ({ view: "applied", metric: "relative" });
+const NOTHING = { open() {}, tell() {} };
+
+/** Two LoRAs, a stranger's patch, a fused weight in slices, one of each fate. */
+const mixed = () => {
+  const made = report([
+    layer({ block: "double_blocks.0", layer: "img_attn.qkv", slice: [0, 0, 4], delta_norm: 3, weight_norm: 100, owner: "ink" }),
+    layer({ block: "double_blocks.0", layer: "img_attn.qkv", slice: [0, 4, 4], delta_norm: 30, weight_norm: 100, owner: "ink" }),
+    layer({ block: "double_blocks.0", layer: "txt_attn.qkv", delta_norm: 4, owner: "ink" }),
+    layer({ block: "double_blocks.0", layer: "txt_attn.qkv", delta_norm: 2, owner: "sea", strength: 0.5 }),
+    layer({ block: "double_blocks.1", layer: "img_attn.qkv", owner: "another node" }),
+    layer({ block: "double_blocks.1", layer: "txt_attn.qkv", state: "shape_mismatch", reason: "the file has 8 x 8, the model 4 x 4", weight_norm: null, strength: 0, owner: "ink" }),
+    layer({ block: "single_blocks.0", layer: "linear1", state: "skipped", strength: 0, reason: "the block's strength is 0", owner: "ink" }),
+    layer({ block: "single_blocks.1", layer: "linear1", delta_norm: null, not_measured: "too large", owner: "ink" }),
+    layer({ block: "single_blocks.9", layer: "linear1", state: "no_such_layer", reason: "the model has single_blocks.0 to 2", weight_norm: null, owner: "ink" }),
+    layer({ block: "other", layer: "img_in", owner: "ink" }),
+    layer({ block: "te", layer: "text_model.encoder.layers.3.mlp.fc1", owner: "ink" }),
+  ], { kind: "patches" });
+  made.model.layers = { double_blocks: ["img_attn.qkv", "txt_attn.qkv"], single_blocks: ["linear1", "linear2"], other: ["img_in", "txt_in"] };
+  return made;
+};
+
+const cell = (map, address, column) => map.groups.flatMap((group) => group.rows).find((row) => row.address === address).cells.find((each) => each.column === column);
+
+test("the map is the model as it is: every block, every layer, also those that nothing touches", () => {
+  const map = buildMap(mixed(), APPLIED);
+  assert.deepEqual(map.groups.map((group) => group.kind), ["double_blocks", "single_blocks", "other", "te"]);
+  assert.deepEqual(map.groups[0].columns.map(({ band, label }) => [band, label]), [["img", "attn.qkv"], ["txt", "attn.qkv"]]);
+  assert.deepEqual(map.groups[1].rows.map(({ label, stranger }) => [label, stranger]), [["0", false], ["1", false], ["2", false], ["9", true]]);
+  assert.equal(cell(map, "single_blocks.2", "linear2").status, "untouched");
+  assert.deepEqual(map.groups[2].rows.map((row) => [row.label, row.status]), [["img_in", "applied"], ["txt_in", "untouched"]]);
+  assert.deepEqual(map.groups[3].rows.map((row) => [row.label, row.cells[0].name]), [["3", "text_model.encoder.layers.3.mlp.fc1"]]);
+});
+
+test("a figure is the root-sum-square of what the cell holds, as in the report", () => {
+  const map = buildMap(mixed(), APPLIED);
+  assert.ok(Math.abs(cell(map, "double_blocks.0", "img_attn.qkv").value - Math.hypot(3, 30) / Math.hypot(100, 100)) < 1e-12);
+  assert.ok(Math.abs(cell(map, "double_blocks.0", "txt_attn.qkv").value - Math.hypot(4, 1) / 100) < 1e-12, "two LoRAs on one weight count it once");
+});
+
+test("a layer that was not measured has no figure, and neither has what holds it", () => {
+  const map = buildMap(mixed(), APPLIED);
+  assert.equal(cell(map, "single_blocks.1", "linear1").status, "unmeasured");
+  assert.equal(cell(map, "single_blocks.1", "linear1").value, null);
+  assert.equal(map.value, null);
+});
+
+test("views: what the file asks, what strengths leave, what was applied", () => {
+  const values = ["asked", "left", "applied"].map((view) => buildMap(mixed(), { view, metric: "delta" }));
+  assert.deepEqual(values.map((map) => cell(map, "single_blocks.0", "linear1").value), [1, null, null]);
+  assert.deepEqual(values.map((map) => cell(map, "double_blocks.1", "txt_attn.qkv").value), [1, 1, null]);
+  assert.deepEqual(values.map((map) => cell(map, "double_blocks.0", "txt_attn.qkv").value), [Math.hypot(4, 2), Math.hypot(4, 1), Math.hypot(4, 1)]);
+});
+
+test("slices of a fused weight are parts of its cell, in order", () => {
+  const { parts } = cell(buildMap(mixed(), APPLIED), "double_blocks.0", "img_attn.qkv");
+  assert.deepEqual(parts, [{ from: 0, to: 0.5, value: 0.03 }, { from: 0.5, to: 1, value: 0.3 }]);
+});
+
+test("what did not land is partial or missed, whatever the figure; a stranger's patch is foreign", () => {
+  const map = buildMap(mixed(), APPLIED);
+  assert.equal(cell(map, "double_blocks.1", "txt_attn.qkv").status, "missed");
+  assert.equal(map.groups[0].rows[1].status, "partial");
+  assert.equal(cell(map, "double_blocks.1", "img_attn.qkv").foreign, true);
+});
+
+test("shares of several LoRAs add up to one, and one of them can be shown alone", () => {
+  const map = buildMap(mixed(), APPLIED);
+  const { shares } = cell(map, "double_blocks.0", "txt_attn.qkv");
+  assert.deepEqual(shares.map(({ owner, share }) => [map.owners[owner].name, share]), [["ink", 16 / 17], ["sea", 1 / 17]]);
+  const alone = buildMap(mixed(), { ...APPLIED, owner: "sea" });
+  assert.ok(Math.abs(cell(alone, "double_blocks.0", "txt_attn.qkv").value - 0.01) < 1e-12);
+});
+
+test("too many kinds of layers are gathered by what they do", () => {
+  const names = Array.from({ length: 10 }, (_, i) => ["attn1.to_q", "attn1.to_k", "attn2.to_q", "ff.net.0.proj"].map((name) => `transformer_blocks.${i}.${name}`)).flat();
+  const { columns, columnOf } = layerColumns(names);
+  assert.ok(columns.length <= MOST_COLUMNS);
+  assert.equal(columnOf("transformer_blocks.7.attn1.to_q"), "transformer_blocks.attn1.to_q");
+  assert.equal(layerColumns(Array.from({ length: 200 }, (_, i) => `l${i}`)).columns.length, 1);
+  assert.deepEqual(splitLayer("encoder.layers.3.mlp.fc1"), { kind: "encoder.layers", index: 3, rest: "mlp.fc1" });
+});
+
+test("the difference of two runs is a factor on its own fixed scale", () => {
+  const half = mixed();
+  for (const each of half.layers) Object.assign(each, { strength: each.strength / 2, norm_ratio: each.norm_ratio === null ? null : each.norm_ratio / 2 });
+  const map = differenceMap(buildMap(half, APPLIED), buildMap(mixed(), APPLIED));
+  assert.ok(Math.abs(cell(map, "double_blocks.0", "txt_attn.qkv").value - 2) < 1e-12);
+  assert.equal(cell(map, "single_blocks.1", "linear1").value, null);
+  assert.deepEqual([factor(0, 1), factor(1, null), factor(null, null)], [Infinity, 0, null]);
+  assert.deepEqual([2, 0.5, 1].map((value) => SCALES.factor.format(value)), ["×2", "÷2", "="]);
+});
+
+test("where weights lie is shown by layer and by block", () => {
+  const loaded = { model_class: "Flux2", weight_count: 4, device: "cuda:0", dynamic: true, not_known: "", layers: [
+    { block: "double_blocks.0", layer: "img_attn.qkv", bytes: 10, resident: 10 },
+    { block: "double_blocks.0", layer: "txt_attn.qkv", bytes: 30, resident: 0 },
+    { block: "double_blocks.1", layer: "img_attn.qkv", bytes: 10, resident: null },
+  ] };
+  const map = buildMap(mixed(), { view: "resident", metric: "relative", loaded });
+  assert.equal(map.groups[0].rows[0].value, 0.25);
+  assert.equal(cell(map, "double_blocks.0", "img_attn.qkv").value, 1);
+  assert.equal(map.groups[0].rows[1].value, null, "not told is not 0");
+});
+
+test("figures that another node measured for whole blocks are drawn by block", () => {
+  const extras = { time: { "double_blocks.0": 3.5 } };
+  assert.ok(availableMetrics(mixed(), extras).includes("time"));
+  assert.ok(!availableMetrics(mixed()).includes("time"));
+  assert.equal(buildMap(mixed(), { view: "applied", metric: "time", extras }).groups[0].rows[0].value, 3.5);
+});
+
+test("the map, its legend, the LoRAs and a block's table, as a person can read them", () => {
+  freshPage();
+  const map = buildMap(mixed(), APPLIED);
+  const row = map.groups[0].rows[1];
+  const parts = [
+    renderMap(map, { language: en, label: "Map of the model", selected: "double_blocks.1" }, NOTHING),
+    renderLegend(map, en),
+    renderOwners(map, null, en, () => {}),
+    renderBlockTable("double 1", row.layers, en, { close() {}, csv() {} }),
+  ];
+  matchesSnapshot("map_mixed.html", parts.map((part) => readable(part)).join("\n"));
+});
+
+test("the map as a picture", () => {
+  const map = buildMap(mixed(), APPLIED);
+  matchesSnapshot("map_mixed.svg", mapSvg(map, { title: "ink & sea", subtitle: "8 patches", language: languageFor("ja"), palette: PALETTES.light }).svg);
+});
+
+test("what a cell says has the figure, the fate and the reason", () => {
+  const map = buildMap(mixed(), APPLIED);
+  const row = map.groups[0].rows[1];
+  const told = describe(map, row, row.cells[1], en);
+  assert.equal(told.title, "double 1 · txt_attn.qkv");
+  assert.deepEqual(told.reasons, ["the file has 8 x 8, the model 4 x 4"]);
+});
+
+const HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script>\u202egnp.\u0000\ud800';
+
+test("hostile names stay text, in the page and in the picture", () => {
+  const evil = HOSTILE + "A".repeat(1_000_000);
+  const made = report([layer({ block: evil, layer: evil, owner: evil, reason: evil, model_key: evil, lora_key: evil }), layer({ block: "other", layer: evil, owner: "b", state: "shape_mismatch", reason: evil })]);
+  made.model.blocks = [{ kind: evil, first: 0, count: 1 }];
+  made.model.layers = { other: [evil] };
+  freshPage();
+  const map = buildMap(made, APPLIED);
+  const element = renderMap(map, { language: en, label: evil.slice(0, 99), selected: null }, NOTHING);
+  const table = renderBlockTable("x", made.layers, en, { close() {}, csv() {} });
+  for (const each of [element, table, renderOwners(map, null, en, () => {})]) {
+    assert.equal(each.querySelectorAll("img, script, iframe, a").length, 0);
+    assert.doesNotMatch(each.textContent, /[\u202e\u0000]/);
+  }
+  const { svg } = mapSvg(map, { title: evil, subtitle: evil, language: en, palette: PALETTES.dark });
+  assert.doesNotMatch(svg, /<img|<script|[\u202e\u0000\ud800]/);
+  assert.ok(svg.length < 60_000, `${svg.length}`);
+});
+
+test("ten thousand layers: few elements, quickly", () => {
+  freshPage();
+  for (const [blocks, each] of [[100, 100], [5000, 2]]) {
+    const layers = [];
+    for (let i = 0; i < blocks; i += 1) for (let j = 0; j < each; j += 1) layers.push(layer({ block: `double_blocks.${i}`, layer: `transformer_blocks.${j}.attn.to_q` }));
+    const made = report(layers);
+    made.model.blocks = [{ kind: "double_blocks", first: 0, count: blocks }];
+    const before = performance.now();
+    const map = buildMap(made, APPLIED);
+    const built = performance.now() - before;
+    const element = renderMap(map, { language: en, label: "", selected: null }, NOTHING);
+    assert.ok(element.querySelectorAll("*").length < 3000, `${element.querySelectorAll("*").length} elements`);
+    assert.ok(built < 1000, `${built} ms`);
+  }
+});
