@@ -73,8 +73,9 @@ def logical_shape(weight: Any) -> tuple[int, ...]:
 
 def _true_shape(model: Any, state: Mapping[str, torch.Tensor], key: str) -> tuple[int, ...]:
     """Shape of a weight as a patch meets it: a state dict holds a quantised one packed, two values in a byte."""
-    if f"{key.removesuffix('.weight')}.comfy_quant" not in state:
-        return logical_shape(state[key])
+    stored = state[key]  # of GGUF's layers: empty, and as long as the packed bytes
+    if f"{key.removesuffix('.weight')}.comfy_quant" not in state and not stored.is_meta:
+        return logical_shape(stored)
     try:
         return logical_shape(comfy.utils.get_attr(model.model, key))
     except AttributeError:

@@ -138,7 +138,7 @@ def read_weight(patcher: Any, key: str, offset: tuple[int, int, int] | None = No
     """
     backup = patcher.backup.get(key)
     weight: Any = backup.weight if backup is not None else parameter(patcher, key)
-    if weight is None or getattr(weight, "is_meta", False):
+    if weight is None or getattr(weight, "is_meta", False) or _is_packed(weight):
         return None
     if type(weight) not in (torch.Tensor, torch.nn.Parameter) and hasattr(weight, "dequantize"):
         weight = weight.dequantize()
@@ -146,6 +146,12 @@ def read_weight(patcher: Any, key: str, offset: tuple[int, int, int] | None = No
         return None
     weight = weight.detach()
     return weight if offset is None else weight.narrow(*offset)
+
+
+def _is_packed(weight: Any) -> bool:
+    """Whether a weight is bytes of a GGUF format: its own ``dequantize`` knows nothing of that."""
+    kind = getattr(weight, "tensor_type", None)
+    return kind is not None and getattr(kind, "name", "") not in ("F32", "F16", "BF16")
 
 
 def parameter(patcher: Any, key: str) -> Any:
