@@ -339,8 +339,13 @@ class StrengthEditor {
     const target = targets.get(this.selected) ?? { selector: "all", name: language.t("editor.all"), mark: "" };
     const shown = { selected: this.selected, unfolded: this.unfolded, axis: this.axis, locked: linked, stateOf };
     renderEditor(view, shown, target, partsOf(board, target.selector), board, this.actions(), language);
-    view.problem.textContent = this.said || this.problemText(problems, linked);
+    view.problem.textContent = this.said || this.problemText(problems.filter((problem) => this.counts(problem)), linked);
     this.renderFoot();
+  }
+
+  /** What a file does not name, the model may have all the same. @param {import("./strength_text.mjs").Problem} problem */
+  counts(problem) {
+    return problem.kind !== "namesNothing" || this.source !== "lora";
   }
 
   emptyText() {

@@ -84,5 +84,5 @@ const nameOfInvisible = (character) => `[U+${character.charCodeAt(0).toString(16
  * @param {string} kind
  */
 export function shortKind(kind) {
-  return kind.replace(/_blocks$/, "").replace(/^transformer$/, "blocks") || kind;
+  return kind.replace(/_blocks?$/, "").replace(/^transformer$/, "blocks") || kind;
 }

@@ -27,6 +27,7 @@ export async function showPresets(button, target, language) {
     requestJson(PRESETS).then((answer) => /** @type {PresetList} */ (answer), () => null),
     requestJson("/patchbay/strengths/formats").then((answer) => /** @type {FormatList} */ (answer), () => null),
   ]);
+  if (!presets) say("error", t("presets.failed"));
   presets?.problems.forEach((problem) => say("error", t("editor.presets"), plainText(problem)));
   const known = presets?.presets ?? [];
   const sections = presetSections(known, language, (preset) => target.write(preset.blocks));
