@@ -187,7 +187,8 @@ function picture(state, actions) {
       (i !== 1) && renderLegend(map, language),
     );
   });
-  return h("div", { class: "patchbay-maps" }, wholeMap && renderOwners(wholeMap, owner, language, actions.owner), h("div", { class: "patchbay-map-figures" }, ...figures));
+  const unknown = state.view === "resident" && maps.map.groups.every((group) => group.rows.every((row) => row.value === null));
+  return h("div", { class: "patchbay-maps" }, unknown && h("p", { class: "patchbay-muted", role: "status" }, t("map.notLoaded")), wholeMap && renderOwners(wholeMap, owner, language, actions.owner), h("div", { class: "patchbay-map-figures" }, ...figures));
 }
 
 /** What a measuring node found, as on the node itself. @param {PanelState} state */

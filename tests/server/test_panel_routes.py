@@ -1,0 +1,65 @@
+"""The panel's read-only routes, asked of a real ComfyUI."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+import pytest
+
+from tools.server import ComfyServer
+
+LORA = "klein-nano-duotone.safetensors"
+
+
+def ask(server: ComfyServer, route: str, **query: str) -> tuple[int, dict[str, Any]]:
+    """Status and JSON of a route."""
+    try:
+        with urllib.request.urlopen(f"{server.address}{route}?{urllib.parse.urlencode(query)}", timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_a_lora_is_described(comfy_server: ComfyServer) -> None:
+    status, answer = ask(comfy_server, "/patchbay/lora", name=LORA, measure="1")
+    assert status == 200
+    assert answer["report"]["schema"] == "patchbay.report"
+    assert len(answer["report"]["layers"]) == 24
+    assert all(layer["delta_norm"] > 0 and layer["spectral_norm"] > 0 for layer in answer["report"]["layers"])
+    unmeasured = ask(comfy_server, "/patchbay/lora", name=LORA)[1]
+    assert {layer["delta_norm"] for layer in unmeasured["report"]["layers"]} == {None}
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("", 400), ("nope.safetensors", 404), ("../../README.md", 404), ("/etc/passwd", 404), ("a\0b", 404)],
+)
+def test_no_name_leads_out_of_the_folders(comfy_server: ComfyServer, name: str, status: int) -> None:
+    found, answer = ask(comfy_server, "/patchbay/lora", name=name)
+    assert found == status
+    assert set(answer) == {"error"}
+
+
+@pytest.mark.parametrize(("model", "verdict"), [("base", "same"), ("wide", "other size")])
+def test_two_files_are_compared(comfy_server: ComfyServer, model: str, verdict: str) -> None:
+    query = {"lora": LORA, "folder": "diffusion_models", "model": f"klein-nano-{model}.safetensors"}
+    assert ask(comfy_server, "/patchbay/fit", **query)[1]["verdict"] == verdict
+    assert ask(comfy_server, "/patchbay/fit", **{**query, "folder": "custom_nodes"})[0] == 400
+
+
+def test_what_is_loaded_is_told(comfy_server: ComfyServer) -> None:
+    status, answer = ask(comfy_server, "/patchbay/loaded")
+    assert status == 200
+    assert answer["schema"] == "patchbay.loaded"
+
+
+@pytest.mark.parametrize("path", ["lib/dom.mjs", "docs/PatchbayApplyLora/en.md"])
+def test_a_browser_asks_again_for_modules(comfy_server: ComfyServer, path: str) -> None:
+    """Else a page would go on with the modules of an older version after an upgrade."""
+    folder = "lora-patchbay"
+    with urllib.request.urlopen(f"{comfy_server.address}/extensions/{folder}/{path}", timeout=30) as answer:
+        assert answer.headers["Cache-Control"] == "no-cache"
