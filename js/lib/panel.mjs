@@ -257,7 +257,7 @@ const actions = {
   owner: (owner) => set({ owner }),
   block(block) {
     set({ block });
-    if (block !== null) setTimeout(() => drawn?.body.querySelector(".patchbay-block")?.scrollIntoView({ block: "nearest" }), 120);
+    if (block !== null) setTimeout(() => drawn?.body.querySelector(".patchbay-block > header")?.scrollIntoView({ block: "nearest" }), 120);
   },
   save: (what) => save(what),
   fold(name, open) {

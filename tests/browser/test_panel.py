@@ -22,8 +22,8 @@ async () => {
   const { showFile } = await import("/extensions/lora-patchbay/lib/panel.mjs");
   const evil = '<img src=x onerror="window.__hurt = true">\\u202e' + "A".repeat(1_000_000);
   const layer = { state: "shape_mismatch", reason: evil, lora_key: evil, model_key: evil, block: evil, layer: evil,
-    owner: evil, slice: null, format: evil, rank: 1, alpha: 1, scale: 1, scale_source: evil, strength: 1, block_strength: 1,
-    delta_norm: 1, weight_norm: 1, norm_ratio: 1, spectral_norm: 1, shape: [1], not_measured: evil };
+    owner: evil, slice: null, format: evil, rank: 1, alpha: 1, scale: 1, scale_source: evil, strength: 1,
+    block_strength: 1, delta_norm: 1, weight_norm: 1, norm_ratio: 1, spectral_norm: 1, shape: [1], not_measured: evil };
   const report = { schema: "patchbay.report", version: 1, kind: "patches", title: evil, summary: evil, level: "ok",
     model: null, lora: null, strength_model: 1, strength_clip: null, blocks: "", layers: [layer], notes: [evil],
     verdict: "", advice: "", model_blocks: [], counts: {}, coverage: null };
