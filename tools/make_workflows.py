@@ -31,6 +31,7 @@ from .workflows_of_loras import WORKFLOWS as of_loras  # noqa: N811
 from .workflows_of_measuring import WORKFLOWS as of_measuring  # noqa: N811
 from .workflows_of_methods import WORKFLOWS as of_methods  # noqa: N811
 from .workflows_of_strengths import WORKFLOWS as of_strengths  # noqa: N811
+from .workflows_of_transfer import WORKFLOWS as of_transfer  # noqa: N811
 
 FOLDER = Path(__file__).resolve().parents[1] / "workflows"
 PLAIN_APPLY = [DUOTONE, 1.0, 1.0, "", "merge", False]
@@ -50,6 +51,7 @@ def main() -> None:
         *of_measuring,
         *of_methods,
         *of_strengths,
+        *of_transfer,
     ):
         graph = make(object_info)
         if not words or any(word in graph.name for word in words):

@@ -87,7 +87,7 @@ def _judge(table: FitTable) -> tuple[Level, str, str, str]:
         sentence = (
             f"Strength 1 stays: on held-out probes the fitted strengths miss the LoRA's own effect by "
             f"{_percent(fitted.error.mean)}, plain 1.0 by {_percent(plain.error.mean)} "
-            f"(gain {_gain(fitted)}), which is not a certain improvement."
+            f"(gain {_gain(fitted)}), which is {_why_not(fitted, table.floor)}."
         )
         advice = (
             "" if plain.error.mean < 0.4 else "Strengths cannot mend this: compare pictures, or train on this model."
@@ -99,6 +99,12 @@ def _judge(table: FitTable) -> tuple[Level, str, str, str]:
         f"{_percent(chosen.error.mean)} instead of {_percent(plain.error.mean)} (gain {_gain(chosen)})."
     )
     return Level.OK, table.chosen, sentence, "The error is of the model's output, not of pictures: look at both."
+
+
+def _why_not(item: Candidate, floor: float) -> str:
+    if item.gain.low > floor:
+        return f"too small to be worth another strength (below {_percent(WORTHWHILE)})"
+    return "not a certain improvement"
 
 
 def _judge_guard(table: FitTable) -> tuple[Level, str, str, str]:

@@ -1,0 +1,167 @@
+"""Workflows about a LoRA on a model that it was not trained on: measure whether it transfers, fit its strengths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .workflow_graph import Graph, Node
+from .workflow_parts import BASE, BASE_CFG, DISTILLED, DUOTONE, PROMPTS
+
+PLAIN_APPLY = [DUOTONE, 1.0, 1.0, "", "merge", False]
+FIT = ["block and stream", BASE_CFG, 0.0, 2.0, 0.0, 1, 4, True, ""]
+COMFY_ORG = "https://huggingface.co/Comfy-Org"
+FLUX2_FILES = f"{COMFY_ORG}/flux2-klein/resolve/main/split_files"
+NANO_PROMPTS = ("butterfly", "rocket", "pizza", "owl")
+KLEIN_PROMPTS = (
+    "A hedgehog in a knitted scarf on a mossy log, morning light",
+    "A street market at night in the rain, neon signs, reflections",
+    "Portrait of an old fisherman, soft window light",
+    "A red bicycle leaning on a white wall, hard shadows",
+)
+
+
+def _joined(graph: Graph, prompts: list[Any], x: int, y: int) -> Any:
+    """Several prompts as one conditioning; each entry counts as a prompt of its own."""
+    joined = prompts[0]
+    for row, prompt in enumerate(prompts[1:]):
+        combine = graph.add(
+            "ConditioningCombine", (x, y + 100 * row), (260, 60), conditioning_1=joined, conditioning_2=prompt
+        )
+        joined = combine["CONDITIONING"]
+    return joined
+
+
+def _nano(graph: Graph) -> dict[str, Any]:
+    """Both models, four prompts, the student's schedule and an empty latent."""
+    base, student = (
+        graph.add("UNETLoader", (0, row * 160), (340, 100), [name, "default"], title)
+        for row, (name, title) in enumerate(((BASE, "The LoRA's own model"), (DISTILLED, "Another model")))
+    )
+    prompts = [
+        graph.add("PatchbayLoadConditioning", (0, 340 + 230 * row), (340, 170), [PROMPTS, name])["conditioning"]
+        for row, name in enumerate(NANO_PROMPTS)
+    ]
+    sigmas = graph.add("Flux2Scheduler", (380, 340), (260, 130), [4, 128, 128])
+    latent = graph.add("EmptyFlux2LatentImage", (380, 520), (260, 130), [128, 128, 1])
+    return {
+        "base": base["MODEL"], "student": student["MODEL"], "conditioning": _joined(graph, prompts, 380, 720),
+        "sigmas": sigmas["SIGMAS"], "latent_image": latent["LATENT"],
+    }  # fmt: skip
+
+
+def _shift(graph: Graph, given: dict[str, Any], loras: tuple[Node, Node], pos: tuple[int, int]) -> Node:
+    return graph.add(
+        "PatchbayFeatureShift", pos, (560, 900), [0, 2, 4, True],
+        model_a=given["student"], model_b=loras[1]["model"], conditioning=given["conditioning"],
+        sigmas=given["sigmas"], latent_image=given["latent_image"],
+        reference_a=given["base"], reference_b=loras[0]["model"],
+    )  # fmt: skip
+
+
+def shift_nano(object_info: dict[str, Any]) -> Graph:
+    """The duotone LoRA of the base, measured on the distilled model."""
+    graph = Graph(object_info, "Does this LoRA transfer (Klein Nano)")
+    graph.note(
+        "## Does the LoRA do here what it did there?\n\n"
+        "The duotone LoRA was trained on the base model. **Feature Shift** runs base and distilled model, each without "
+        "and with the LoRA, on the *same* noisy latents, and compares what the LoRA changes: how large, and whether "
+        "it points the same way, block by block.\n\n"
+        "The floor (the same run twice) and another seed stand beside every figure. The verdict is about the model's "
+        "output; look at pictures too.\n\n"
+        "Leave both *reference* inputs open to compare just two models.",
+        (-420, 0),
+        (380, 420),
+        "Read me",
+    )
+    given = _nano(graph)
+    base, student = (
+        graph.add("PatchbayApplyLora", (700, 740 * row), (400, 680), PLAIN_APPLY, title, model=given[model])
+        for row, (model, title) in enumerate((("base", "LoRA on its own model"), ("student", "LoRA on another model")))
+    )
+    _shift(graph, given, (base, student), (1160, 0))
+    graph.group("Models, prompts, noise levels", (-20, -80, 680, 1380))
+    graph.group("The same LoRA on both", (680, -80, 440, 1540), "#8a6d3b")
+    graph.group("Does it transfer?", (1140, -80, 600, 1020), "#3b7d4f")
+    return graph
+
+
+def fit_nano(object_info: dict[str, Any]) -> Graph:
+    """Fitted strengths for the distilled model, applied."""
+    graph = Graph(object_info, "Fit a LoRA to another model (Klein Nano)")
+    graph.note(
+        "## Strengths by measurement\n\n"
+        "**Fit Strengths** looks for block strengths at which the LoRA changes the distilled model's output as it "
+        "changes the base's. Half of the prompts fit, the other half checks; plain 1.0, the best single strength and "
+        "the rules used elsewhere are measured on the same held-out prompts.\n\n"
+        "On Klein Nano the LoRA transfers by itself, so the honest answer is **keep 1.0** (`all=1`). Try another LoRA "
+        "or model.\n\n"
+        "The strengths go straight into **Apply LoRA**. The run takes about 400 evaluations of the tiny model.",
+        (-420, 0),
+        (380, 440),
+        "Read me",
+    )
+    given = _nano(graph)
+    empty = graph.add("PatchbayLoadConditioning", (380, 1040), (260, 170), [PROMPTS, "empty"])
+    fit = graph.add(
+        "PatchbayFitStrengths", (700, 0), (560, 1200), [DUOTONE, 0, 2, *FIT],
+        model=given["student"], reference=given["base"], conditioning=given["conditioning"], sigmas=given["sigmas"],
+        latent_image=given["latent_image"], negative=empty["conditioning"],
+    )  # fmt: skip
+    apply = graph.add(
+        "PatchbayApplyLora", (1320, 0), (420, 680), PLAIN_APPLY, model=given["student"], blocks=fit["blocks"]
+    )
+    graph.add("PatchbayShowPatches", (1320, 740), (420, 440), model=apply["model"])
+    graph.group("Models, prompts, noise levels", (-20, -80, 680, 1380))
+    graph.group("Fit", (680, -80, 600, 1380), "#8a6d3b")
+    graph.group("Use", (1300, -80, 460, 1380), "#3b7d4f")
+    return graph
+
+
+def transfer_klein_4b(object_info: dict[str, Any]) -> Graph:
+    """The same questions for FLUX.2 Klein 4B base and distilled."""
+    graph = Graph(object_info, "Does this LoRA transfer (FLUX.2 Klein 4B base and distilled)")
+    files = {
+        "base": ("flux-2-klein-base-4b.safetensors", f"{FLUX2_FILES}/diffusion_models", "diffusion_models"),
+        "student": ("flux-2-klein-4b.safetensors", f"{FLUX2_FILES}/diffusion_models", "diffusion_models"),
+        "clip": ("qwen_3_4b.safetensors", f"{FLUX2_FILES}/text_encoders", "text_encoders"),
+    }
+    links = {k: [{"name": n, "url": f"{u}/{n}", "directory": d}] for k, (n, u, d) in files.items()}
+    listed = "\n".join(f"- [{name}]({url}/{name}) in `models/{folder}`" for name, url, folder in files.values())
+    graph.note(
+        "## A LoRA for Klein 4B base, on the distilled model\n\n"
+        f"**Files**\n\n{listed}\n\n"
+        "**Choose your LoRA** in both *Apply LoRA* nodes. The one that is set is made for Klein "
+        "Nano and does not fit.\n\n"
+        "Feature Shift says whether the LoRA transfers. If it does so only in part, add *Fit Strengths* with the same "
+        "connections.",
+        (-440, 0),
+        (400, 460),
+        "Read me",
+    )
+    base, student = (
+        graph.add("UNETLoader", (0, 160 * row), (360, 100), [files[key][0], "default"], models=links[key])
+        for row, key in enumerate(("base", "student"))
+    )
+    clip = graph.add("CLIPLoader", (0, 330), (360, 120), [files["clip"][0], "flux2", "default"], models=links["clip"])
+    prompts = [
+        graph.add("CLIPTextEncode", (0, 510 + 180 * row), (360, 130), [text], clip=clip["CLIP"])["CONDITIONING"]
+        for row, text in enumerate(KLEIN_PROMPTS)
+    ]
+    sigmas = graph.add("Flux2Scheduler", (400, 340), (260, 130), [4, 1024, 1024])
+    latent = graph.add("EmptyFlux2LatentImage", (400, 520), (260, 130), [1024, 1024, 1])
+    given = {
+        "base": base["MODEL"], "student": student["MODEL"], "conditioning": _joined(graph, prompts, 400, 720),
+        "sigmas": sigmas["SIGMAS"], "latent_image": latent["LATENT"],
+    }  # fmt: skip
+    loras = tuple(
+        graph.add("PatchbayApplyLora", (720, 740 * row), (420, 680), PLAIN_APPLY, title, model=given[key])
+        for row, (key, title) in enumerate((("base", "Your LoRA on base"), ("student", "Your LoRA on distilled")))
+    )
+    _shift(graph, given, (loras[0], loras[1]), (1200, 0))
+    graph.group("Models and prompts", (-20, -80, 700, 1360))
+    graph.group("Your LoRA", (700, -80, 460, 1540), "#8a6d3b")
+    graph.group("Does it transfer?", (1180, -80, 600, 1020), "#3b7d4f")
+    return graph
+
+
+WORKFLOWS = (shift_nano, fit_nano, transfer_klein_4b)
