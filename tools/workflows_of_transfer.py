@@ -75,12 +75,12 @@ def shift_nano(object_info: dict[str, Any]) -> Graph:
     )
     given = _nano(graph)
     base, student = (
-        graph.add("PatchbayApplyLora", (700, 740 * row), (400, 680), PLAIN_APPLY, title, model=given[model])
+        graph.add("PatchbayApplyLora", (700, 1240 * row), (400, 1180), PLAIN_APPLY, title, model=given[model])
         for row, (model, title) in enumerate((("base", "LoRA on its own model"), ("student", "LoRA on another model")))
     )
     _shift(graph, given, (base, student), (1160, 0))
     graph.group("Models, prompts, noise levels", (-20, -80, 680, 1380))
-    graph.group("The same LoRA on both", (680, -80, 440, 1540), "#8a6d3b")
+    graph.group("The same LoRA on both", (680, -80, 440, 2540), "#8a6d3b")
     graph.group("Does it transfer?", (1140, -80, 600, 1020), "#3b7d4f")
     return graph
 
@@ -108,12 +108,12 @@ def fit_nano(object_info: dict[str, Any]) -> Graph:
         latent_image=given["latent_image"], negative=empty["conditioning"],
     )  # fmt: skip
     apply = graph.add(
-        "PatchbayApplyLora", (1320, 0), (420, 680), PLAIN_APPLY, model=given["student"], blocks=fit["blocks"]
+        "PatchbayApplyLora", (1320, 0), (420, 1180), PLAIN_APPLY, model=given["student"], blocks=fit["blocks"]
     )
-    graph.add("PatchbayShowPatches", (1320, 740), (420, 440), model=apply["model"])
+    graph.add("PatchbayShowPatches", (1320, 1260), (420, 440), model=apply["model"])
     graph.group("Models, prompts, noise levels", (-20, -80, 680, 1380))
     graph.group("Fit", (680, -80, 600, 1380), "#8a6d3b")
-    graph.group("Use", (1300, -80, 460, 1380), "#3b7d4f")
+    graph.group("Use", (1300, -80, 460, 1820), "#3b7d4f")
     return graph
 
 
@@ -154,12 +154,12 @@ def transfer_klein_4b(object_info: dict[str, Any]) -> Graph:
         "sigmas": sigmas["SIGMAS"], "latent_image": latent["LATENT"],
     }  # fmt: skip
     loras = tuple(
-        graph.add("PatchbayApplyLora", (720, 740 * row), (420, 680), PLAIN_APPLY, title, model=given[key])
+        graph.add("PatchbayApplyLora", (720, 1240 * row), (420, 1180), PLAIN_APPLY, title, model=given[key])
         for row, (key, title) in enumerate((("base", "Your LoRA on base"), ("student", "Your LoRA on distilled")))
     )
     _shift(graph, given, (loras[0], loras[1]), (1200, 0))
     graph.group("Models and prompts", (-20, -80, 700, 1360))
-    graph.group("Your LoRA", (700, -80, 460, 1540), "#8a6d3b")
+    graph.group("Your LoRA", (700, -80, 460, 2540), "#8a6d3b")
     graph.group("Does it transfer?", (1180, -80, 600, 1020), "#3b7d4f")
     return graph
 
