@@ -18,7 +18,7 @@ def main() -> None:
         "",
         "The duotone LoRA of Klein Nano's base, on students of that base. PSNR is to the true picture, "
         "output error that of the wanted change of the model's output, both on captions that it never saw: "
-        f"{protocol['test_captions']} captions x {protocol['noises']} noises, {protocol['fits']} fits on other captions. "
+        f"{protocol['test_captions']} captions x {protocol['noises']} noises, {protocol['fits']} fits on others. "
         "Intervals are 95 %, by bootstrap over the captions; gains are over plain 1.0, positive is better. "
         "Made by `tests/lab/transfer/evaluate.py` and `table.py`.",
     ]
