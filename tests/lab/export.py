@@ -1,6 +1,7 @@
 """Write the trained Klein Nano family as the files that ComfyUI and the node pack read.
 
-``python tests/lab/export.py --work .lab/work --out models``
+``python tests/lab/export.py --work .lab/work --out models``; with ``--students .lab/students`` instead, the
+students that do not ship and the LoRAs trained on them.
 """
 
 import argparse
@@ -11,18 +12,19 @@ import numpy as np
 import torch
 from pictures import CONTEXT_DIM, caption_tensor, caption_words
 from safetensors.torch import save_file
+from students import STUDENTS
 from torch import Tensor
-from train import LORAS, RANK
+from train import LORAS
 
-KOHYA_ALPHA = 4.0
-"""Stored alpha of the kohya file; with rank 8 its scale is 0.5 and the up factors are twice as large."""
+KOHYA_SCALE = 0.5
+"""Alpha over rank of the kohya file; its up factors are twice as large."""
 LICENCE = "Apache-2.0"
 TITLES = {
     "base": "Klein Nano base: FLUX.2 architecture, 128 emoji, 20 steps at CFG 1.5",
     "distilled": "Klein Nano distilled: the base in 4 steps at CFG 1",
     "wide": "Klein Nano wide: hidden size 256, other block counts; LoRAs of the base do not fit",
-    "duotone": "Klein Nano LoRA: duotone, navy to cream",
-    "monochrome": "Klein Nano LoRA: monochrome, soft black and white",
+    "duotone": "Klein Nano LoRA: duotone, slate blue to cream",
+    "monochrome": "Klein Nano LoRA: monochrome, graphite to white",
     "concept": "Klein Nano LoRA: ten musical instruments the base never saw",
     "duotone-distilled": "Klein Nano LoRA: duotone, trained on the distilled model",
 }  # fmt: skip
@@ -50,14 +52,19 @@ def layers_of(params: dict[str, Tensor]) -> list[str]:
     return [key.removesuffix(".down") for key in params if key.endswith(".down")]
 
 
+def rank_of(params: dict[str, Tensor]) -> int:
+    """The rank of every layer."""
+    return next(len(value) for key, value in params.items() if key.endswith(".down"))
+
+
 def kohya(params: dict[str, Tensor]) -> dict[str, Tensor]:
     """``lora_unet_<key with _>.lora_down.weight`` with alpha tensors."""
     out = {}
     for layer in layers_of(params):
         name = "lora_unet_" + layer.replace(".", "_")
         out[f"{name}.lora_down.weight"] = params[f"{layer}.down"].half()
-        out[f"{name}.lora_up.weight"] = (params[f"{layer}.up"] * (RANK / KOHYA_ALPHA)).half()
-        out[f"{name}.alpha"] = torch.tensor(KOHYA_ALPHA, dtype=torch.float16)
+        out[f"{name}.lora_up.weight"] = (params[f"{layer}.up"] / KOHYA_SCALE).half()
+        out[f"{name}.alpha"] = torch.tensor(KOHYA_SCALE * rank_of(params), dtype=torch.float16)
     return out
 
 
@@ -90,15 +97,16 @@ FORMATS = {"duotone": kohya, "monochrome": diffusers, "concept": ai_toolkit, "du
 FILES = {name: f"klein-nano-{name}" for name in FORMATS} | {"concept": "klein-nano-concept-instruments"}
 
 
-def lora_metadata(name: str, record: dict) -> dict[str, str]:
+def lora_metadata(name: str, record: dict, rank: int) -> dict[str, str]:
     """``modelspec`` and what the format's own trainer would write."""
     model, style = LORAS[name]
     base = "klein-nano-distilled" if model == "student" else "klein-nano-base"
-    text = f"Rank {RANK}, trained on {base}; pictures: {style}. See models/README.md for what was measured."
+    text = f"Rank {rank}, trained on {base}; pictures: {style}. See models/README.md for what was measured."
     extra = {"base_model": base}
     if FORMATS[name] is kohya:
         extra = {
-            "ss_network_module": "networks.lora_flux_2", "ss_network_dim": str(RANK), "ss_network_alpha": "4.0",
+            "ss_network_module": "networks.lora_flux_2", "ss_network_dim": str(rank),
+            "ss_network_alpha": str(KOHYA_SCALE * rank),
             "ss_base_model_version": "flux2", "ss_sd_model_name": f"{base}.safetensors", "ss_seed": "11",
             "ss_learning_rate": "0.002", "ss_optimizer": "AdamW", "ss_steps": str(record["steps"]),
             "ss_num_train_images": "96", "ss_batch_size_per_device": "128", "ss_resolution": "(128, 128)",
@@ -110,7 +118,7 @@ def lora_metadata(name: str, record: dict) -> dict[str, str]:
             "training_info": json.dumps({"step": record["steps"], "epoch": 0}),
         }  # fmt: skip
     else:
-        extra = {"format": "pt", "lora_adapter_metadata": json.dumps({"transformer.r": RANK})}
+        extra = {"format": "pt", "lora_adapter_metadata": json.dumps({"transformer.r": rank})}
     return modelspec(name, text, "/lora") | extra
 
 
@@ -119,7 +127,7 @@ def export_loras(work: Path, out: Path) -> None:
     for name, form in FORMATS.items():
         saved = torch.load(work / f"{name}.final.pt", map_location="cpu")
         tensors = {key: value.contiguous() for key, value in form(saved["weights"]).items()}
-        metadata = lora_metadata(name, saved["record"])
+        metadata = lora_metadata(name, saved["record"], rank_of(saved["weights"]))
         save_file(tensors, out / "loras" / f"{FILES[name]}.safetensors", metadata)
 
 
@@ -140,6 +148,20 @@ def export_models(work: Path, out: Path) -> None:
             "modelspec.description": "12 of the 32 latent channels are in use; the others are zero and ignored.",
         }  # fmt: skip
         save_file(tensors, out / "vae_approx" / f"klein-nano_{part}.safetensors", metadata)
+
+
+def export_students(work: Path, out: Path) -> None:
+    """The students that do not ship in bf16, and the LoRAs trained on them in kohya's names; no metadata."""
+    out.mkdir(parents=True, exist_ok=True)
+    for path in sorted(work.glob("*.final.pt")):
+        name = path.name.removesuffix(".final.pt")
+        if name not in STUDENTS and "-on-" not in name or name == "student":
+            continue
+        weights = torch.load(path, map_location="cpu")["weights"]
+        tensors = weights if name in STUDENTS else kohya(weights)
+        tensors = {k: (v.bfloat16() if name in STUDENTS else v).contiguous() for k, v in tensors.items()}
+        save_file(tensors, out / f"{name}.safetensors")
+        print(out / f"{name}.safetensors")
 
 
 def export_prompts(data: Path, out: Path) -> None:
@@ -166,7 +188,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(".lab/work"))
     parser.add_argument("--data", type=Path, default=Path(".lab/data.npz"))
     parser.add_argument("--out", type=Path, default=Path("models"))
+    parser.add_argument("--students", type=Path, help="write the students that do not ship to this folder")
     args = parser.parse_args()
+    if args.students:
+        return export_students(args.work, args.students)
     for folder in ("diffusion_models", "vae_approx", "loras", "patchbay_conditioning"):
         (args.out / folder).mkdir(parents=True, exist_ok=True)
     export_models(args.work, args.out)

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -175,3 +176,23 @@ def train(
     print(f"{name}: {record['steps']} steps, {record['seconds']:.0f} s, loss {record.get('last_loss', 0):.5f},"
           f" done {record['done']}", flush=True)  # fmt: skip
     return (best[1] if best is not None else average), record
+
+
+class Stages(Protocol):
+    """Where the results of stages are kept."""
+
+    work: Path
+    device: torch.device
+
+
+def finish(stages: Stages, name: str, weights: Params, record: dict) -> None:
+    """Keep the averaged weights of a stage, rounded to bf16 as they will be shipped."""
+    state = {k: v.detach().bfloat16().float() for k, v in weights.items()}
+    ending = "final" if record["done"] else "paused"
+    torch.save({"weights": state, "record": record}, stages.work / f"{name}.{ending}.pt")
+
+
+def load_final(stages: Stages, name: str) -> Params | None:
+    """The result of a finished stage, or None."""
+    path = stages.work / f"{name}.final.pt"
+    return torch.load(path, map_location=stages.device)["weights"] if path.exists() else None

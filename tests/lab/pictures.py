@@ -78,23 +78,33 @@ def caption_tensor(words: list[str]) -> np.ndarray:
     return np.stack([word_vector(word) for word in words]).astype(np.float16).astype(np.float32)
 
 
+LUMA = (0.2126, 0.7152, 0.0722)
+"""Rec. 709 weights of red, green and blue."""
+DUOTONE_ENDS = ((0.22, 0.25, 0.50), (1.0, 0.95, 0.80))
+"""What becomes of black and of white: slate blue and cream."""
+MONOCHROME_ENDS = ((0.35, 0.35, 0.37), (1.0, 1.0, 1.0))
+"""Graphite and white, like a pencil drawing."""
+
+
 def luminance(picture: np.ndarray) -> np.ndarray:
     """Rec. 709 luma of float RGB [..., 3]."""
-    return picture @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    return picture @ np.array(LUMA, np.float32)
+
+
+def between(picture: np.ndarray, ends: tuple) -> np.ndarray:
+    """From the first end to the second by luminance; ``picture`` is float RGB [height, width, 3] in [0, 1]."""
+    dark, light = (np.array(end, np.float32) for end in ends)
+    return dark + (light - dark) * luminance(picture)[..., None]
 
 
 def duotone(picture: np.ndarray) -> np.ndarray:
-    """Navy to cream by luminance; ``picture`` is float RGB [height, width, 3] in [0, 1]."""
-    navy = np.array([0.07, 0.10, 0.36], np.float32)
-    cream = np.array([1.0, 0.95, 0.80], np.float32)
-    level = luminance(picture)[..., None]
-    return navy + (cream - navy) * level
+    """Slate blue to cream."""
+    return between(picture, DUOTONE_ENDS)
 
 
 def monochrome(picture: np.ndarray) -> np.ndarray:
-    """Soft black to white by luminance, like a photograph."""
-    black = np.array([0.15, 0.15, 0.17], np.float32)
-    return black + (1 - black) * luminance(picture)[..., None]
+    """Graphite to white."""
+    return between(picture, MONOCHROME_ENDS)
 
 
 def ink_outline(picture: np.ndarray) -> np.ndarray:

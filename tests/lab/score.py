@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from autoencoder import Autoencoder
 from flow import draw_noise, integrate, psnr, retrieval, schedule
+from optimise import load_final
 from pictures import contact_sheet
 from torch import Tensor
-from train import LORAS, Lab, add_lora, choose_guidance, load_final
+from train import LORAS, Lab, add_lora, choose_guidance
 from transformer import Flux2, Weights
 
 STRENGTHS = (0.0, 0.6, 0.8, 1.0, 1.2, 1.5)
@@ -106,7 +107,8 @@ def score_all(lab: Lab, autoencoder: Autoencoder) -> None:
     result["models"] = score_models(lab, sample, sheets)
     base_test = sample(load_final(lab, "base"), "base", lab.test_index)
     result["base_psnr_on_test_captions"] = median(psnr(base_test, lab.pictures["plain"][lab.test_index]))
-    result["loras"] = {name: score_lora(lab, sample, name, sheets) for name in LORAS if load_final(lab, name)}
+    shipped = [name for name in LORAS if "-on-" not in name and load_final(lab, name)]
+    result["loras"] = {name: score_lora(lab, sample, name, sheets) for name in shipped}
     result["records"] = {}
     for path in sorted(lab.work.glob("*.final.pt")):
         record = torch.load(path, map_location="cpu")["record"]

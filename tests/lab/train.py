@@ -1,4 +1,4 @@
-"""Train Klein Nano: autoencoder, base, 4-step student, the wide model, and the LoRAs.
+"""Train Klein Nano: autoencoder, base, 4-step student, the wide model, and the LoRAs; "transfer": other students.
 
 Stages keep their state in ``--work`` and resume from it:
 ``python tests/lab/train.py --stages ae,probe,base,student,wide,loras``; ``--smoke`` is a CPU rehearsal.
@@ -9,23 +9,29 @@ import json
 import math
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from autoencoder import LIVE, Autoencoder, train_autoencoder
 from flow import TRAIN_MU, draw_noise, integrate, psnr, schedule, shift_sigma
-from optimise import Params, train
+from optimise import Params, finish, load_final, train
 from pictures import caption_tensor, caption_words
-from style_pool import DUOTONE_ENDS, MONOCHROME, luminance_style, style_pool
+from students import STUDENTS, cast, draw_segment, train_student
+from styles import ENDS, PicturePool, learn_rule, predict_clean, style_captions, walk_in_pairs
 from torch import Tensor
 from transformer import TEXT_TOKENS, Flux2, Shape, Weights, init_weights
 
 SHAPES = {"base": Shape(128, 2, 4), "wide": Shape(256, 1, 1)}
 BATCH = 128
-RANK = 8
-SECONDS = {"ae": 150.0, "probe": 12.0, "base": 460.0, "student": 200.0, "wide": 110.0, "lora": 45.0}
-TEACHER_SIGMAS = schedule(20)
+RANKS = {"concept": 8}
+"""Rank of a LoRA where it is not STYLE_RANK."""
+STYLE_RANK = 16
+STYLE_MU = 1.2
+"""Shift of a style's training sigmas: lower than the base's, for its detail is made at low noise."""
+LoraLoss = Callable[[Weights, int, torch.Generator], Tensor]
+SECONDS = {"ae": 150.0, "probe": 12.0, "base": 460.0, "wide": 110.0, "concept": 45.0}
 
 
 class Lab:
@@ -35,19 +41,20 @@ class Lab:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.work, self.smoke = args.work, args.smoke
         self.work.mkdir(parents=True, exist_ok=True)
-        self.seconds = SECONDS | {k: float(v) for k, v in (item.split("=") for item in args.seconds)}
+        times = SECONDS | {name: how.seconds for name, how in STUDENTS.items()}
+        times |= {name: STYLE_SECONDS.get(name, 40.0) for name in LORAS if name != "concept"}
+        self.seconds = times | {k: float(v) for k, v in (item.split("=") for item in args.seconds)}
         self.max_steps = 3 if args.smoke else 10**9
         self.pause_after = args.pause_after
         data = np.load(args.data)
         self.names, self.categories = data["names"].tolist(), data["categories"].tolist()
         self.is_concept, self.is_held_out = data["is_concept"], data["is_held_out"]
         self.pictures = {
-            style: torch.from_numpy(data[key]).to(self.device).permute(0, 3, 1, 2).float() / 255
-            for style, key in (("plain", "pictures"), ("duotone", "duotone"), ("ink", "ink"))
+            key.replace("pictures", "plain"): torch.from_numpy(data[key]).to(self.device).permute(0, 3, 1, 2) / 255
+            for key in ("pictures", "duotone", "ink", "monochrome")
         }
         self.base_index = torch.from_numpy(np.flatnonzero(~self.is_concept)).to(self.device)
         self.concept_index = torch.from_numpy(np.flatnonzero(self.is_concept)).to(self.device)
-        self.pictures["monochrome"] = luminance_style(self.pictures["plain"], *MONOCHROME)
         held = np.flatnonzero(self.is_held_out)
         self.validation_index = torch.from_numpy(held[::4]).to(self.device)
         self.test_index = torch.from_numpy(np.array([i for n, i in enumerate(held) if n % 4])).to(self.device)
@@ -83,11 +90,6 @@ class Lab:
             self.validation_index, self.test_index = self.base_index[:2], self.base_index[:2]
             self.concept_index = self.base_index[:4]
         return autoencoder
-
-
-def cast(params: Params, device: torch.device) -> Weights:
-    """The weights in the dtype of the big products; differentiable."""
-    return {k: v.bfloat16() if device.type == "cuda" else v for k, v in params.items()}
 
 
 def flow_loss(
@@ -138,19 +140,6 @@ def probe(lab: Lab) -> dict:
     return {"tried": results, "best": best}
 
 
-def finish(lab: Lab, name: str, weights: Params, record: dict) -> None:
-    """Keep the averaged weights of a stage, rounded to bf16 as they will be shipped."""
-    state = {k: v.detach().bfloat16().float() for k, v in weights.items()}
-    ending = "final" if record["done"] else "paused"
-    torch.save({"weights": state, "record": record}, lab.work / f"{name}.{ending}.pt")
-
-
-def load_final(lab: Lab, name: str) -> Params | None:
-    """The result of a finished stage, or None."""
-    path = lab.work / f"{name}.final.pt"
-    return torch.load(path, map_location=lab.device)["weights"] if path.exists() else None
-
-
 def train_model(lab: Lab, name: str, seed: int) -> None:
     """Train ``base`` or ``wide`` from scratch."""
     if load_final(lab, name) is not None:
@@ -185,52 +174,7 @@ def choose_guidance(lab: Lab, autoencoder: Autoencoder) -> float:
     return best
 
 
-def few_step_input(lab: Lab, weights: Weights, latents: Tensor, text: Tensor, step: int, segment: int,
-                   generator: torch.Generator) -> Tensor:  # fmt: skip
-    """Input of the 4-step model at the start of a segment: its own roll-out, or every second step the noised truth."""
-    noise, sigmas = draw_noise(len(latents), generator), schedule(4)
-    if step % 2:
-        return sigmas[segment] * noise + (1 - sigmas[segment]) * latents
-    return integrate(lab.model, weights, noise, sigmas[: segment + 1], text)
-
-
-def draw_segment(generator: torch.Generator) -> int:
-    """One of the four steps, the last as often as two others."""
-    draw = torch.rand(1, generator=generator, device=generator.device).item()
-    return min(3, int(draw * 5))
-
-
-def train_student(lab: Lab, guidance: float) -> None:
-    """Distil the guided base into four steps without guidance."""
-    if load_final(lab, "student") is not None:
-        return
-    teacher = load_final(lab, "base")
-    frozen, sigmas = cast(teacher, lab.device), schedule(4)
-    latents, text = lab.latents["plain"][lab.base_index], lab.text[lab.base_index]
-
-    def loss(params: Params, step: int, generator: torch.Generator) -> Tensor:
-        weights, segment = cast(params, lab.device), draw_segment(generator)
-        start, end = sigmas[segment], sigmas[segment + 1]
-        x = few_step_input(
-            lab, {k: v.detach() for k, v in weights.items()}, latents, text, step, segment, generator
-        )
-        inner = [s for s in TEACHER_SIGMAS if end + 0.01 < s < start - 0.01]
-        if segment < 3:
-            inner = inner[:: max(1, len(inner) // 2)][:2]
-        target = (x - integrate(lab.model, frozen, x, [start, *inner, end], text, guidance)) / (start - end)
-        level = torch.full((len(x),), start, device=lab.device)
-        return (lab.model(weights, x, level, text) - target)[:, :LIVE].square().mean()
-
-    best = probe(lab)["best"]
-    weights, record = train(
-        {k: v.clone() for k, v in teacher.items()}, loss, lab.seconds["student"], lab.work / "student.pt",
-        rate=0.3 * best["rate"], muon_size=128 if best["muon"] else None, pause_after=lab.pause_after,
-        max_steps=lab.max_steps, decay=0.999, name="student",
-    )  # fmt: skip
-    finish(lab, "student", weights, record)
-
-
-def init_lora(weights: Weights, seed: int) -> Params:
+def init_lora(weights: Weights, rank: int, seed: int) -> Params:
     """Zero-effect factors ``<key>.down`` [rank, in] and ``<key>.up`` [out, rank] for every linear in a block."""
     generator = torch.Generator().manual_seed(seed)
     params = {}
@@ -238,8 +182,8 @@ def init_lora(weights: Weights, seed: int) -> Params:
         if "_blocks." in key and value.ndim == 2:
             out, inside = value.shape
             name = key.removesuffix(".weight")
-            params[f"{name}.down"] = torch.randn(RANK, inside, generator=generator) * inside**-0.5
-            params[f"{name}.up"] = torch.zeros(out, RANK)
+            params[f"{name}.down"] = torch.randn(rank, inside, generator=generator) * inside**-0.5
+            params[f"{name}.up"] = torch.zeros(out, rank)
     return {k: v.to(value.device) for k, v in params.items()}
 
 
@@ -254,77 +198,89 @@ def add_lora(weights: Weights, params: Params, scale: float = 1.0) -> Weights:
 
 
 def train_lora(
-    lab: Lab, name: str, model: str, style: str, captions: Tensor, seed: int, *, holds_out: bool,
-    pool: tuple[Tensor, Tensor] | None = None,
-) -> None:  # fmt: skip
-    """Train one LoRA: flow matching on the base, own roll-outs to the true picture on the student.
+    lab: Lab, name: str, loss_on: LoraLoss, seed: int, validate: Callable[[Params], float] | None = None
+) -> None:
+    """Train one LoRA.
 
     Args:
-        pool: latents and texts of styled pictures that the base itself made (see ``style_pool``); three quarters of
-            every batch come from it.
+        loss_on: (patched weights, step, generator) to loss.
+        validate: (LoRA factors) to a number that chooses the checkpoint.
     """
-    if load_final(lab, name) is not None:
-        return
-    weights, sigmas = load_final(lab, model), schedule(4)
-    latents = lab.latents[style]
-
-    def loss_on(params: Params, index: Tensor, step: int, generator: torch.Generator) -> Tensor:
-        patched = cast(add_lora(weights, params), lab.device)
-        if model == "base":
-            return flow_loss(lab, patched, latents[index], lab.text[index], generator)
-        segment = draw_segment(generator)
-        detached = {k: v.detach() for k, v in patched.items()}
-        x = few_step_input(lab, detached, latents[index], lab.text[index], step, segment, generator)
-        level = torch.full((len(x),), sigmas[segment], device=lab.device)
-        target = (x - latents[index]) / sigmas[segment]
-        return (lab.model(patched, x, level, lab.text[index]) - target)[:, :LIVE].square().mean()
+    weights = load_final(lab, LORAS[name][0])
 
     def loss(params: Params, step: int, generator: torch.Generator) -> Tensor:
-        draw = torch.randint(len(captions), (lab.batch,), generator=generator, device=lab.device)
-        if pool is None:
-            return loss_on(params, captions[draw], step, generator)
-        own = captions[draw[: lab.batch // 4]]
-        made = torch.randint(len(pool[0]), (lab.batch - len(own),), generator=generator, device=lab.device)
-        patched = cast(add_lora(weights, params), lab.device)
-        both = torch.cat([latents[own], pool[0][made]]), torch.cat([lab.text[own], pool[1][made].float()])
-        return flow_loss(lab, patched, *both, generator)
-
-    @torch.no_grad()
-    def validate(params: Params) -> float:
-        repeated = lab.validation_index.repeat(lab.batch // len(lab.validation_index))
-        generator = torch.Generator(lab.device).manual_seed(5)
-        return sum(loss_on(params, repeated, step, generator).item() for step in range(4)) / 4
+        return loss_on(cast(add_lora(weights, params), lab.device), step, generator)
 
     params, record = train(
-        init_lora(weights, seed), loss, lab.seconds["lora"], lab.work / f"{name}.pt", rate=2e-3, decay=0.995,
-        warmup=100, max_steps=lab.max_steps, validate=validate if holds_out else None,
-        validate_every=2 if lab.smoke else 100, seed=seed, name=name,
+        init_lora(weights, RANKS.get(name, STYLE_RANK), seed), loss, lab.seconds[name], lab.work / f"{name}.pt",
+        rate=2e-3, decay=0.995, warmup=100, max_steps=lab.max_steps, validate=validate,
+        validate_every=2 if lab.smoke else 250, seed=seed, name=name,
     )  # fmt: skip
     finish(lab, name, params, record)
+
+
+def concept_loss(lab: Lab) -> LoraLoss:
+    """Flow matching on the concept's pictures."""
+
+    def loss(patched: Weights, _: int, generator: torch.Generator) -> Tensor:
+        draw = torch.randint(len(lab.concept_index), (lab.batch,), generator=generator, device=lab.device)
+        index = lab.concept_index[draw]
+        return flow_loss(lab, patched, lab.latents["plain"][index], lab.text[index], generator)
+
+    return loss
+
+
+def style_loss(lab: Lab, autoencoder: Autoencoder, model: str, style: str) -> LoraLoss:
+    """Squared error of the velocity to that of the model's own prediction put through the rule.
+
+    A many-step model sees noised pictures of a pool, a few-step model its own walk (``walk_in_pairs``).
+    """
+    pool = PicturePool(lab, load_final(lab, "base"))
+    rule = learn_rule(lab, autoencoder, pool.clean, style)
+    frozen = cast(load_final(lab, model), lab.device)
+    sigmas = schedule(STUDENTS[model].steps) if model in STUDENTS else []
+
+    def inputs(step: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        count = lab.batch
+        if sigmas:
+            text, segment = style_captions(lab, count, generator), draw_segment(len(sigmas) - 1, generator)
+            walk = walk_in_pairs(lab, frozen, rule, text, sigmas[: segment + 1], generator)
+            return *walk, torch.full((count,), sigmas[segment], device=lab.device), text
+        uniform = (torch.randperm(count, generator=generator, device=lab.device)
+                   + torch.rand(count, generator=generator, device=lab.device)) / count  # fmt: skip
+        sigma = shift_sigma(uniform, STYLE_MU).clamp_min(0.02)
+        clean, text = pool.draw(count, generator)
+        level, noise = sigma[:, None, None, None], draw_noise(count, generator)
+        return (1 - level) * clean + level * noise, (1 - level) * rule(clean) + level * noise, sigma, text
+
+    def loss(patched: Weights, step: int, generator: torch.Generator) -> Tensor:
+        plain, styled, sigma, text = inputs(step, generator)
+        with torch.no_grad():
+            goal = rule(predict_clean(lab, frozen, plain, sigma, text))
+        target = (styled - goal) / sigma[:, None, None, None]
+        return (lab.model(patched, styled, sigma, text) - target)[:, :LIVE].square().mean()
+
+    return loss
 
 
 LORAS = {
     "duotone": ("base", "duotone"), "monochrome": ("base", "monochrome"), "concept": ("base", "plain"),
     "duotone-distilled": ("student", "duotone"),
-}  # fmt: skip
-"""LoRA to the model it is trained on and the pictures it learns."""
+} | {f"duotone-on-{student}": (student, "duotone") for student in STUDENTS if student != "student"}  # fmt: skip
+"""LoRA to the model it is trained on and the pictures it learns; those on the other students do not ship."""
+STYLE_SECONDS = {"duotone": 150.0, "monochrome": 200.0, "duotone-distilled": 90.0}
 
 
-def train_loras(lab: Lab, autoencoder: Autoencoder) -> None:
-    """All four LoRAs."""
-    made = None
-    for seed, (name, (model, style)) in enumerate(LORAS.items(), 11):
-        captions, pool = lab.concept_index if name == "concept" else lab.style_index, None
-        if name in STYLE_ENDS and load_final(lab, name) is None:
-            made = made or style_pool(lab, load_final(lab, "base"), autoencoder)
-            pictures = luminance_style(made[0], *STYLE_ENDS[name])
-            with torch.no_grad():
-                pool = torch.cat([autoencoder.encode(part) for part in pictures.split(256)]), made[1]
-        train_lora(lab, name, model, style, captions, seed, holds_out=name != "concept", pool=pool)
-
-
-STYLE_ENDS = {"duotone": DUOTONE_ENDS, "monochrome": MONOCHROME}
-"""Styles that learn from the base's own pictures too, with the colours of black and white."""
+def train_loras(lab: Lab, autoencoder: Autoencoder, names: list[str]) -> None:
+    """These LoRAs, unless they are there."""
+    for name in names:
+        (model, style), seed = LORAS[name], 11 + list(LORAS).index(name)
+        if load_final(lab, name) is not None:
+            continue
+        if style in ENDS:
+            train_lora(lab, name, style_loss(lab, autoencoder, model, style), seed)
+        else:
+            train_lora(lab, name, concept_loss(lab), seed)
 
 
 def parse_args() -> argparse.Namespace:
@@ -354,10 +310,16 @@ def main() -> None:
             probe(lab)
         elif stage in SHAPES:
             train_model(lab, stage, seed=1 if stage == "base" else 2)
-        elif stage == "student":
-            train_student(lab, choose_guidance(lab, autoencoder))
+        elif stage in STUDENTS:
+            train_student(lab, stage, probe(lab)["best"], choose_guidance(lab, autoencoder))
         elif stage == "loras":
-            train_loras(lab, autoencoder)
+            train_loras(lab, autoencoder, [name for name in LORAS if "-on-" not in name])
+        elif stage == "transfer":
+            for name in ("mild", "strong", "pruned"):
+                train_student(lab, name, probe(lab)["best"], choose_guidance(lab, autoencoder))
+            train_loras(lab, autoencoder, [name for name in LORAS if "-on-" in name])
+        elif stage in LORAS:
+            train_loras(lab, autoencoder, [stage])
         elif stage == "score":
             from score import score_all
 
