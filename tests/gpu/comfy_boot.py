@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.abc
+import importlib.machinery
+import importlib.util
 import os
 import sys
 import types
@@ -11,12 +14,33 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 
 
+class _NoVideo(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Lets ComfyUI's video types be imported on a machine without PyAV; nothing measured here touches a video."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        """A package for ``av`` and everything below it."""
+        if fullname.split(".")[0] == "av":
+            return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+        return None
+
+    def create_module(self, spec: Any) -> types.ModuleType:
+        """A module whose every name is an empty class."""
+        module = types.ModuleType(spec.name)
+        module.__getattr__ = lambda name: type(name, (), {})  # pyright: ignore[reportAttributeAccessIssue]
+        return module
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Nothing to run."""
+
+
 def boot(mode: str) -> None:
     """Import ComfyUI for ``dynamic``, ``legacy`` or ``cpu``; after this ``comfy`` and ``pack`` can be imported.
 
     The order matters: dynamic VRAM and the allocator are chosen before torch is imported.
     """
     sys.path.insert(0, str(comfyui_folder()))
+    if importlib.util.find_spec("av") is None:
+        sys.meta_path.append(_NoVideo())
     import comfy.options
 
     comfy.options.enable_args_parsing(False)
