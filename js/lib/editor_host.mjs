@@ -76,7 +76,9 @@ export async function requestJson(route, request) {
   const body = request?.body === undefined ? undefined : JSON.stringify(request.body);
   const response = await api.fetchApi(route, request && { method: request.method, body, headers: { "Content-Type": "application/json" } });
   const answer = /** @type {{error?: unknown}} */ (await response.json().catch(() => ({})));
-  if (!response.ok) throw new Error(typeof answer.error === "string" ? answer.error : `${response.status} ${response.statusText}`);
+  // A file that is not there is answered with 200 and a sentence (nodes/host/routes.py).
+  if (typeof answer.error === "string") throw new Error(answer.error);
+  if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
   return answer;
 }
 

@@ -96,7 +96,8 @@ export async function pastRuns() {
 export async function ask(route) {
   const response = await api.fetchApi(route);
   const answer = await response.json().catch(() => null);
-  if (!response.ok || answer === null) throw new Error(answer?.error ?? `HTTP ${response.status}`);
+  // A file that is not there is answered with 200 and a sentence (nodes/host/routes.py).
+  if (!response.ok || answer === null || typeof answer.error === "string") throw new Error(answer?.error ?? `HTTP ${response.status}`);
   return answer;
 }
 

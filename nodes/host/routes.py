@@ -8,8 +8,9 @@
     Where the weights of the loaded diffusion models lie.
 
 Every answer is JSON. A file is named as ComfyUI lists it and is looked up by ``folder_paths``, so that no name leads
-out of the user's folders. Errors are ``{"error": sentence}`` with 400 (a parameter is missing), 404 (no such file) or
-422 (the file cannot be read).
+out of the user's folders. Errors are ``{"error": sentence}``: with 400 where a parameter is missing or no page of ours
+would send it, with 200 where there is no such file or it cannot be read. A workflow that names a file the user has not
+got yet is no fault of the page's, and for any other status the browser would complain on its console.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ async def _answer(make: Callable[[], bytes]) -> web.Response:
         status, body = error.status, _error_body(str(error))
     except (PatchbayError, OSError, MemoryError, RuntimeError) as error:
         sentence = str(error) or type(error).__name__
-        status, body = 422, _error_body(sentence if isinstance(error, PatchbayError) else _without_path(error))
+        body = _error_body(sentence if isinstance(error, PatchbayError) else _without_path(error))
     response = web.Response(body=body, status=status, content_type="application/json", headers=_NO_STORE)
     response.enable_compression()
     return response
@@ -157,7 +158,7 @@ def _file(folder: str, name: str) -> tuple[str, tuple[str, int, int]]:
         raise _AnswerError(400, "Name the file, as ComfyUI lists it.")
     path = folder_paths.get_full_path(folder, name) if "\0" not in name else None
     if path is None:
-        raise _AnswerError(404, f"There is no {name[:200]} in your {folder} folders.")
+        raise _AnswerError(200, f"There is no {name[:200]} in your {folder} folders.")
     status = os.stat(path)
     return path, (path, status.st_size, status.st_mtime_ns)
 

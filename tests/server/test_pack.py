@@ -18,7 +18,8 @@ def patchbay_nodes(object_info: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_pack_loads_without_a_word_of_complaint(comfy_server: ComfyServer) -> None:
-    log = comfy_server.log_text()
+    # Up to the first run: later tests of the shared server send what is refused on purpose.
+    log = comfy_server.log_text().partition("got prompt")[0]
     assert "lora-patchbay" in log
     assert "IMPORT FAILED" not in log
     # Old versions have one of their own about the database.
