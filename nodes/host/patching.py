@@ -20,6 +20,7 @@ from .fit import is_dead, misfit
 from .lora_cache import LoadedLora
 from .matching import MatchedFile, MatchedPatch, PatchValue, has_dora_scale, is_adapter, match_file, patch_format
 from .model_keys import ModelKeys, read_model_keys
+from .restaging import attach_restaging
 from .translate_layers import match_lora
 
 ATTACHMENT = "lora_patchbay"
@@ -317,7 +318,10 @@ def apply_plan(plan: PatchPlan, model: Any, clip: Any, owner: str) -> tuple[Any,
     """
     new_model = model.clone()
     new_clip = None if clip is None else clip.clone()
-    _add(new_model, [p for p in plan.patches if not p.text_encoder], owner)
+    on_model = [p for p in plan.patches if not p.text_encoder]
+    _add(new_model, on_model, owner)
+    if on_model:
+        attach_restaging(new_model)
     if new_clip is not None:
         _add(new_clip.patcher, [p for p in plan.patches if p.text_encoder], owner)
     return new_model, new_clip

@@ -53,7 +53,8 @@ def test_a_stack_of_any_pack_is_applied_like_the_stock_loader(
     ours, _, report, text = pack_nodes["PatchbayApplyLoraStack"].execute(model, stack, "").args
     theirs = model
     for name, strength, _ in (stack[0], stack[2]):
-        theirs = comfy.sd.load_lora_for_models(theirs, None, comfy.utils.load_torch_file(files[str(name)]), strength, 0)[0]
+        state = comfy.utils.load_torch_file(files[str(name)])
+        theirs = comfy.sd.load_lora_for_models(theirs, None, state, strength, 0)[0]
     mine, reference = deltas(model, ours), deltas(model, theirs)
     assert mine.keys() == reference.keys()
     assert all(torch.equal(mine[key], reference[key]) for key in mine)

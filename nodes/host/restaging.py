@@ -1,0 +1,217 @@
+"""After a change of LoRA strengths, only the weights whose patches changed are patched again.
+
+ComfyUI gives every list of patches a number (``patches_uuid``) and, when the number changes, takes all weights back and
+patches all of them anew, however little differs. A ``PREPARE_SAMPLING`` wrapper on our clone compares the patches of
+the model that is loaded with those of the model to load, key by key, and
+
+* with dynamic VRAM: lets the modules whose patches are the same keep their ``_v_signature``, by which ComfyUI tells
+  whether a page in device memory still holds the patched weight. A page that was evicted has another signature, so it
+  is staged anew as ever;
+* with the ordinary loader: puts back and patches the changed weights itself, by ComfyUI's own
+  ``patch_weight_to_device`` and its own backup, and then says that this list of patches is loaded.
+
+Both give the very weights that a full load gives: ComfyUI rounds each weight with a seed made from its key. Nothing is
+replaced in ComfyUI. Where anything is not as expected (hooks, partly loaded models, several devices, an unknown list of
+patches was loaded in between, another version), nothing is done here and ComfyUI loads as it always does.
+
+``LORA_PATCHBAY_RESTAGE=off`` switches it off. ``LORA_PATCHBAY_RESTAGE=check`` stages some of the modules that would be
+kept all the same, compares them after the run, and switches it off with an error in the log if one differs (dynamic
+VRAM only).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.utils
+from comfy.patcher_extension import WrappersMP
+
+from .restaging_check import KeptCheck
+
+KEY = "lora_patchbay.restage"
+SWITCH = "LORA_PATCHBAY_RESTAGE"
+
+Patches = Mapping[str, Sequence[tuple[Any, ...]]]
+"""``ModelPatcher.patches``: key of a weight to (strength, value, strength of the model, offset, function)."""
+
+
+@dataclass(frozen=True)
+class Restaging:
+    """What the last load of a model kept."""
+
+    changed: int
+    """Weights whose patches differ from those that were loaded."""
+    kept: int
+    """Modules (dynamic VRAM) or patched weights (ordinary loader) that were left as they were."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    uuid: Any
+    patches: Patches
+
+
+_LOADED: weakref.WeakKeyDictionary[Any, _Loaded] = weakref.WeakKeyDictionary()
+"""By loaded model: the patches of our last clone of it. Holding their values keeps an identity from being reused."""
+_LAST: weakref.WeakKeyDictionary[Any, Restaging] = weakref.WeakKeyDictionary()
+_CHECKS = threading.local()
+_failed: list[str] = []
+
+
+def attach_restaging(patcher: Any) -> None:
+    """Have this clone keep what it can whenever it is loaded for sampling; once is enough."""
+    if KEY in patcher.wrappers.get(WrappersMP.PREPARE_SAMPLING, {}):
+        return
+    patcher.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, _prepare)
+    if _mode() == "check":
+        patcher.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, _check_after)
+
+
+def last_restaging(patcher: Any) -> Restaging | None:
+    """What the last load through our wrapper kept; None if it was an ordinary load."""
+    return _LAST.get(patcher.model)
+
+
+def same_patches(a: Sequence[tuple[Any, ...]], b: Sequence[tuple[Any, ...]]) -> bool:
+    """Whether two lists of patches make the same weight: equal numbers and slices of the very same objects."""
+    return len(a) == len(b) and all(_same_patch(x, y) for x, y in zip(a, b, strict=True))
+
+
+def changed_keys(a: Patches, b: Patches) -> list[str]:
+    """The weights for which two models have different patches."""
+    return [key for key in a.keys() | b.keys() if not same_patches(a.get(key, ()), b.get(key, ()))]
+
+
+def _same_patch(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    if a is b:
+        return True
+    if len(a) != 5 or len(b) != 5:
+        return False
+    return a[0] == b[0] and a[1] is b[1] and a[2] == b[2] and a[3] == b[3] and a[4] is b[4]
+
+
+def _mode() -> str:
+    return "off" if _failed else os.environ.get(SWITCH, "on").strip().lower()
+
+
+def _prepare(executor: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+    """The wrapper: what is known before the load, the load, and what may be kept after it."""
+    inner = model.model
+    _LAST.pop(inner, None)
+    dynamic = None
+    try:
+        known = None if _mode() == "off" else _known_patches(model)
+        if known is not None:
+            changed = changed_keys(known, model.patches)
+            if _is_dynamic(model):
+                dynamic = _DynamicKeep(model, changed)
+            else:
+                _patch_changed(model, known, changed)
+    except Exception:
+        logging.exception("LoRA Patchbay: only changed weights could not be told from the others; all are loaded anew")
+        dynamic = None
+    result = executor(model, *args, **kwargs)
+    if dynamic is not None:
+        _LAST[inner] = dynamic.put_back()
+    if getattr(inner, "current_weight_patches_uuid", None) == model.patches_uuid:
+        _LOADED[inner] = _Loaded(model.patches_uuid, {key: tuple(value) for key, value in model.patches.items()})
+    return result
+
+
+def _known_patches(model: Any) -> Patches | None:
+    """The patches that are loaded now, if they are known and differ from the model's."""
+    loaded = getattr(model.model, "current_weight_patches_uuid", None)
+    if loaded is None or loaded == model.patches_uuid or _has_hooks(model):
+        return None
+    record = _LOADED.get(model.model)
+    if record is not None and record.uuid == loaded:
+        return record.patches
+    parent = getattr(model, "parent", None)
+    while parent is not None:
+        if parent.patches_uuid == loaded:
+            return parent.patches
+        parent = getattr(parent, "parent", None)
+    return None
+
+
+def _has_hooks(model: Any) -> bool:
+    several_devices = getattr(model, "is_multigpu_base_clone", False) or model.additional_models.get("multigpu")
+    return bool(model.hook_patches or model.current_hooks or model.forced_hooks or several_devices)
+
+
+def _is_dynamic(model: Any) -> bool:
+    return bool(getattr(model, "is_dynamic", lambda: False)())
+
+
+class _DynamicKeep:
+    """The signatures of the modules that need not be staged again."""
+
+    def __init__(self, model: Any, changed: Sequence[str]) -> None:
+        self._changed = len(changed)
+        touched = {id(comfy.utils.get_attr(model.model, key.rpartition(".")[0])) for key in changed}
+        self._kept: list[tuple[Any, Any, Any]] = []
+        for module in model.model.modules():
+            signature = getattr(module, "_v_signature", None)
+            if signature is not None and id(module) not in touched and hasattr(module, "_v"):
+                self._kept.append((module, module._v, signature))
+        if _mode() == "check":
+            _CHECKS.check = KeptCheck(self._kept)
+
+    def put_back(self) -> Restaging:
+        """Give the modules their signatures back, unless their page was given up during the load."""
+        check = getattr(_CHECKS, "check", None)
+        kept = 0
+        for module, page, signature in self._kept:
+            if check is not None and check.has(module):
+                continue
+            if getattr(module, "_v", None) is page and getattr(module, "_v_signature", signature) is None:
+                module._v_signature = signature
+                kept += 1
+        return Restaging(self._changed, kept)
+
+
+def _patch_changed(model: Any, known: Patches, changed: Sequence[str]) -> None:
+    """Bring a wholly loaded model from the patches ``known`` to its own, by its own backup."""
+    inner, device = model.model, model.load_device
+    if not (
+        inner.model_lowvram is False
+        and inner.model_loaded_weight_memory > 0
+        and inner.device == device
+        and not model.weight_wrapper_patches
+        and all(key in model.backup for key in changed if key in known)
+    ):
+        return
+    uuid, inner.current_weight_patches_uuid = model.patches_uuid, object()  # a failure on the way leads to a full load
+    for key in changed:
+        saved = model.backup.get(key)
+        if saved is not None:
+            if saved.inplace_update:
+                comfy.utils.copy_to_param(inner, key, saved.weight)
+            else:
+                comfy.utils.set_attr_param(inner, key, saved.weight.to(device))
+            del model.backup[key]
+        model.patch_weight_to_device(key, device_to=device)
+    inner.current_weight_patches_uuid = uuid
+    _LAST[inner] = Restaging(len(changed), len(model.patches.keys() - set(changed)))
+
+
+def _check_after(executor: Any, *args: Any, **kwargs: Any) -> Any:
+    """The run, and then the comparison of what was staged although it could have been kept."""
+    _CHECKS.check = None
+    try:
+        return executor(*args, **kwargs)
+    finally:
+        check, _CHECKS.check = getattr(_CHECKS, "check", None), None
+        if check is not None and check.differing():
+            _failed.append(KEY)
+            logging.error(
+                "LoRA Patchbay: %d of %d weights that would have been kept differ from newly patched ones. All weights "
+                "are loaded anew from now on; please report this with your ComfyUI version.",
+                len(check.differing()), check.count,
+            )  # fmt: skip
