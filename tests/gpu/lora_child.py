@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -25,6 +26,7 @@ import comfy.sd  # noqa: E402
 import comfy.utils  # noqa: E402
 import torch  # noqa: E402
 from nano_models import flux2_shapes  # noqa: E402
+from pack.nodes.host import restaging  # noqa: E402
 from pack.nodes.host.apply import apply_lora  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
@@ -260,6 +262,50 @@ def _merged(name: str, make: Callable[[float, str], Any]) -> None:
 @part("merge ours")
 def _merge_ours() -> None:
     _merged("ours", lambda s, b: ours(FIRST, BASE, "merge", s, b))
+
+
+def _runs(first: Any, changed: Any, how: str) -> tuple[float, torch.Tensor]:
+    """Time of the run after the step from ``first`` to ``changed``, and its picture."""
+    os.environ[restaging.SWITCH] = how
+    sample(first)
+    begun = clock()
+    latent = sample(changed)
+    return clock() - begun, latent
+
+
+@part("re-staging")
+def _restaging() -> None:
+    """One block changed, and all single blocks: ComfyUI's way of loading and ours in turns, same patches, same run."""
+    full = ours(FIRST, BASE, "merge")
+    sample(full)
+    warm, equal, kept = [], [], []
+    added: dict[str, list[float]] = {"core": [], "ours": []}
+    blocks = [f"single_blocks.{n}=0.5" for n in (range(1, 6) if GPU else range(2))]
+    for change in [*blocks, "single_blocks=0.5"]:
+        model = ours(FIRST, BASE, "merge", 1.0, change)
+        core, picture = _runs(full, model, "off")
+        mine, same = _runs(full, model, "on")
+        seen = restaging.last_restaging(model)
+        warm.append(min(run_ms(model) for _ in range(2)))
+        kept.append(None if seen is None else [seen.changed, seen.kept])
+        equal.append(bool(torch.equal(picture, same)))
+        if change in blocks:
+            added["core"].append(core - warm[-1])
+            added["ours"].append(mine - warm[-1])
+        else:
+            ANSWERS["restage_single_core_ms"], ANSWERS["restage_single_ours_ms"] = core - warm[-1], mine - warm[-1]
+    os.environ[restaging.SWITCH] = "check"
+    checked = ours(FIRST, BASE, "merge", 1.0, "double_blocks.0=0.5")
+    restaging.attach_restaging(checked)
+    sample(full)
+    sample(checked)
+    ANSWERS["restage_check_passed"] = not restaging._failed
+    os.environ[restaging.SWITCH] = "on"
+    for name, values in added.items():
+        ANSWERS[f"restage_block_{name}_ms"] = statistics.median(values)
+        ANSWERS[f"restage_block_{name}_all_ms"] = values
+    ANSWERS["restage_share"] = ANSWERS["restage_block_ours_ms"] / ANSWERS["restage_block_core_ms"]
+    ANSWERS["restage_kept"], ANSWERS["restage_equal"] = kept, all(equal)
 
 
 @part("merge stock")
