@@ -37,8 +37,20 @@ export function listenToStage(stage, handle, host) {
   handle.addEventListener("keydown", (event) => onSplitKey(event, host));
 }
 
-/** Size of an element in its own pixels, whatever the canvas zoom. @param {HTMLElement} element */
-export const sizeOf = (element) => ({ width: element.clientWidth, height: element.clientHeight });
+/**
+ * An element in its own pixels, whatever the canvas zoom, and how they lie on the screen's.
+ * @param {HTMLElement} element
+ * @returns {import("./compare_state.mjs").Pane & {grid: number}}
+ */
+export function sizeOf(element) {
+  const rect = element.getBoundingClientRect();
+  const zoom = element.offsetWidth ? rect.width / element.offsetWidth : 1;
+  const ratio = window.devicePixelRatio || 1;
+  /** @param {number} at */
+  const fraction = (at) => at * ratio - Math.floor(at * ratio);
+  const corner = { x: fraction(rect.left + element.clientLeft * zoom), y: fraction(rect.top + element.clientTop * zoom) };
+  return { width: element.clientWidth, height: element.clientHeight, grid: zoom * ratio || 1, corner };
+}
 
 /**
  * Where a pointer is, in the element's own pixels: the canvas may have scaled the element.

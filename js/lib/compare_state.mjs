@@ -9,6 +9,10 @@
  * @typedef {import("../types/compare").Size} Size
  * @typedef {import("../types/compare").Point} Point
  * @typedef {{left: number, top: number, width: number, height: number}} Box
+ *
+ * A stage or a pane in its own pixels, and how those lie on the screen: `grid` screen pixels for one of them (the canvas
+ * zoom times the device's pixel ratio), and where in a screen pixel the corner of the stage lies, 0..1.
+ * @typedef {Size & {left?: number, top?: number, grid?: number, corner?: Point}} Pane
  */
 
 /** @type {readonly CompareMode[]} */
@@ -91,18 +95,18 @@ export function asPayload(value) {
  * Where panes lie on the stage. Side by side they stand in a row or in a column, whichever shows the pictures larger.
  * @param {CompareMode} mode
  * @param {Size} picture
- * @param {Size} stage
- * @returns {Box[]} one box, or one for A and one for B
+ * @param {Pane} stage
+ * @returns {(Box & Pane)[]} one box, or one for A and one for B
  */
 export function paneBoxes(mode, picture, stage) {
   if (mode !== "side") return [{ left: 0, top: 0, ...stage }];
   const half = { width: (stage.width - GAP_PIXELS) / 2, height: (stage.height - GAP_PIXELS) / 2 };
-  const inRow = { width: half.width, height: stage.height };
-  const inColumn = { width: stage.width, height: half.height };
+  const inRow = { ...stage, width: half.width };
+  const inColumn = { ...stage, height: half.height };
   if (fitScale(picture, inColumn) > fitScale(picture, inRow)) {
-    return [{ left: 0, top: 0, ...inColumn }, { left: 0, top: half.height + GAP_PIXELS, ...inColumn }];
+    return [{ left: 0, top: 0, ...inColumn }, { ...inColumn, left: 0, top: half.height + GAP_PIXELS }];
   }
-  return [{ left: 0, top: 0, ...inRow }, { left: half.width + GAP_PIXELS, top: 0, ...inRow }];
+  return [{ left: 0, top: 0, ...inRow }, { ...inRow, left: half.width + GAP_PIXELS, top: 0 }];
 }
 
 /** @param {Size} picture @param {Size} pane */
@@ -112,19 +116,26 @@ export function fitScale(picture, pane) {
 }
 
 /**
- * Where the whole picture lies in its pane, in pane pixels; may be larger than the pane.
+ * Where the whole picture lies in its pane, in pane pixels; may be larger than the pane. Its corner lies on a corner of
+ * a screen pixel, so that at 1:1 no pixel is blended with its neighbour.
  * @param {CompareView} view
  * @param {Size} picture
- * @param {Size} pane
- * @returns {Box & {scale: number}}
+ * @param {Pane} pane
+ * @returns {Box & {scale: number}} `scale`: screen pixels for a picture pixel
  */
 export function placePicture(view, picture, pane) {
-  const scale = view.scale ?? fitScale(picture, pane);
-  const width = picture.width * scale;
-  const height = picture.height * scale;
+  const grid = pane.grid ?? 1;
+  const scale = view.scale ?? fitScale(picture, pane) * grid;
+  const width = (picture.width * scale) / grid;
+  const height = (picture.height * scale) / grid;
   const centre = clampCentre(view.centre, { width, height }, pane);
-  return { scale, width, height, left: pane.width / 2 - centre.x * width, top: pane.height / 2 - centre.y * height };
+  const left = onGrid(pane.width / 2 - centre.x * width, pane.left ?? 0, grid, pane.corner?.x ?? 0);
+  const top = onGrid(pane.height / 2 - centre.y * height, pane.top ?? 0, grid, pane.corner?.y ?? 0);
+  return { scale, width, height, left, top };
 }
+
+/** The nearest place on the screen's pixels. @param {number} at @param {number} before @param {number} grid @param {number} corner */
+const onGrid = (at, before, grid, corner) => (Math.round((at + before) * grid + corner) - corner) / grid - before;
 
 /**
  * A picture that is smaller than its pane stays in the middle; a larger one leaves no gap at its edges.
@@ -143,18 +154,19 @@ function clampCentre(centre, shown, pane) {
  * Zooms by `factor` and keeps what lies under `point` where it is. Below "fit" it is "fit".
  * @param {CompareState} state
  * @param {Size} picture
- * @param {Size} pane
+ * @param {Pane} pane
  * @param {Point} point in pane pixels
  * @param {number} factor
  * @returns {CompareState}
  */
 export function zoomAt(state, picture, pane, point, factor) {
   const now = placePicture(state.view, picture, pane);
-  const fit = fitScale(picture, pane);
+  const grid = pane.grid ?? 1;
+  const fit = fitScale(picture, pane) * grid;
   const scale = clamp(now.scale * factor, 0, Math.max(LARGEST_SCALE, fit));
   if (scale <= fit) return { ...state, view: FIT };
-  const width = picture.width * scale;
-  const height = picture.height * scale;
+  const width = (picture.width * scale) / grid;
+  const height = (picture.height * scale) / grid;
   const under = { x: (point.x - now.left) / now.width, y: (point.y - now.top) / now.height };
   const centre = {
     x: under.x + (pane.width / 2 - point.x) / width,
@@ -166,7 +178,7 @@ export function zoomAt(state, picture, pane, point, factor) {
 /**
  * @param {CompareState} state
  * @param {Size} picture
- * @param {Size} pane
+ * @param {Pane} pane
  * @param {Point} by in pane pixels
  * @returns {CompareState}
  */

@@ -109,7 +109,7 @@ function buildPane(name, { imageChanged }) {
 /**
  * @param {CompareView} view
  * @param {CompareState} state
- * @param {{language: Language, urlOf: (image: ImageRef) => string, stage: Size}} context
+ * @param {{language: Language, urlOf: (image: ImageRef) => string, stage: import("./compare_state.mjs").Pane}} context
  */
 export function renderCompare(view, state, context) {
   const { t } = context.language;
@@ -155,7 +155,7 @@ function setLabel(pane, letter, text) {
  * @param {CompareView} view
  * @param {CompareState} state
  * @param {import("../types/compare").ComparePair} pair
- * @param {{language: Language, urlOf: (image: ImageRef) => string, stage: Size}} context
+ * @param {{language: Language, urlOf: (image: ImageRef) => string, stage: import("./compare_state.mjs").Pane}} context
  */
 function renderPictures(view, state, pair, { language, urlOf, stage }) {
   const picture = { width: pair.width || 1, height: pair.height || 1 };

@@ -25,7 +25,8 @@ export function createComparePanel(host, firstMode) {
   let view = build();
   const observer = new ResizeObserver(() => render());
   observer.observe(view.stage);
-  const timer = setInterval(blink, BLINK_MILLISECONDS);
+  const timer = setInterval(tick, BLINK_MILLISECONDS);
+  let grid = 0;
 
   /** @param {CompareState} next */
   function set(next) {
@@ -57,12 +58,16 @@ export function createComparePanel(host, firstMode) {
   }
 
   function render() {
-    renderCompare(view, state, { language: host.language(), urlOf: (image) => host.viewUrl(image, run), stage: sizeOf(view.stage) });
+    const stage = sizeOf(view.stage);
+    grid = stage.grid;
+    renderCompare(view, state, { language: host.language(), urlOf: (image) => host.viewUrl(image, run), stage });
   }
 
-  function blink() {
-    if (state.mode !== "blink" || state.blinkPaused || !root.isConnected || document.hidden) return;
-    set({ ...state, blinkShowsB: !state.blinkShowsB });
+  /** The next picture of a blinking pair; also the moment to see that the canvas was zoomed, which no event tells. */
+  function tick() {
+    if (!root.isConnected || document.hidden) return;
+    if (state.mode === "blink" && !state.blinkPaused) return set({ ...state, blinkShowsB: !state.blinkShowsB });
+    if (state.payload && sizeOf(view.stage).grid !== grid) render();
   }
 
   render();

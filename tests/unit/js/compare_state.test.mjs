@@ -39,6 +39,20 @@ test("fit shows the whole picture in the middle", () => {
   assert.deepEqual(compare.placePicture(compare.FIT, PICTURE, PANE), { scale: 2, width: 200, height: 100, left: 0, top: 50 });
 });
 
+for (const [grid, corner] of [[0.5, { x: 0.3, y: 0.9 }], [1.25, { x: 0, y: 0.5 }], [2, { x: 0.7, y: 0.1 }]]) {
+  test(`1:1 is one picture pixel on one screen pixel at ${grid} screen pixels for one of the stage`, () => {
+    const stage = { width: 301, height: 77, grid, corner };
+    for (const pane of compare.paneBoxes("side", PICTURE, stage)) {
+      const placed = compare.placePicture(compare.withScale(start()).view, PICTURE, pane);
+      assert.equal(placed.scale, 1);
+      assert.ok(Math.abs(placed.width * grid - PICTURE.width) < 1e-9);
+      for (const at of [(pane.left + placed.left) * grid + corner.x, (pane.top + placed.top) * grid + corner.y]) {
+        assert.ok(Math.abs(at - Math.round(at)) < 1e-9, `the corner of the picture lies at ${at} screen pixels`);
+      }
+    }
+  });
+}
+
 test("zooming keeps what is under the pointer", () => {
   const point = { x: 150, y: 90 };
   const before = compare.placePicture(compare.FIT, PICTURE, PANE);
