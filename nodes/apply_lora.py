@@ -16,7 +16,7 @@ from .core.report_text import report_text
 from .core.strengths import parse_block_strengths
 from .core.translation import config_stamp
 from .host.apply import apply_lora
-from .sockets import CATEGORY, report_outputs
+from .sockets import CATEGORY, SHOWS_RESULT, report_outputs
 
 
 class PatchbayApplyLora(io.ComfyNode):
@@ -26,6 +26,7 @@ class PatchbayApplyLora(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="PatchbayApplyLora",
+            **SHOWS_RESULT,
             display_name="Apply LoRA (Patchbay)",
             category=CATEGORY,
             description="Applies a LoRA with a strength for each block, and reports every layer that it patched and "

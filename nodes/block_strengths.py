@@ -13,7 +13,7 @@ from .core.strength_formats import strength_formats
 from .core.strengths import parse_block_strengths
 from .host.presets import NO_PRESET, preset_blocks, preset_values
 from .host.strengths import NO_FORMAT, compose, make_strengths
-from .sockets import CATEGORY, report_outputs
+from .sockets import CATEGORY, SHOWS_RESULT, report_outputs
 
 
 class PatchbayBlockStrengths(io.ComfyNode):
@@ -24,6 +24,7 @@ class PatchbayBlockStrengths(io.ComfyNode):
         formats = [NO_FORMAT, *(item.label for item in strength_formats().values())]
         return io.Schema(
             node_id="PatchbayBlockStrengths",
+            **SHOWS_RESULT,
             display_name="Block Strengths (Patchbay)",
             category=CATEGORY,
             description="Strength by block from a preset, from another program's format and from your own items, for "

@@ -17,7 +17,7 @@ from .core.report import to_json
 from .core.report_text import report_text
 from .core.strengths import parse_block_strengths
 from .host.stack import apply_stack
-from .sockets import CATEGORY, LoraStack, report_outputs
+from .sockets import CATEGORY, SHOWS_RESULT, LoraStack, report_outputs
 
 _STRENGTH = {"default": 1.0, "min": -100.0, "max": 100.0, "step": 0.01}
 
@@ -81,6 +81,7 @@ class PatchbayApplyLoraStack(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="PatchbayApplyLoraStack",
+            **SHOWS_RESULT,
             display_name="Apply LoRA Stack (Patchbay)",
             category=CATEGORY,
             description="Applies every LoRA of a list (LORA_STACK) from any node pack, one after the other, and "

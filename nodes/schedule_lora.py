@@ -14,7 +14,7 @@ from .core.strengths import parse_block_strengths
 from .core.translation import config_stamp
 from .host.folders import file_stamp
 from .host.schedule import attach, schedule_lora
-from .sockets import CATEGORY, report_outputs
+from .sockets import CATEGORY, SHOWS_RESULT, report_outputs
 
 JUMP, LINEAR = "jump", "linear"
 
@@ -26,6 +26,7 @@ class PatchbayScheduleLora(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="PatchbayScheduleLora",
+            **SHOWS_RESULT,
             display_name="Schedule LoRA (Patchbay)",
             category=CATEGORY,
             description="Applies a LoRA for some of the sampling steps, or with block strengths that change between "

@@ -111,7 +111,8 @@ export function nodeFinished(executionId, output) {
   if (!key || !found) return;
   remember(key, { ...found, at: Date.now() });
   wish.newest = key;
-  redraw();
+  // Not before the frontend has kept the result: it may hear of it after us.
+  setTimeout(redraw, 0);
 }
 
 /** @param {import("./panel_progress.mjs").Progress | null} now */
