@@ -320,8 +320,7 @@ def apply_plan(plan: PatchPlan, model: Any, clip: Any, owner: str) -> tuple[Any,
     new_clip = None if clip is None else clip.clone()
     on_model = [p for p in plan.patches if not p.text_encoder]
     _add(new_model, on_model, owner)
-    if on_model:
-        attach_restaging(new_model)
+    attach_restaging(new_model)
     if new_clip is not None:
         _add(new_clip.patcher, [p for p in plan.patches if p.text_encoder], owner)
     return new_model, new_clip

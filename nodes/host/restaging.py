@@ -24,9 +24,10 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import comfy.utils
@@ -49,12 +50,15 @@ class Restaging:
     """Weights whose patches differ from those that were loaded."""
     kept: int
     """Modules (dynamic VRAM) or patched weights (ordinary loader) that were left as they were."""
+    milliseconds: float = field(default=0.0, compare=False)
+    """Time of our own part: the comparison and what was kept; with the ordinary loader the patching as well."""
 
 
 @dataclass(frozen=True)
 class _Loaded:
     uuid: Any
     patches: Patches
+    surroundings: Any
 
 
 _LOADED: weakref.WeakKeyDictionary[Any, _Loaded] = weakref.WeakKeyDictionary()
@@ -105,6 +109,7 @@ def _prepare(executor: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
     inner = model.model
     _LAST.pop(inner, None)
     dynamic = None
+    begun = time.perf_counter()
     try:
         known = None if _mode() == "off" else _known_patches(model)
         if known is not None:
@@ -116,11 +121,19 @@ def _prepare(executor: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
     except Exception:
         logging.exception("LoRA Patchbay: only changed weights could not be told from the others; all are loaded anew")
         dynamic = None
+    before = time.perf_counter()
     result = executor(model, *args, **kwargs)
+    after = time.perf_counter()
     if dynamic is not None:
         _LAST[inner] = dynamic.put_back()
-    if getattr(inner, "current_weight_patches_uuid", None) == model.patches_uuid:
-        _LOADED[inner] = _Loaded(model.patches_uuid, {key: tuple(value) for key, value in model.patches.items()})
+    if getattr(inner, "current_weight_patches_uuid", None) != model.patches_uuid or _has_hooks(model):
+        _LOADED.pop(inner, None)
+    else:
+        patches = {key: tuple(value) for key, value in model.patches.items()}
+        _LOADED[inner] = _Loaded(model.patches_uuid, patches, _surroundings(model))
+    if inner in _LAST:
+        own = (before - begun + time.perf_counter() - after) * 1e3
+        _LAST[inner] = replace(_LAST[inner], milliseconds=own)
     return result
 
 
@@ -131,18 +144,25 @@ def _known_patches(model: Any) -> Patches | None:
         return None
     record = _LOADED.get(model.model)
     if record is not None and record.uuid == loaded:
-        return record.patches
+        return record.patches if record.surroundings == _surroundings(model) else None
     parent = getattr(model, "parent", None)
     while parent is not None:
         if parent.patches_uuid == loaded:
-            return parent.patches
+            return parent.patches if _surroundings(parent) == _surroundings(model) else None
         parent = getattr(parent, "parent", None)
     return None
 
 
+def _surroundings(model: Any) -> Any:
+    """What else decides what becomes of a patched weight: with another of these, nothing is kept."""
+    wrappers = {key: tuple(value) for key, value in (getattr(model, "weight_wrapper_patches", None) or {}).items()}
+    compute = model.object_patches.get("manual_cast_dtype")
+    return model.load_device, compute, getattr(model, "force_cast_weights", False), wrappers
+
+
 def _has_hooks(model: Any) -> bool:
     several_devices = getattr(model, "is_multigpu_base_clone", False) or model.additional_models.get("multigpu")
-    return bool(model.hook_patches or model.current_hooks or model.forced_hooks or several_devices)
+    return bool(model.hook_patches or model.current_hooks or model.forced_hooks or model.hook_backup or several_devices)
 
 
 def _is_dynamic(model: Any) -> bool:
