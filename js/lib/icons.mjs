@@ -78,9 +78,12 @@ export function editorIcon(name) {
 const PANEL_SHAPES = {
   goto: "M8 1.5v3M8 11.5v3M1.5 8h3M11.5 8h3M8 4a4 4 0 1 1 0 8 4 4 0 0 1 0-8z",
   close: "M4 4 12 12M12 4 4 12",
+  follow: "M3 2.5 12.5 7 8.6 8.6 7 12.5zM9 9l4 4",
+  export: "M8 10V2M4.8 5 8 1.8 11.2 5M3 8.5v5h10v-5",
+  help: "M5 5.6a3 3 0 1 1 4.6 2.5C8.4 8.9 8 9.3 8 10.4M8 12.9v.5",
 };
 
-/** @param {"goto" | "close"} name */
+/** @param {"goto" | "close" | "follow" | "export" | "help"} name */
 export function panelIcon(name) {
   return svg("svg", { class: "patchbay-action-icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: PANEL_SHAPES[name] }));
 }

@@ -26,6 +26,12 @@ export const METRICS = [
 /** @param {MetricId} id @returns {Metric} */
 export const metricOf = (id) => METRICS.find((metric) => metric.id === id) ?? /** @type {Metric} */ (METRICS[0]);
 
+/**
+ * Whether a map has one figure for each block, and none for its layers.
+ * @param {{view: MapView, metric: Metric}} map
+ */
+export const drawsWholeBlocks = ({ view, metric }) => metric.of === "block" && view !== "resident";
+
 /** Owner of patches that no node of this pack made; as in nodes/host/inspect_patches.py. */
 export const OTHER_NODE = "another node";
 

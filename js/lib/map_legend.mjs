@@ -2,6 +2,7 @@
 
 import { foreignText, h } from "./dom.mjs";
 import { formatCount, plainText } from "./format.mjs";
+import { drawsWholeBlocks } from "./map_figures.mjs";
 import { SCALES, scaleStops } from "./map_scale.mjs";
 import { ownerColour } from "./owner_colours.mjs";
 
@@ -16,9 +17,15 @@ const EXPLAINED = /** @type {const} */ (["untouched", "skipped", "unmeasured", "
 /** @param {ModelMap} map @param {Language} language */
 export function renderLegend(map, language) {
   const { t } = language;
-  const keys = EXPLAINED.filter((status) => map.statuses.includes(status)).map((status) => key(`patchbay-map-is-${status}`, t(`legend.${status}`)));
+  const keys = EXPLAINED.filter((status) => shownStatuses(map).includes(status)).map((status) => key(`patchbay-map-is-${status}`, t(`legend.${status}`)));
   if (map.foreign) keys.push(key("patchbay-map-foreign patchbay-map-coloured", t("legend.foreign")));
   return h("div", { class: "patchbay-map-legend" }, ramp(map, language), keys.length > 0 && h("ul", { class: "patchbay-map-keys" }, ...keys));
+}
+
+/** Statuses that can be seen: a block with a figure of its own shows nothing of its layers. @param {ModelMap} map */
+function shownStatuses(map) {
+  if (!drawsWholeBlocks(map)) return map.statuses;
+  return map.groups.filter((group) => group.columns.length > 0).flatMap((group) => group.rows).filter((row) => row.value === null).map((row) => row.status);
 }
 
 /** @param {string} classes @param {string} text */

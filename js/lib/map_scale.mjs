@@ -36,10 +36,12 @@ const byDecades = (low, high) => (value) => (value > low ? Math.min(1, Math.log1
 
 /** `×2`, `÷2`, `=`. @param {number | null | undefined} value @param {string} [locale] */
 function formatFactor(value, locale) {
-  if (value === null || value === undefined || !(value > 0)) return "–";
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return "∞";
-  if (Math.abs(value - 1) < 5e-4) return "=";
-  return value > 1 ? `×${formatNumber(value, locale)}` : `÷${formatNumber(1 / value, locale)}`;
+  if (value <= 0) return "0";
+  const times = formatNumber(Math.max(value, 1 / value), locale);
+  if (times === formatNumber(1, locale)) return "=";
+  return value > 1 ? `×${times}` : `÷${times}`;
 }
 
 /** @type {Record<ScaleId, Scale>} */

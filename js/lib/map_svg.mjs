@@ -1,6 +1,7 @@
 // The map as a picture that stands on its own: SVG text with title, legend and the reasons of what did not land. Pure.
 
 import { plainText } from "./format.mjs";
+import { drawsWholeBlocks } from "./map_figures.mjs";
 import { SCALES, colourOf, scaleStops } from "./map_scale.mjs";
 import { asLine, describe, groupTitle } from "./map_words.mjs";
 import { ownerColour } from "./owner_colours.mjs";
@@ -76,15 +77,16 @@ function groupSvg(map, group, x, language, palette) {
   const label = list ? LIST_LABEL : LABEL;
   const columns = list ? 1 : group.columns.length;
   const cells = columns * (CELL.width + CELL.gap);
-  const top = TOP + (list ? 24 : HEAD);
+  const whole = drawsWholeBlocks(map);
+  const top = TOP + (list || whole ? 24 : HEAD);
   const rows = group.rows.slice(0, MOST_ROWS);
   const lines = [`<g>`, text(x, TOP + 12, groupTitle(group.kind, language.t), { "font-weight": 700 })];
-  group.columns.forEach(({ label: name, band }, i) => {
+  (whole ? [] : group.columns).forEach(({ label: name, band }, i) => {
     const at = x + label + i * (CELL.width + CELL.gap) + CELL.width / 2 + 4;
     if (band && group.columns[i - 1]?.band !== band) lines.push(text(at - CELL.width / 2 - 4, TOP + 30, band, { fill: palette.soft, "font-size": 11 }));
     lines.push(text(0, 0, plainText(name, 22), { transform: `translate(${at} ${top - 6}) rotate(-90)`, fill: palette.soft, "font-size": 10 }));
   });
-  rows.forEach((row, i) => lines.push(rowSvg(map, row, x, top + i * (CELL.height + CELL.gap), label, list, language, palette)));
+  rows.forEach((row, i) => lines.push(rowSvg(map, row, x, top + i * (CELL.height + CELL.gap), label, list || whole ? cells - CELL.gap : null, language, palette)));
   const rest = group.rows.length - rows.length;
   if (rest > 0) lines.push(text(x, top + (rows.length + 1) * (CELL.height + CELL.gap), `+ ${rest}`, { fill: palette.soft }));
   lines.push("</g>");
@@ -97,13 +99,14 @@ function groupSvg(map, group, x, language, palette) {
  * @param {number} x
  * @param {number} y
  * @param {number} label
- * @param {boolean} list
+ * @param {number | null} wide pixels of the one cell of a row that has no others
  * @param {Language} language
  * @param {Palette} palette
  */
-function rowSvg(map, row, x, y, label, list, language, palette) {
+function rowSvg(map, row, x, y, label, wide, language, palette) {
+  const list = label === LIST_LABEL;
   const middle = y + CELL.height / 2 + 4;
-  const cells = list ? [cellSvg(map, row, row, x + label, y, language, palette)] : row.cells.map((cell, i) => cellSvg(map, row, cell, x + label + i * (CELL.width + CELL.gap), y, language, palette));
+  const cells = wide !== null ? [cellSvg(map, row, row, x + label, y, language, palette, wide)] : row.cells.map((cell, i) => cellSvg(map, row, cell, x + label + i * (CELL.width + CELL.gap), y, language, palette));
   const value = row.value === null ? "" : SCALES[map.scale].format(row.value, language.locale);
   const end = x + label + (list ? 1 : row.cells.length) * (CELL.width + CELL.gap) + VALUE - 8;
   const name = list ? plainText(row.label, 30) || language.t("column.none") : row.label;
@@ -122,23 +125,24 @@ function rowSvg(map, row, x, y, label, list, language, palette) {
  * @param {number} y
  * @param {Language} language
  * @param {Palette} palette
+ * @param {number} [width]
  */
-function cellSvg(map, row, cell, x, y, language, palette) {
+function cellSvg(map, row, cell, x, y, language, palette, width = CELL.width) {
   const told = describe(map, row, "column" in cell ? cell : null, language);
   const missed = cell.status === "partial" || cell.status === "missed";
   const fill = cell.value !== null ? colourOf(map.scale, cell.value) : cell.status === "untouched" ? "none" : palette.sunk;
-  const shapes = [rect(x, y, CELL.width, CELL.height, { fill, stroke: missed ? palette.alarm : palette.line, "stroke-width": missed ? 2 : 1 })];
+  const shapes = [rect(x, y, width, CELL.height, { fill, stroke: missed ? palette.alarm : palette.line, "stroke-width": missed ? 2 : 1 })];
   for (const part of "parts" in cell ? cell.parts : []) {
     const of = part.value === null ? palette.sunk : colourOf(map.scale, part.value);
-    shapes.push(rect(x + part.from * CELL.width, y, (part.to - part.from) * CELL.width, CELL.height, { fill: of }));
+    shapes.push(rect(x + part.from * width, y, (part.to - part.from) * width, CELL.height, { fill: of }));
   }
-  if (cell.foreign) shapes.push(rect(x, y, CELL.width, CELL.height, { fill: "url(#foreign)" }));
-  if (cell.status === "unmeasured") shapes.push(text(x + CELL.width / 2, y + 12, "?", { "text-anchor": "middle", fill: palette.soft, "font-size": 10 }));
-  if (cell.status === "skipped") shapes.push(rect(x + 10, y + CELL.height / 2 - 1, CELL.width - 20, 2, { fill: palette.soft }));
+  if (cell.foreign) shapes.push(rect(x, y, width, CELL.height, { fill: "url(#foreign)" }));
+  if (cell.status === "unmeasured") shapes.push(text(x + width / 2, y + 12, "?", { "text-anchor": "middle", fill: palette.soft, "font-size": 10 }));
+  if (cell.status === "skipped") shapes.push(rect(x + 10, y + CELL.height / 2 - 1, width - 20, 2, { fill: palette.soft }));
   let left = x;
   for (const { owner, share } of "shares" in cell ? cell.shares : []) {
-    shapes.push(rect(left, y + CELL.height - 5, share * CELL.width, 5, { fill: ownerColour(owner) }));
-    left += share * CELL.width;
+    shapes.push(rect(left, y + CELL.height - 5, share * width, 5, { fill: ownerColour(owner) }));
+    left += share * width;
   }
   return `<g>${shapes.join("")}<title>${escape(asLine(told))}</title></g>`;
 }

@@ -2,6 +2,7 @@
 
 import { foreignText, h, setStyle } from "./dom.mjs";
 import { formatCount, plainText } from "./format.mjs";
+import { drawsWholeBlocks } from "./map_figures.mjs";
 import { colourOf, SCALES } from "./map_scale.mjs";
 import { asLine, describe, groupTitle } from "./map_words.mjs";
 import { ownerColour } from "./owner_colours.mjs";
@@ -51,7 +52,7 @@ function groupElement(map, group, place) {
   const grid = h(
     "div",
     { class: "patchbay-map-grid", role: "grid", "aria-label": title, "aria-rowcount": group.rows.length, "aria-colcount": group.columns.length + 1 },
-    list ? null : headings(group),
+    list || drawsWholeBlocks(map) ? null : headings(group),
     rows,
   );
   setStyle(grid, { "--patchbay-columns": group.columns.length });
@@ -125,7 +126,9 @@ function fillRows(rows, group, map, place) {
 /** @param {ModelMap} map @param {MapGroup} group @param {MapRow} row @param {number} at @param {MapPlace} place */
 function rowElement(map, group, row, at, { language, selected }) {
   const list = group.columns.length === 0;
-  const cells = list ? [cellElement(map, row, row, false)] : row.cells.map((cell, i) => cellElement(map, row, cell, startsBand(group.columns, i)));
+  const whole = !list && drawsWholeBlocks(map);
+  const cells = list || whole ? [cellElement(map, row, row, false)] : row.cells.map((cell, i) => cellElement(map, row, cell, startsBand(group.columns, i)));
+  if (whole && cells[0]) setStyle(cells[0], { "grid-column": `span ${group.columns.length}` });
   const label = row.address === "" ? language.t("block.layers", { n: formatCount(row.layers.length, language.locale) }) : row.label;
   const value = row.value === null && map.scale !== "factor" ? (row.status === "untouched" ? "" : row.status === "skipped" ? "0" : "–") : SCALES[map.scale].format(row.value, language.locale);
   const classes = ["patchbay-map-row", `patchbay-map-is-${row.status}`];

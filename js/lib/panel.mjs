@@ -1,6 +1,7 @@
 // The side bar's state: which report it shows and how. One for the page; it is drawn while its tab is open.
 
 import { h } from "./dom.mjs";
+import { openHelp } from "./help_dialog.mjs";
 import { language, outputKey } from "./host.mjs";
 import { differenceMap } from "./map_diff.mjs";
 import { exportName, layersCsv, reportJson } from "./map_export.mjs";
@@ -196,9 +197,10 @@ function currentState() {
   const other = others.find(({ id }) => id === look.compare) ?? null;
   const owner = report.layers.some((layer) => layer.owner === look.owner) ? look.owner : null;
   const options = { view, metric, extras };
-  const wholeMap = buildMap(report, { ...options, loaded: loadedModel(report) });
-  const map = owner === null ? wholeMap : buildMap(report, { ...options, owner, loaded: loadedModel(report) });
-  const second = other ? buildMap(other.report, { ...options, loaded: loadedModel(other.report) }) : null;
+  const inView = (/** @type {import("../types/report").Report} */ of) => (view === "resident" ? loadedModel(of) : null);
+  const wholeMap = buildMap(report, { ...options, loaded: inView(report) });
+  const map = owner === null ? wholeMap : buildMap(report, { ...options, owner, loaded: inView(report) });
+  const second = other ? buildMap(other.report, { ...options, loaded: inView(other.report) }) : null;
   const drawable = report.layers.length > 0 || metrics.length > 0;
   /** @type {import("./panel_view.mjs").PanelState} */
   const state = {
@@ -237,6 +239,7 @@ function set(change) {
 
 /** @type {import("./panel_view.mjs").PanelActions} */
 const actions = {
+  help: () => void openHelp(),
   source(key) {
     Object.assign(look, { block: null, owner: null, compare: "" });
     showNode(key);

@@ -1,5 +1,6 @@
 // The side bar and the LoRA card as ComfyUI registers them: settings, commands, keys, menus, events.
 
+import { openHelp } from "./help_dialog.mjs";
 import { language, nodeByExecutionId, onLanguageChange, outputKey, setting } from "./host.mjs";
 import { languageFor } from "./i18n.mjs";
 import { loraMenuItems, lorasOfNode, MENU_SETTING, openLoraCard, refreshLoraNames } from "./lora_dialog.mjs";
@@ -52,6 +53,7 @@ export const panelExtension = {
     { id: "Patchbay.ShowSelected", label: t("command.show"), icon: "pi pi-sliders-h", function: showSelected },
     { id: "Patchbay.LoraCard", label: t("command.card"), icon: "pi pi-id-card", function: cardOfSelected },
     { id: "Patchbay.CopyReport", label: t("command.copy"), icon: "pi pi-copy", function: copyShown },
+    { id: "Patchbay.Help", label: t("command.help"), icon: "pi pi-question-circle", function: () => void openHelp() },
   ],
   // The second of each pair is what the same keys write on a Mac.
   keybindings: [
@@ -60,7 +62,7 @@ export const panelExtension = {
     { commandId: "Patchbay.LoraCard", combo: { key: "l", alt: true } },
     { commandId: "Patchbay.LoraCard", combo: { key: "¬", alt: true } },
   ],
-  menuCommands: [{ path: ["Extensions", "LoRA Patchbay"], commands: ["Patchbay.ToggleSidebar", "Patchbay.ShowSelected", "Patchbay.LoraCard", "Patchbay.CopyReport"] }],
+  menuCommands: [{ path: ["Extensions", "LoRA Patchbay"], commands: ["Patchbay.ToggleSidebar", "Patchbay.ShowSelected", "Patchbay.LoraCard", "Patchbay.CopyReport", "Patchbay.Help"] }],
 };
 
 /** Once ComfyUI's page stands. */

@@ -9,7 +9,7 @@ import { SCALES } from "./map_scale.mjs";
 import { renderBlockTable } from "./map_table.mjs";
 import { renderMap } from "./map_view.mjs";
 import { groupTitle, rowName } from "./map_words.mjs";
-import { VIEWS } from "./map_figures.mjs";
+import { drawsWholeBlocks, VIEWS } from "./map_figures.mjs";
 import { coverage, counts, subjectFacts } from "./report_card.mjs";
 import { measurementView } from "./measure_view.mjs";
 import { renderUnapplied } from "./unapplied_list.mjs";
@@ -42,6 +42,7 @@ import { renderUnapplied } from "./unapplied_list.mjs";
  * @property {(key: string) => void} source
  * @property {() => void} follow
  * @property {() => void} goTo
+ * @property {() => void} help
  * @property {(view: MapView) => void} view
  * @property {(metric: MetricId) => void} metric
  * @property {(id: string) => void} compare
@@ -55,7 +56,10 @@ import { renderUnapplied } from "./unapplied_list.mjs";
 /** @param {PanelState} state @param {PanelActions} actions @returns {HTMLElement[]} */
 export function renderPanel(state, actions) {
   const { shown, language } = state;
-  if (!shown) return [h("p", { class: "patchbay-empty" }, language.t("panel.empty"))];
+  if (!shown) {
+    const help = h("button", { type: "button", class: "patchbay-button patchbay-primary", "data-key": "help", on: { click: actions.help } }, language.t("panel.help"));
+    return [h("div", { class: "patchbay-empty" }, h("p", {}, language.t("panel.empty")), help)];
+  }
   const parts = [toolbar(state, actions), head(shown, language), controls(state, actions), picture(state, actions), measurement(state), block(state, actions), missing(state, actions), notes(state, actions)];
   return parts.filter((part) => part !== null);
 }
@@ -67,11 +71,16 @@ function toolbar({ sources, shown, follow, language: { t } }, actions) {
     "div",
     { class: "patchbay-side-bar" },
     h("select", { class: "patchbay-select patchbay-grow", "aria-label": t("panel.source"), "data-key": "source", on: { change: (/** @type {Event} */ event) => actions.source(valueOf(event)) } }, ...options),
-    shown?.nodeId !== undefined && h("button", { type: "button", class: "patchbay-button patchbay-icon-button", title: t("panel.goto"), "aria-label": t("panel.goto"), "data-key": "goto", on: { click: actions.goTo } }, panelIcon("goto")),
-    h("button", { type: "button", class: "patchbay-button", "aria-pressed": String(follow), title: t("panel.follow.hint"), "data-key": "follow", on: { click: actions.follow } }, t("panel.follow")),
+    shown?.nodeId !== undefined && iconButton("goto", t("panel.goto"), actions.goTo),
+    iconButton("follow", t("panel.follow.hint"), actions.follow, { "aria-pressed": String(follow) }),
     exportMenu(t, actions),
+    iconButton("help", t("panel.help"), actions.help),
   );
 }
+
+/** @param {"goto" | "follow" | "help"} name @param {string} label @param {() => void} click @param {import("./dom.mjs").Props} [more] */
+const iconButton = (name, label, click, more = {}) =>
+  h("button", { type: "button", class: "patchbay-button patchbay-icon-button", title: label, "aria-label": label, "data-key": name, ...more, on: { click } }, panelIcon(name));
 
 /** @param {string} title @param {Report} report */
 const sourceTitle = (title, report) => [plainText(title, 60), plainText(report.lora?.name ?? "", 60).replace(/\.safetensors$/, "")].filter(Boolean).join(" · ");
@@ -91,7 +100,7 @@ function exportMenu(t, actions) {
     };
     return h("button", { type: "button", class: "patchbay-export-item", on: { click } }, t(`panel.export.${what}`));
   });
-  const menu = h("details", { class: "patchbay-export" }, h("summary", { class: "patchbay-button", "data-key": "export" }, t("panel.export")), h("div", { class: "patchbay-export-items" }, ...items));
+  const menu = h("details", { class: "patchbay-export" }, h("summary", { class: "patchbay-button patchbay-icon-button", title: t("panel.export"), "aria-label": t("panel.export"), "data-key": "export" }, panelIcon("export")), h("div", { class: "patchbay-export-items" }, ...items));
   menu.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !menu.hasAttribute("open")) return;
     event.stopPropagation();
@@ -105,8 +114,10 @@ function exportMenu(t, actions) {
 }
 
 /** @param {Source} shown @param {Language} language */
-function head({ report, idle }, language) {
+function head({ report, idle, measurement: measured }, language) {
   const { t, locale } = language;
+  // The measurement has a head of its own.
+  if (measured) return idle ? h("p", { class: "patchbay-muted" }, t("panel.bypassed")) : null;
   const level = ["ok", "warning", "error"].includes(report.level) ? report.level : "warning";
   const facts = subjectFacts(report, t, locale);
   return h(
@@ -124,7 +135,7 @@ function head({ report, idle }, language) {
 function controls(state, actions) {
   const { shown, language: { t, locale }, others } = state;
   if (!shown || !state.maps) return null;
-  const inspected = shown.report.kind === "inspect";
+  const strengths = shown.report.kind !== "inspect" && shown.report.layers.length > 0;
   const views = VIEWS.map((view) => {
     const press = { type: "button", role: "radio", class: "patchbay-segment", "aria-checked": String(state.view === view), title: t(`map.view.${view}.hint`), "data-key": `view ${view}` };
     return h("button", { ...press, tabindex: state.view === view ? 0 : -1, on: { click: () => actions.view(view) } }, t(`map.view.${view}`));
@@ -135,7 +146,7 @@ function controls(state, actions) {
   return h(
     "div",
     { class: "patchbay-side-controls" },
-    !inspected && group,
+    strengths && group,
     state.view !== "resident" && metrics.length > 1 && field(t("map.metric"), "metric", metrics, (value) => actions.metric(/** @type {MetricId} */ (value))),
     others.length > 0 && field(t("map.compare"), "compare", compare, actions.compare),
   );
@@ -182,7 +193,7 @@ function picture(state, actions) {
     return h(
       "figure",
       { class: "patchbay-map-figure" },
-      h("figcaption", {}, foreignText(maps.other ? label : t("map.whole")), h("strong", {}, whole)),
+      (maps.other !== null || map.value !== null || !drawsWholeBlocks(map)) && h("figcaption", {}, foreignText(maps.other ? label : t("map.whole")), h("strong", {}, map.value === null && drawsWholeBlocks(map) ? "" : whole)),
       renderMap(map, { language, label, selected }, { open: (address) => actions.block(address === selected ? null : address), tell: actions.tell }),
       (i !== 1) && renderLegend(map, language),
     );
@@ -215,7 +226,7 @@ function missing({ shown, open, language }, actions) {
 /** @param {PanelState} state @param {PanelActions} actions */
 function notes({ shown, open, language }, actions) {
   const all = shown?.report.notes ?? [];
-  if (all.length === 0) return null;
+  if (all.length === 0 || shown?.measurement) return null;
   const list = () => h("ul", { class: "patchbay-notes" }, ...all.slice(0, 50).map((note) => h("li", {}, foreignText(plainText(note, 600)))));
   return fold("notes", `${language.t("card.notes")} (${all.length})`, list, open, actions);
 }
