@@ -126,6 +126,23 @@ test("figures that another node measured for whole blocks are drawn by block", (
   assert.equal(buildMap(mixed(), { view: "applied", metric: "time", extras }).groups[0].rows[0].value, 3.5);
 });
 
+test("a figure of a whole block is one bar, on the page and in the picture; its layers have none", () => {
+  freshPage();
+  const map = buildMap(mixed(), { view: "applied", metric: "shift", extras: { shift: { "double_blocks.0": 0.1, "single_blocks.2": 0.5 } } });
+  const element = renderMap(map, { language: en, label: "", selected: null }, NOTHING);
+  const row = [...element.querySelectorAll(".patchbay-map-row")].find((each) => each.getAttribute("data-address") === "double_blocks.0");
+  assert.equal(row.querySelectorAll(".patchbay-map-cell").length, 1);
+  assert.ok(row.querySelector(".patchbay-map-coloured"));
+  assert.equal(row.querySelector(".patchbay-map-value").textContent, "10%");
+  assert.equal(element.querySelectorAll(".patchbay-map-column").length, 0);
+  const { svg } = mapSvg(map, { title: "", subtitle: "", language: en, palette: PALETTES.dark });
+  assert.equal([...svg.matchAll(/Feature shift/g)].length, 2);
+});
+
+test("a difference is named as a factor, also where one side is nothing or hardly differs", () => {
+  assert.deepEqual([2, 0.25, 0, Infinity, 1.0001, 0.9977, null].map((value) => SCALES.factor.format(value)), ["×2", "÷4", "0", "∞", "=", "=", "–"]);
+});
+
 test("the map, its legend, the LoRAs and a block's table, as a person can read them", () => {
   freshPage();
   const map = buildMap(mixed(), APPLIED);

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
 import test from "node:test";
 import { extrasOf, measurementOf } from "../../../js/lib/block_figures.mjs";
+import { renderHelp } from "../../../js/lib/help_page.mjs";
 import { languageFor } from "../../../js/lib/i18n.mjs";
 import { renderLoraCard } from "../../../js/lib/lora_card.mjs";
 import { lorasOf, modelFileOf } from "../../../js/lib/lora_names.mjs";
@@ -90,4 +92,32 @@ test("the LoRA card, and hostile metadata in it", () => {
     assert.doesNotMatch(part.textContent, /\u202e/);
   }
   assert.match(html({ ...state, report: null, error: evil }), /&lt;img|<img src=x onerror/);
+});
+
+for (const locale of ["en", "ja"]) {
+  test(`the help page in ${locale} has its pictures, names every view, and none of its marks is left over`, () => {
+    freshPage();
+    const folder = new URL("../../../js/help/", import.meta.url);
+    const page = document.createElement("div");
+    page.append(...renderHelp(readFileSync(new URL(`side_bar.${locale}.md`, folder), "utf8"), (picture) => new URL(picture, folder).href));
+    const pictures = [...page.querySelectorAll("img")];
+    assert.equal(pictures.length, 3);
+    for (const picture of pictures) {
+      assert.ok(existsSync(new URL(picture.getAttribute("src"))));
+      assert.ok(picture.getAttribute("alt").length > 10);
+    }
+    const { t } = languageFor(locale);
+    const bold = [...page.querySelectorAll("strong")].map((each) => each.textContent);
+    for (const view of ["asked", "left", "applied", "resident"]) assert.ok(bold.includes(t(`map.view.${view}`)), view);
+    assert.equal(page.querySelectorAll("h3").length, 1);
+    assert.ok(page.querySelectorAll("li").length >= 15);
+    assert.doesNotMatch(page.textContent, /[*`#[\]]|!\[/);
+  });
+}
+
+test("a help page cannot bring in markup or a picture from elsewhere", () => {
+  freshPage();
+  const page = document.createElement("div");
+  page.append(...renderHelp('<img src=x onerror="alert(1)">\n\n![x](https://example.org/a.png)\n\n![x](../../a.png)', () => "never"));
+  assert.equal(page.querySelectorAll("img").length, 0);
 });
