@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import secrets
 from typing import Any
 
 import comfy.utils
@@ -20,6 +22,7 @@ from .core.metrics import (
 )
 from .core.pictures import side_by_side, to_pillow
 from .core.report import to_json
+from .core.used_loras import UsedLora, loras_before, used_text
 from .sockets import CATEGORY, report_outputs
 
 
@@ -66,13 +69,18 @@ class PatchbayCompareImages(io.ComfyNode):
                     tooltip="One labelled picture a pair with image_a, image_b, their difference and the figures.",
                 ),
             ],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(
         cls, image_a: torch.Tensor, image_b: torch.Tensor, label_a: str, label_b: str, gain: float
     ) -> io.NodeOutput:
-        report = build_compare_report(image_a, image_b, label_a, label_b, gain)
+        hidden = cls.hidden
+        prompt, node_id = (None, None) if hidden is None else (hidden.prompt, hidden.unique_id)
+        loras = (loras_before(prompt, node_id, "image_a"), loras_before(prompt, node_id, "image_b"))
+        report = build_compare_report(image_a, image_b, label_a, label_b, gain, loras)
+        label_a, label_b = _label(label_a, report.loras_a), _label(label_b, report.loras_b)
         differences, sheets, shown = [], [], []
         files = _TemporaryFiles()
         progress = comfy.utils.ProgressBar(len(report.pairs))
@@ -86,7 +94,6 @@ class PatchbayCompareImages(io.ComfyNode):
                     "a": files.save(f"a{pair.index_a}", a),
                     "b": files.save(f"b{pair.index_b}", b),
                     "difference": files.save(f"difference{len(shown)}", difference),
-                    "side_by_side": files.save(f"side_by_side{len(shown)}", sheet),
                     **_pair_data(pair),
                 }
             )
@@ -98,6 +105,11 @@ class PatchbayCompareImages(io.ComfyNode):
         return io.NodeOutput(torch.stack(differences), report, text, torch.stack(sheets), ui=ui)
 
 
+def _label(label: str, loras: tuple[UsedLora, ...]) -> str:
+    """What stands over a picture that is kept: the label, and what was used."""
+    return " - ".join(part for part in (label, used_text(loras)) if part)
+
+
 def _viewer_data(report: CompareReport, pairs: list[dict[str, Any]]) -> dict[str, Any]:
     """What the viewer on the node renders."""
     return {
@@ -105,6 +117,8 @@ def _viewer_data(report: CompareReport, pairs: list[dict[str, Any]]) -> dict[str
         "version": 1,
         "label_a": report.label_a,
         "label_b": report.label_b,
+        "loras_a": [dataclasses.asdict(lora) for lora in report.loras_a],
+        "loras_b": [dataclasses.asdict(lora) for lora in report.loras_b],
         "gain": report.gain,
         "summary": report.summary,
         "notes": list(report.notes),
@@ -119,17 +133,22 @@ def _pair_data(pair: ComparePair) -> dict[str, Any]:
 
 
 class _TemporaryFiles:
-    """PNG files of one run in ComfyUI's temporary folder, each picture written once."""
+    """PNG files of one run in ComfyUI's temporary folder, each picture written once.
+
+    The names never come again, not even after a restart, which empties the folder: a browser that kept a picture
+    cannot take it for another.
+    """
 
     def __init__(self) -> None:
         self._saved: dict[str, dict[str, str]] = {}
+        self._prefix = f"patchbay_compare_{secrets.token_hex(4)}"
 
     def save(self, role: str, picture: torch.Tensor) -> dict[str, str]:
         """Where the browser finds ``picture``, in the form of ComfyUI's own previews."""
         if role not in self._saved:
             height, width = picture.shape[:2]
             folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-                "patchbay_compare", folder_paths.get_temp_directory(), width, height
+                self._prefix, folder_paths.get_temp_directory(), width, height
             )
             file_name = f"{name}_{counter:05}_{role}.png"
             to_pillow(picture).save(os.path.join(folder, file_name), compress_level=1)

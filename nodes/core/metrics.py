@@ -14,6 +14,7 @@ import torch
 
 from .errors import PatchbayError
 from .report import Level
+from .used_loras import UsedLora, used_text
 
 SSIM_WINDOW = 11
 """Side of the Gaussian window of SSIM, in pixels."""
@@ -71,6 +72,9 @@ class CompareReport:
     pairs: tuple[ComparePair, ...]
     level: Level = Level.OK
     notes: tuple[str, ...] = ()
+    loras_a: tuple[UsedLora, ...] = ()
+    """The LoRAs on the way to the first batch; empty also where nothing is known of it."""
+    loras_b: tuple[UsedLora, ...] = ()
 
 
 def pair_batches(image_a: torch.Tensor, image_b: torch.Tensor) -> tuple[tuple[int, int], ...]:
@@ -155,9 +159,17 @@ def difference_picture(image_a: torch.Tensor, image_b: torch.Tensor, gain: float
 
 
 def build_compare_report(
-    image_a: torch.Tensor, image_b: torch.Tensor, label_a: str, label_b: str, gain: float
+    image_a: torch.Tensor,
+    image_b: torch.Tensor,
+    label_a: str,
+    label_b: str,
+    gain: float,
+    loras: tuple[tuple[UsedLora, ...], tuple[UsedLora, ...]] = ((), ()),
 ) -> CompareReport:
     """Compare two batches pair by pair.
+
+    Args:
+        loras: What was used for the first batch, and what for the second.
 
     Raises:
         PatchbayError: the batches do not go together (see :func:`pair_batches`), or a value is NaN or
@@ -179,6 +191,8 @@ def build_compare_report(
         gain=float(gain),
         pairs=pairs,
         notes=_notes(image_a, image_b, pairs),
+        loras_a=loras[0],
+        loras_b=loras[1],
     )
 
 
@@ -190,6 +204,9 @@ def compare_text(report: CompareReport) -> str:
         lines.append(
             f"{head}{report.label_a} / {report.label_b}, {pair.width} x {pair.height}: {metrics_text(pair.metrics)}"
         )
+    for label, loras in ((report.label_a, report.loras_a), (report.label_b, report.loras_b)):
+        if loras:
+            lines.append(f"{label}: {used_text(loras)}")
     lines.append(f"Difference picture: |a - b| x {report.gain:g}, the same scale for every picture.")
     return "\n".join([*lines, *report.notes])
 

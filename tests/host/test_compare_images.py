@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_one_pair_gives_pictures_figures_and_files(node: Any) -> None:
     assert (pair["width"], pair["height"]) == (32, 24)
     assert set(pair["metrics"]) == {"mae", "psnr", "ssim", "identical"}
     assert pair["metrics"]["mae"] == pytest.approx(float((a - b).abs().mean()), rel=1e-5)
-    for name, picture in (("a", a), ("b", b), ("difference", difference), ("side_by_side", sheet)):
+    for name, picture in (("a", a), ("b", b), ("difference", difference)):
         assert np.array_equal(read(pair[name]), picture[0].mul(255).round().to(torch.uint8).numpy())
 
 
@@ -76,8 +77,7 @@ def test_batches(node: Any, count_a: int, count_b: int) -> None:
     assert len(pairs) == 3
     assert len({pair["a"]["filename"] for pair in pairs}) == count_a
     assert len({pair["b"]["filename"] for pair in pairs}) == count_b
-    names = [pair[name]["filename"] for pair in pairs for name in ("difference", "side_by_side")]
-    assert len(set(names)) == 6
+    assert len({pair["difference"]["filename"] for pair in pairs}) == 3
     for index, pair in enumerate(pairs):
         assert np.array_equal(read(pair["a"]), a[min(index, count_a - 1)].mul(255).round().to(torch.uint8).numpy())
 
@@ -87,6 +87,24 @@ def test_runs_do_not_overwrite_each_other(node: Any) -> None:
     second = run(node, batch(1, 5), batch(1)).ui["patchbay_compare"][0]["pairs"][0]["a"]
     assert first != second
     assert not np.array_equal(read(first), read(second))
+
+
+def test_labels_say_what_was_used_for_each_picture(node: Any) -> None:
+    prompt = {
+        "1": {"inputs": {"lora_name": "ink.safetensors", "strength_model": 0.8, "blocks": "all=0,\nother=1"}},
+        "2": {"inputs": {"model": ["1", 0]}},
+        "9": {"inputs": {"image_a": ["3", 0], "image_b": ["2", 0]}},
+    }
+    clone = node.PREPARE_CLASS_CLONE(None)
+    clone.hidden = SimpleNamespace(prompt=prompt, unique_id="9")
+    result = clone.execute(batch(1), batch(1, 1), "plain", "inked", 4.0)
+    (view,) = json.loads(json.dumps(result.ui))["patchbay_compare"]
+    assert view["loras_a"] == []
+    assert view["loras_b"] == [
+        {"name": "ink.safetensors", "strength_model": 0.8, "strength_clip": None, "blocks": "all=0, other=1"}
+    ]
+    assert "inked: ink x 0.8 (all=0, other=1)" in result.args[2]
+    assert "plain:" not in result.args[2]
 
 
 @pytest.mark.parametrize("channels", [1, 4])
