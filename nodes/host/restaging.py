@@ -31,6 +31,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import comfy.utils
+from comfy.model_management import InterruptProcessingException
 from comfy.patcher_extension import WrappersMP
 
 from .restaging_check import KeptCheck
@@ -62,7 +63,11 @@ class _Loaded:
 
 
 _LOADED: weakref.WeakKeyDictionary[Any, _Loaded] = weakref.WeakKeyDictionary()
-"""By loaded model: the patches of our last clone of it. Holding their values keeps an identity from being reused."""
+"""By loaded model: the patches of our last clone of it, once its run has ended well. Holding their values keeps an
+identity from being reused."""
+_RUNNING: weakref.WeakKeyDictionary[Any, _Loaded] = weakref.WeakKeyDictionary()
+"""The same of a run that has not ended. ComfyUI marks a page as resident before it has patched the weight in it, so
+after a run that failed for want of memory a page may hold anything; then nothing is known."""
 _LAST: weakref.WeakKeyDictionary[Any, Restaging] = weakref.WeakKeyDictionary()
 _CHECKS = threading.local()
 _failed: list[str] = []
@@ -73,8 +78,7 @@ def attach_restaging(patcher: Any) -> None:
     if KEY in patcher.wrappers.get(WrappersMP.PREPARE_SAMPLING, {}):
         return
     patcher.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, KEY, _prepare)
-    if _mode() == "check":
-        patcher.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, _check_after)
+    patcher.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, _run)
 
 
 def last_restaging(patcher: Any) -> Restaging | None:
@@ -108,10 +112,13 @@ def _prepare(executor: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
     """The wrapper: what is known before the load, the load, and what may be kept after it."""
     inner = model.model
     _LAST.pop(inner, None)
-    dynamic = None
+    dynamic, record = None, None
     begun = time.perf_counter()
     try:
-        known = None if _mode() == "off" else _known_patches(model)
+        before = _LOADED.pop(inner, None)
+        _RUNNING.pop(inner, None)
+        record = _record(model, before)
+        known = None if _mode() == "off" else _known_patches(model, before)
         if known is not None:
             changed = changed_keys(known, model.patches)
             if _is_dynamic(model):
@@ -121,34 +128,49 @@ def _prepare(executor: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
     except Exception:
         logging.exception("LoRA Patchbay: only changed weights could not be told from the others; all are loaded anew")
         dynamic = None
-    before = time.perf_counter()
+    loading = time.perf_counter()
     result = executor(model, *args, **kwargs)
-    after = time.perf_counter()
+    loaded = time.perf_counter()
     if dynamic is not None:
         _LAST[inner] = dynamic.put_back()
-    if getattr(inner, "current_weight_patches_uuid", None) != model.patches_uuid or _has_hooks(model):
-        _LOADED.pop(inner, None)
-    else:
-        patches = {key: tuple(value) for key, value in model.patches.items()}
-        _LOADED[inner] = _Loaded(model.patches_uuid, patches, _surroundings(model))
+    if record is not None and getattr(inner, "current_weight_patches_uuid", None) == record.uuid:
+        _RUNNING[inner] = record
     if inner in _LAST:
-        own = (before - begun + time.perf_counter() - after) * 1e3
-        _LAST[inner] = replace(_LAST[inner], milliseconds=own)
+        own = (loading - begun + time.perf_counter() - loaded) * 1e3
+        _LAST[inner] = last = replace(_LAST[inner], milliseconds=own)
+        logging.info(
+            "LoRA Patchbay: %d weights have other LoRA strengths; %d %s were kept (%.1f ms)",
+            last.changed, last.kept, "modules" if dynamic is not None else "patched weights", own,
+        )  # fmt: skip
     return result
 
 
-def _known_patches(model: Any) -> Patches | None:
+def _record(model: Any, before: _Loaded | None) -> _Loaded | None:
+    """What will be known of this model after its run; None if it cannot be known."""
+    if _has_hooks(model):
+        return None
+    record = _Loaded(
+        model.patches_uuid, {key: tuple(value) for key, value in model.patches.items()}, _surroundings(model)
+    )
+    if getattr(model.model, "current_weight_patches_uuid", None) != record.uuid or not record.patches:
+        return record
+    # Loaded already: the weights were made from the patches of then, which another pack may have changed in place.
+    if before is None or before.uuid != record.uuid or before.surroundings != record.surroundings:
+        return None
+    return None if changed_keys(before.patches, record.patches) else record
+
+
+def _known_patches(model: Any, record: _Loaded | None) -> Patches | None:
     """The patches that are loaded now, if they are known and differ from the model's."""
     loaded = getattr(model.model, "current_weight_patches_uuid", None)
     if loaded is None or loaded == model.patches_uuid or _has_hooks(model):
         return None
-    record = _LOADED.get(model.model)
     if record is not None and record.uuid == loaded:
         return record.patches if record.surroundings == _surroundings(model) else None
     parent = getattr(model, "parent", None)
     while parent is not None:
-        if parent.patches_uuid == loaded:
-            return parent.patches if _surroundings(parent) == _surroundings(model) else None
+        if parent.patches_uuid == loaded:  # only without patches: of others it is not known how their run ended
+            return {} if not parent.patches and _surroundings(parent) == _surroundings(model) else None
         parent = getattr(parent, "parent", None)
     return None
 
@@ -221,14 +243,24 @@ def _patch_changed(model: Any, known: Patches, changed: Sequence[str]) -> None:
     _LAST[inner] = Restaging(len(changed), len(model.patches.keys() - set(changed)))
 
 
-def _check_after(executor: Any, *args: Any, **kwargs: Any) -> Any:
-    """The run, and then the comparison of what was staged although it could have been kept."""
+def _run(executor: Any, *args: Any, **kwargs: Any) -> Any:
+    """The run: what was loaded for it is known once it has ended well. With the self-check, the comparison after it."""
     _CHECKS.check = None
+    inner = getattr(getattr(getattr(executor, "class_obj", None), "model_patcher", None), "model", None)
+    ended = False
     try:
-        return executor(*args, **kwargs)
+        result = executor(*args, **kwargs)
+        ended = True
+        return result
+    except InterruptProcessingException:  # comes between two layers, never within one
+        ended = True
+        raise
     finally:
+        record = _RUNNING.pop(inner, None) if inner is not None else None
+        if ended and record is not None:
+            _LOADED[inner] = record
         check, _CHECKS.check = getattr(_CHECKS, "check", None), None
-        if check is not None and check.differing():
+        if ended and check is not None and check.differing():
             _failed.append(KEY)
             logging.error(
                 "LoRA Patchbay: %d of %d weights that would have been kept differ from newly patched ones. All weights "
