@@ -81,8 +81,8 @@ def compare_nano(object_info: dict[str, Any]) -> Graph:
     prompt = graph.add("PatchbayLoadConditioning", (0, 290), (340, 170), [PROMPTS, PROMPT])
     empty = graph.add("ConditioningZeroOut", (0, 520), (340, 50), conditioning=prompt["conditioning"])
     graph.add("PatchbayInspectFile", (0, 780), (400, 440), ["LoRA", DUOTONE, True, False])
-    apply = graph.add("PatchbayApplyLora", (440, 0), (400, 680), PLAIN_APPLY, model=unet["MODEL"])
-    show = graph.add("PatchbayShowPatches", (440, 780), (400, 440), model=apply["model"])
+    apply = graph.add("PatchbayApplyLora", (440, 0), (420, 900), PLAIN_APPLY, model=unet["MODEL"])
+    show = graph.add("PatchbayShowPatches", (440, 780), (420, 440), model=apply["model"])
     shared = sampling(graph, 900, 0, 128, BASE_STEPS, 7)
     positive, negative = prompt["conditioning"], empty["CONDITIONING"]
     plain = branch(graph, shared, unet["MODEL"], positive, negative, vae["vae"], BASE_CFG, (1260, 0))
@@ -135,12 +135,12 @@ def by_block_nano(object_info: dict[str, Any]) -> Graph:
         apply = graph.add(
             "PatchbayApplyLora",
             (440, y),
-            (420, 680),
+            (420, 900),
             [DUOTONE, 1.0, 1.0, blocks, "merge", False],
             title,
             model=unet["MODEL"],
         )
-        decode = branch(graph, shared, apply["model"], positive, negative, vae["vae"], 1.0, (920, y))
+        decode = branch(graph, shared, apply["model"], positive, negative, vae["vae"], 1.0, (920, y), apply)
         pictures.append(decode["IMAGE"])
     for row, label in ((1, "only double blocks"), (2, "only single blocks")):
         graph.add(
@@ -167,14 +167,15 @@ def fits_nano(object_info: dict[str, Any]) -> Graph:
         "Set *when_unfit* to **stop the run** and put the node beside your sampler: a LoRA for the wrong model then "
         "stops the run with the reason, instead of a picture in which it did nothing.\n\n"
         "**Inspect Model** compares the base with its 4-step distilled version, block by block: how far distillation "
-        "moved the weights, and how far it moved the directions that this LoRA edits (an indicator, not a verdict).",
+        "moved the weights, and how far it moved the directions that this LoRA edits (an indicator, not a verdict). "
+        "The second model is named as *file_b* and read weight by weight, so that only one model has to fit in memory; "
+        "a model that is loaded anyway can be connected to *model_b* instead.",
         (-420, 0),
-        (380, 460),
+        (380, 560),
         "Read me",
     )
-    base, wide, distilled = (
-        graph.add("UNETLoader", (0, row * 160), (340, 100), [name, "default"])
-        for row, name in enumerate((BASE, WIDE, DISTILLED))
+    base, wide = (
+        graph.add("UNETLoader", (0, row * 160), (340, 100), [name, "default"]) for row, name in enumerate((BASE, WIDE))
     )
     for column, (model, title) in enumerate(((base, "On its own model"), (wide, "On a wider model"))):
         graph.add(
@@ -189,10 +190,9 @@ def fits_nano(object_info: dict[str, Any]) -> Graph:
         "PatchbayInspectModel",
         (1480, 0),
         (520, 540),
-        [DUOTONE],
+        [DUOTONE, DISTILLED],
         "Base and distilled",
         model=base["MODEL"],
-        model_b=distilled["MODEL"],
     )
     graph.group("Models", (-20, -80, 380, 660))
     graph.group("Does it fit?", (400, -80, 1040, 660), "#8a6d3b")
@@ -235,7 +235,7 @@ def compare_klein_4b(object_info: dict[str, Any]) -> Graph:
         clip=clip["CLIP"],
     )
     empty = graph.add("ConditioningZeroOut", (0, 670), (360, 50), conditioning=text["CONDITIONING"])
-    apply = graph.add("PatchbayApplyLora", (440, 0), (420, 680), PLAIN_APPLY, model=unet["MODEL"])
+    apply = graph.add("PatchbayApplyLora", (440, 0), (420, 900), PLAIN_APPLY, model=unet["MODEL"])
     show = graph.add("PatchbayShowPatches", (440, 780), (420, 440), model=apply["model"])
     shared = sampling(graph, 920, 0, 1024, 4, 7)
     positive, negative = text["CONDITIONING"], empty["CONDITIONING"]

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .workflow_layout import Frame, settle
+
 WIDGET_TYPES = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3"})
 CORE_PACK, OUR_PACK = "comfy-core", "lora-patchbay"
 
@@ -27,6 +29,8 @@ class Node:
     properties: dict[str, Any]
     title: str = ""
     color: str = ""
+    beside: Node | None = None
+    """A node of the same row: this one does not begin above it."""
 
     def __getitem__(self, output: str) -> tuple[Node, int]:
         names = [slot["name"] for slot in self.outputs]
@@ -41,7 +45,7 @@ class Graph:
     name: str
     nodes: list[Node] = field(default_factory=list)
     links: list[list[Any]] = field(default_factory=list)
-    groups: list[dict[str, Any]] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
 
     def add(
         self,
@@ -51,9 +55,13 @@ class Graph:
         widgets: list[Any] | None = None,
         title: str = "",
         models: list[dict[str, str]] | None = None,
+        beside: Node | None = None,
         **connected: tuple[Node, int],
     ) -> Node:
-        """Place a node and connect its inputs; ``connected`` maps input names to ``node["output"]``."""
+        """Add a node and connect its inputs; ``connected`` maps input names to ``node["output"]``.
+
+        ``pos`` says in which column the node stands and what it stands below; :func:`settle` gives it its place.
+        """
         info = self.object_info[type_]
         ours = type_.startswith("Patchbay")
         properties: dict[str, Any] = {"Node name for S&R": type_, "cnr_id": OUR_PACK if ours else CORE_PACK}
@@ -64,6 +72,7 @@ class Graph:
             for index, (name, kind) in enumerate(zip(info["output_name"], info["output"], strict=True))
         ]
         node = Node(len(self.nodes) + 1, type_, pos, size, widgets or [], [], outputs, properties, title)
+        node.beside = beside
         self.nodes.append(node)
         for name, kind, optional, is_widget in _inputs_of(info):
             if is_widget and name not in connected:
@@ -86,9 +95,8 @@ class Graph:
         self.nodes.append(node)
 
     def group(self, title: str, bounding: tuple[int, int, int, int], color: str = "#3f789e") -> None:
-        """Draw a titled frame at ``(x, y, width, height)``."""
-        group = {"id": len(self.groups) + 1, "title": title, "bounding": list(bounding), "color": color}
-        self.groups.append(group | {"font_size": 24, "flags": {}})
+        """Draw a titled frame around the nodes that are described in ``(x, y, width, height)``."""
+        self.frames.append(Frame(title, bounding, color))
 
     def _link(self, source: Node, output: int, target: Node, slot: int, kind: str) -> None:
         link = len(self.links) + 1
@@ -98,6 +106,7 @@ class Graph:
 
     def to_json(self) -> dict[str, Any]:
         """The workflow, with an id that depends on its name alone."""
+        groups = settle(self.nodes, self.frames)
         return {
             "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"lora-patchbay/{self.name}")),
             "revision": 0,
@@ -105,7 +114,7 @@ class Graph:
             "last_link_id": len(self.links),
             "nodes": [_node_json(node, order) for order, node in enumerate(self.nodes)],
             "links": self.links,
-            "groups": self.groups,
+            "groups": groups,
             "config": {},
             "extra": {"ds": {"scale": 0.7, "offset": [80, 120]}},
             "version": 0.4,

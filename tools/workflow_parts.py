@@ -32,18 +32,29 @@ def branch(
     vae: Any,
     cfg: float,
     pos: tuple[int, int],
+    beside: Node | None = None,
 ) -> Node:
-    """Guide, sample and decode one model."""
+    """Guide, sample and decode one model, in one row."""
     x, y = pos
-    guider = graph.add("CFGGuider", (x, y), (260, 120), [cfg], model=model, positive=positive, negative=negative)
+    guider = graph.add(
+        "CFGGuider",
+        (x, y),
+        (260, 130),
+        [cfg],
+        beside=beside,
+        model=model,
+        positive=positive,
+        negative=negative,
+    )
     sample = graph.add(
         "SamplerCustomAdvanced",
         (x + 300, y),
         (260, 130),
+        beside=guider,
         noise=shared["noise"]["NOISE"],
         guider=guider["GUIDER"],
         sampler=shared["sampler"]["SAMPLER"],
         sigmas=shared["sigmas"]["SIGMAS"],
         latent_image=shared["latent"]["LATENT"],
     )
-    return graph.add("VAEDecode", (x + 600, y), (200, 60), samples=sample["output"], vae=vae)
+    return graph.add("VAEDecode", (x + 600, y), (230, 60), beside=guider, samples=sample["output"], vae=vae)

@@ -23,7 +23,7 @@ def save_nano(object_info: dict[str, Any]) -> Graph:
         "Tensors that a strength does not touch stay as they are, bit for bit. Formats that cannot hold a strength "
         "(OFT, BOFT, DoRA) are refused until you choose a conversion.",
         (-420, 0),
-        (380, 480),
+        (380, 520),
         "Read me",
     )
     unet = graph.add("UNETLoader", (0, 0), (340, 100), [DISTILLED, "default"])
@@ -32,7 +32,7 @@ def save_nano(object_info: dict[str, Any]) -> Graph:
     empty = graph.add("ConditioningZeroOut", (0, 520), (340, 50), conditioning=prompt["conditioning"])
     shared = sampling(graph, 0, 640, 128, 4, 7)
     values = [DUOTONE, 1.0, 1.0, _BLOCKS]
-    apply = graph.add("PatchbayApplyLora", (440, 0), (420, 1180), [*values, "merge", False], model=unet["MODEL"])
+    apply = graph.add("PatchbayApplyLora", (440, 0), (420, 900), [*values, "merge", False], model=unet["MODEL"])
     decode = branch(
         graph, shared, apply["model"], prompt["conditioning"], empty["CONDITIONING"], vae["vae"], 1.0, (1480, 0)
     )
@@ -87,7 +87,9 @@ def schedule_nano(object_info: dict[str, Any]) -> Graph:
             positive=prompt["conditioning"],
             negative=empty["CONDITIONING"],
         )
-        decode = branch(graph, shared, unet["MODEL"], lora["positive"], lora["negative"], vae["vae"], 1.0, (940, y))
+        decode = branch(
+            graph, shared, unet["MODEL"], lora["positive"], lora["negative"], vae["vae"], 1.0, (940, y), lora
+        )
         pictures.append(decode["IMAGE"])
     graph.add(
         "PatchbayCompareImages",

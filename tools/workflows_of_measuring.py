@@ -124,9 +124,11 @@ def cost_klein_4b(object_info: dict[str, Any]) -> Graph:
         f"**Files**\n\n{listed}\n\n"
         "**Choose your LoRA** in both *Apply LoRA* nodes. The one that is set is made for Klein Nano and fits nothing "
         "here, so that it costs nothing either.\n\n"
-        "Allow a few minutes: each model is sampled at least four times. Try *method* bypass in one of the two.",
+        "Allow a few minutes: each model is sampled at least four times. Try *method* bypass in one of the two.\n\n"
+        "**Save Conditioning** keeps the prompt: with *Load Conditioning* in place of the text encoder, the encoder's "
+        "memory is out of the next measurement.",
         (-440, 0),
-        (400, 560),
+        (400, 640),
         "Read me",
     )
     base = graph.add("UNETLoader", (0, 0), (360, 100), [names["base"], "default"], "Base", links["base"])
@@ -139,6 +141,13 @@ def cost_klein_4b(object_info: dict[str, Any]) -> Graph:
     text = graph.add("CLIPTextEncode", (0, 590), (360, 180), [prompt], clip=clip["CLIP"])
     empty = graph.add("CLIPTextEncode", (0, 820), (360, 120), [""], "Empty prompt", clip=clip["CLIP"])
     latent = graph.add("EmptyFlux2LatentImage", (0, 990), (360, 130), [1024, 1024, 1])
+    graph.add(
+        "PatchbaySaveConditioning",
+        (0, 1170),
+        (360, 260),
+        ["klein-4b-prompts", "hedgehog", True],
+        conditioning=text["CONDITIONING"],
+    )
     with_lora = [
         graph.add(
             "PatchbayApplyLora",

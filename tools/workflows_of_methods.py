@@ -34,12 +34,14 @@ def methods_nano(object_info: dict[str, Any]) -> Graph:
         y = row * 1280
         values = [DUOTONE, 1.0, 1.0, "", method, False]
         apply = graph.add(
-            "PatchbayApplyLora", (440, y), (420, 1180), values, f"Apply LoRA: {method}", model=unet["MODEL"]
+            "PatchbayApplyLora", (440, y), (420, 900), values, f"Apply LoRA: {method}", model=unet["MODEL"]
         )
         model = apply["model"]
         if method == "bypass":
-            model = graph.add("PatchbayShowPatches", (920, y + 220), (420, 640), model=model)["model"]
-        decode = branch(graph, shared, model, prompt["conditioning"], empty["CONDITIONING"], vae["vae"], 1.0, (920, y))
+            model = graph.add("PatchbayShowPatches", (440, y + 1240), (420, 480), model=model)["model"]
+        decode = branch(
+            graph, shared, model, prompt["conditioning"], empty["CONDITIONING"], vae["vae"], 1.0, (920, y), apply
+        )
         pictures.append(decode["IMAGE"])
     graph.add(
         "PatchbayCompareImages",
@@ -50,8 +52,8 @@ def methods_nano(object_info: dict[str, Any]) -> Graph:
         image_b=pictures[1],
     )
     graph.group("Model, prompt and steps", (-20, -80, 400, 1320))
-    graph.group("One LoRA, two methods", (420, -80, 460, 2580), "#8a6d3b")
-    graph.group("Merged against beside the weights", (900, -80, 880, 1160), "#3b7d4f")
+    graph.group("One LoRA, two methods", (420, -80, 460, 3000), "#8a6d3b")
+    graph.group("Merged against beside the weights", (900, -80, 880, 2000), "#3b7d4f")
     return graph
 
 

@@ -38,12 +38,12 @@ def presets_and_stacks_nano(object_info: dict[str, Any]) -> Graph:
     positive, negative = prompt["conditioning"], empty["CONDITIONING"]
     model = unet["MODEL"]
     strengths = graph.add(
-        "PatchbayBlockStrengths", (440, 0), (440, 1080), ["Double blocks off", "", "none", "", "none"], model=model
+        "PatchbayBlockStrengths", (440, 0), (440, 900), ["Double blocks off", "", "none", "", "none"], model=model
     )
     applied = graph.add(
         "PatchbayApplyLora",
         (940, 0),
-        (440, 1180),
+        (440, 900),
         [DUOTONE, 1.0, 1.0, "", "merge", False],
         model=model,
         blocks=strengths["blocks"],
@@ -66,13 +66,13 @@ def presets_and_stacks_nano(object_info: dict[str, Any]) -> Graph:
     stacked = graph.add(
         "PatchbayApplyLoraStack",
         (940, 1300),
-        (440, 680),
+        (440, 600),
         ["", "merge", False],
         model=model,
         lora_stack=stack["lora_stack"],
     )
     one = branch(graph, shared, applied["model"], positive, negative, vae["vae"], 1.0, (1440, 0))
-    two = branch(graph, shared, stacked["model"], positive, negative, vae["vae"], 1.0, (1440, 1300))
+    two = branch(graph, shared, stacked["model"], positive, negative, vae["vae"], 1.0, (1440, 1300), stacked)
     graph.add(
         "PatchbayCompareImages",
         (1440, 220),
@@ -81,7 +81,7 @@ def presets_and_stacks_nano(object_info: dict[str, Any]) -> Graph:
         image_a=one["IMAGE"],
         image_b=two["IMAGE"],
     )
-    graph.group("Model, prompt and steps", (-20, -80, 400, 1320))
+    graph.group("Model, prompt and steps", (-20, -80, 400, 1300))
     graph.group("A preset", (420, -80, 980, 1320), "#8a6d3b")
     graph.group("A stack", (420, 1220, 980, 800), "#6b4a8a")
     graph.group("The pictures", (1420, -80, 840, 1560), "#3b7d4f")

@@ -75,7 +75,7 @@ def shift_nano(object_info: dict[str, Any]) -> Graph:
     )
     given = _nano(graph)
     base, student = (
-        graph.add("PatchbayApplyLora", (700, 1240 * row), (400, 1180), PLAIN_APPLY, title, model=given[model])
+        graph.add("PatchbayApplyLora", (700, 1240 * row), (400, 900), PLAIN_APPLY, title, model=given[model])
         for row, (model, title) in enumerate((("base", "LoRA on its own model"), ("student", "LoRA on another model")))
     )
     _shift(graph, given, (base, student), (1160, 0))
@@ -103,12 +103,12 @@ def fit_nano(object_info: dict[str, Any]) -> Graph:
     given = _nano(graph)
     empty = graph.add("PatchbayLoadConditioning", (380, 1040), (260, 170), [PROMPTS, "empty"])
     fit = graph.add(
-        "PatchbayFitStrengths", (700, 0), (560, 1200), [DUOTONE, 0, 2, *FIT],
+        "PatchbayFitStrengths", (700, 0), (560, 1040), [DUOTONE, 0, 2, *FIT],
         model=given["student"], reference=given["base"], conditioning=given["conditioning"], sigmas=given["sigmas"],
         latent_image=given["latent_image"], negative=empty["conditioning"],
     )  # fmt: skip
     apply = graph.add(
-        "PatchbayApplyLora", (1320, 0), (420, 1180), PLAIN_APPLY, model=given["student"], blocks=fit["blocks"]
+        "PatchbayApplyLora", (1320, 0), (420, 900), PLAIN_APPLY, model=given["student"], blocks=fit["blocks"]
     )
     graph.add("PatchbayShowPatches", (1320, 1260), (420, 440), model=apply["model"])
     graph.group("Models, prompts, noise levels", (-20, -80, 680, 1380))
@@ -154,7 +154,7 @@ def transfer_klein_4b(object_info: dict[str, Any]) -> Graph:
         "sigmas": sigmas["SIGMAS"], "latent_image": latent["LATENT"],
     }  # fmt: skip
     loras = tuple(
-        graph.add("PatchbayApplyLora", (720, 1240 * row), (420, 1180), PLAIN_APPLY, title, model=given[key])
+        graph.add("PatchbayApplyLora", (720, 1240 * row), (420, 900), PLAIN_APPLY, title, model=given[key])
         for row, (key, title) in enumerate((("base", "Your LoRA on base"), ("student", "Your LoRA on distilled")))
     )
     _shift(graph, given, (loras[0], loras[1]), (1200, 0))

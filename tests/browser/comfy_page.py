@@ -29,6 +29,26 @@ _QUEUE = """
   app.queuePrompt(0, 1).then((accepted) => { if (accepted === false) result.state = "refused"; });
 }
 """
+_OVERLAPS = """
+async () => {
+  const title = window.LiteGraph.NODE_TITLE_HEIGHT;
+  const nodes = () => window.app.rootGraph.nodes.map((node) =>
+    [node.title || node.type, node.pos[0], node.pos[1] - title, node.size[0], node.size[1] + title]);
+  let before = "";
+  for (let still = 0, frame = 0; still < 6 && frame < 120; frame += 1) {
+    await new Promise((done) => requestAnimationFrame(() => done(null)));
+    const now = JSON.stringify(nodes());
+    still = now === before ? still + 1 : 0;
+    before = now;
+  }
+  const frames = window.app.rootGraph.groups.map((group) => [group.title, ...group.pos, ...group.size]);
+  const cover = ([, x, y, w, h], [, left, top, width, height]) =>
+    x < left + width && left < x + w && y < top + height && top < y + h;
+  const pairs = (boxes) => boxes.flatMap((one, index) =>
+    boxes.slice(index + 1).filter((other) => cover(one, other)).map((other) => `${one} / ${other}`));
+  return [...pairs(nodes()), ...pairs(frames)];
+}
+"""
 
 
 @dataclass
@@ -114,6 +134,10 @@ class ComfyPage:
         assert node_id is not None, f"there is no {node_type} on the canvas"
         self.next_frame(4)
         return node_id
+
+    def overlaps(self) -> list[str]:
+        """Pairs of nodes or of frames that cover each other, once the nodes have taken the room that they need."""
+        return self.page.evaluate(_OVERLAPS)
 
     def missing_node_types(self) -> list[str]:
         """Types of the nodes on the canvas that this ComfyUI does not know."""

@@ -24,6 +24,7 @@ def test_the_pack_loads_in_silence(comfy_page: ComfyPage) -> None:
 def test_a_workflow_opens(comfy_page: ComfyPage, path: Path) -> None:
     comfy_page.load_workflow(path)
     assert comfy_page.missing_node_types() == []
+    assert comfy_page.overlaps() == []
     if path in RUNNABLE:
         assert comfy_page.complaints() == []
     comfy_page.assert_no_pack_errors()

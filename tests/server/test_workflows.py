@@ -9,6 +9,7 @@ import pytest
 from workflow_checks import RUNNABLE, WORKFLOWS, problems
 
 from tools.client import ComfyClient
+from tools.paths import PACK_FOLDER
 from tools.server import ComfyServer
 from tools.workflow import load_workflow, to_api
 
@@ -38,6 +39,13 @@ def test_it_fits_the_nodes(path: Path, object_info: dict[str, Any]) -> None:
 def test_it_has_a_thumbnail_and_a_note(path: Path) -> None:
     assert path.with_suffix(".jpg").is_file()
     assert any(node["type"] in ("Note", "MarkdownNote") for node in load_workflow(path)["nodes"])
+
+
+def test_every_node_of_the_pack_is_in_a_workflow(object_info: dict[str, Any]) -> None:
+    used = {node["type"] for path in WORKFLOWS for node in load_workflow(path)["nodes"]}
+    ours = {name for name, info in object_info.items() if info["python_module"] == f"custom_nodes.{PACK_FOLDER}"}
+    assert ours
+    assert ours - used == set()
 
 
 @pytest.mark.usefixtures("_klein_nano_can_run")

@@ -1,0 +1,94 @@
+"""Thumbnails of the bundled workflows: ``.runtime/venv/bin/python -m tools.workflow_pictures [WORD...]``.
+
+Each is opened in a real browser; those that need only Klein Nano are run first. With words, only the workflows with one
+of them in their name. ``--address URL`` uses a ComfyUI that runs already; ``--large DIR`` also keeps large pictures, in
+both renderers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page
+
+from .chromium import chromium, load_workflow, open_comfyui, run_workflow, server_at, window
+from .paths import ROOT
+
+WIDTH, HEIGHT = 2000, 1300
+LEFT, ABOVE, BELOW = 64, 170, 60
+"""What the menus cover around the picture, in pixels."""
+THUMBNAIL = (960, 640)
+QUALITY = 85
+_NO_COMPLAINTS = "[data-testid='error-overlay'], .p-toast { display: none !important }"
+"""Model files that a workflow names and that are not here would lie over the picture."""
+_FIT = """
+([width, height, x, y]) => {
+  const { canvas, rootGraph } = window.app;
+  const boxes = [...rootGraph.nodes.map((n) => [n.pos[0], n.pos[1] - 30, n.size[0], n.size[1] + 30]),
+    ...rootGraph.groups.map((g) => [...g.pos, ...g.size])];
+  const left = Math.min(...boxes.map((b) => b[0])) - 30, top = Math.min(...boxes.map((b) => b[1])) - 30;
+  const right = Math.max(...boxes.map((b) => b[0] + b[2])) + 30;
+  const bottom = Math.max(...boxes.map((b) => b[1] + b[3])) + 30;
+  const scale = Math.min(width / (right - left), height / (bottom - top));
+  canvas.ds.scale = scale;
+  canvas.ds.offset[0] = x / scale - left;
+  canvas.ds.offset[1] = y / scale - top;
+  for (const node of rootGraph.nodes) node.has_errors = false;
+  canvas.show_info = false;
+  canvas.setDirty(true, true);
+  return [(right - left) * scale, (bottom - top) * scale];
+}
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--address", default="")
+    parser.add_argument("--large", type=Path)
+    options = parser.parse_args()
+    with server_at(options.address) as address, chromium() as browser:
+        for nodes2 in (False, True) if options.large else (False,):
+            context = browser.new_context(viewport=window(LEFT + WIDTH + 16, ABOVE + HEIGHT + BELOW))
+            page = open_comfyui(context, address, nodes2)
+            page.add_style_tag(content=_NO_COMPLAINTS)
+            for path in sorted((ROOT / "workflows").glob("*.json")):
+                if not options.words or any(word in path.name for word in options.words):
+                    picture = workflow_picture(page, path)
+                    if not nodes2:
+                        write_thumbnail(picture, path.with_suffix(".jpg"))
+                    if options.large:
+                        options.large.mkdir(parents=True, exist_ok=True)
+                        picture.save(options.large / f"{path.stem}-{'nodes2' if nodes2 else 'classic'}.png")
+                    print(path.stem, picture.size, flush=True)
+            context.close()
+
+
+def workflow_picture(page: Page, path: Path) -> Image.Image:
+    """A workflow on the canvas, filled by a run where it needs no other model, cut to what is drawn."""
+    load_workflow(page, json.loads(path.read_text(encoding="utf-8")), path.stem)
+    if "Klein Nano" in path.name:
+        run_workflow(page)
+    page.keyboard.press("Escape")
+    size: Sequence[float] = page.evaluate(_FIT, [WIDTH, HEIGHT, LEFT, ABOVE])
+    page.wait_for_timeout(1500)
+    png = page.screenshot(clip={"x": LEFT, "y": ABOVE, "width": size[0], "height": size[1]})
+    return Image.open(io.BytesIO(png)).convert("RGB")
+
+
+def write_thumbnail(picture: Image.Image, path: Path) -> None:
+    """A JPEG of at most the size of a thumbnail, written in one go."""
+    small = picture.copy()
+    small.thumbnail(THUMBNAIL, Image.Resampling.LANCZOS)
+    part = path.with_suffix(".jpg.part")
+    small.save(part, format="JPEG", quality=QUALITY, optimize=True)
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    main()
