@@ -94,8 +94,6 @@ def train(
     warmup: int = 300,
     pause_after: float = math.inf,
     max_steps: int = 10**9,
-    validate: Callable[[Params], float] | None = None,
-    validate_every: int = 150,
     seed: int = 7,
     name: str = "training",
 ) -> tuple[Params, dict]:
@@ -104,27 +102,26 @@ def train(
     Args:
         params: float32 leaf tensors; changed in place.
         loss_of: (params, step, generator) to loss.
-        seconds: training time in all, over resumed runs; the rate falls along half a cosine over it.
+        seconds: training time in all, over resumed runs; the rate falls along half a cosine over it, or over
+            ``max_steps`` if those are done sooner.
         checkpoint: written every two minutes, at a pause and at the end; resumed from.
         pause_after: leave this run after so many seconds, to be resumed.
-        validate: (averaged weights) to a number; the average with the lowest is given, else the last.
 
     Returns:
-        The averaged weights and a record: steps, seconds, last loss, validation curve, done.
+        The averaged weights and a record: steps, seconds, last loss, done.
     """
     device = next(iter(params.values())).device
     for value in params.values():
         value.requires_grad_(True)
     optimiser = MuonAdam(params, muon_size)
     average = {key: value.detach().clone() for key, value in params.items()}
-    record = {"steps": 0, "seconds": 0.0, "losses": [], "validation": [], "done": False}
-    best = None
+    record = {"steps": 0, "seconds": 0.0, "losses": [], "done": False}
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=device)
         with torch.no_grad():
             for key, value in params.items():
                 value.copy_(saved["params"][key])
-        average, record, best = saved["average"], saved["record"], saved["best"]
+        average, record = saved["average"], saved["record"]
         optimiser.load(saved["optimiser"])
     generator = torch.Generator(device).manual_seed(seed + record["steps"])
     before, start, saved_at, running = record["seconds"], time.monotonic(), time.monotonic(), None
@@ -132,12 +129,12 @@ def train(
     def save() -> None:
         torch.save(
             {"params": {k: v.detach() for k, v in params.items()}, "average": average, "record": record,
-             "best": best, "optimiser": optimiser.state()}, checkpoint,
+             "optimiser": optimiser.state()}, checkpoint,
         )  # fmt: skip
 
     while not record["done"]:
-        progress = record["seconds"] / seconds
-        if progress >= 1 or record["steps"] >= max_steps:
+        progress = max(record["seconds"] / seconds, record["steps"] / max_steps)
+        if progress >= 1:
             record["done"] = True
             break
         if record["seconds"] - before > pause_after:
@@ -158,11 +155,6 @@ def train(
                 torch.cuda.synchronize()
             start = time.monotonic()
         record["seconds"] = before + time.monotonic() - start
-        if validate and (step + 1) % validate_every == 0:
-            score = validate(average)
-            record["validation"].append((step + 1, round(score, 6)))
-            if best is None or score < best[0]:
-                best = (score, {key: value.clone() for key, value in average.items()})
         if (step + 1) % 250 == 0:
             record["losses"].append((step + 1, round(running.item(), 5)))
         if (step + 1) % 2500 == 0:
@@ -175,7 +167,7 @@ def train(
     save()
     print(f"{name}: {record['steps']} steps, {record['seconds']:.0f} s, loss {record.get('last_loss', 0):.5f},"
           f" done {record['done']}", flush=True)  # fmt: skip
-    return (best[1] if best is not None else average), record
+    return average, record
 
 
 class Stages(Protocol):

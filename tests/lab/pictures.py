@@ -84,6 +84,8 @@ DUOTONE_ENDS = ((0.22, 0.25, 0.50), (1.0, 0.95, 0.80))
 """What becomes of black and of white: slate blue and cream."""
 MONOCHROME_ENDS = ((0.35, 0.35, 0.37), (1.0, 1.0, 1.0))
 """Graphite and white, like a pencil drawing."""
+OWN_COLOUR = 0.4
+"""Share of a picture's own colours that a style leaves, like a faded print."""
 
 
 def luminance(picture: np.ndarray) -> np.ndarray:
@@ -91,20 +93,20 @@ def luminance(picture: np.ndarray) -> np.ndarray:
     return picture @ np.array(LUMA, np.float32)
 
 
-def between(picture: np.ndarray, ends: tuple) -> np.ndarray:
-    """From the first end to the second by luminance; ``picture`` is float RGB [height, width, 3] in [0, 1]."""
+def toned(picture: np.ndarray, ends: tuple) -> np.ndarray:
+    """Own colours mixed with tones from the first end to the second; ``picture`` is float RGB [..., 3] in [0, 1]."""
     dark, light = (np.array(end, np.float32) for end in ends)
-    return dark + (light - dark) * luminance(picture)[..., None]
+    return OWN_COLOUR * picture + (1 - OWN_COLOUR) * (dark + (light - dark) * luminance(picture)[..., None])
 
 
 def duotone(picture: np.ndarray) -> np.ndarray:
-    """Slate blue to cream."""
-    return between(picture, DUOTONE_ENDS)
+    """Slate blue to cream, faded."""
+    return toned(picture, DUOTONE_ENDS)
 
 
 def monochrome(picture: np.ndarray) -> np.ndarray:
-    """Graphite to white."""
-    return between(picture, MONOCHROME_ENDS)
+    """Graphite to white, faded."""
+    return toned(picture, MONOCHROME_ENDS)
 
 
 def ink_outline(picture: np.ndarray) -> np.ndarray:

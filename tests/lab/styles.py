@@ -14,27 +14,28 @@ import torch
 import torch.nn.functional as F
 from autoencoder import LIVE, Autoencoder
 from flow import draw_noise, integrate, schedule
-from pictures import DUOTONE_ENDS, LUMA, MONOCHROME_ENDS
+from pictures import DUOTONE_ENDS, LUMA, MONOCHROME_ENDS, OWN_COLOUR
 from torch import Tensor, nn
 from transformer import TEXT_TOKENS, Flux2, Weights
 
 if TYPE_CHECKING:
     from train import Lab
 
-SIZE = 6144
-"""Pictures in a pool."""
+SIZE, CHUNK = 768, 64
+"""Pictures in a pool, and how many are made at once."""
+RULE_STEPS = 2000
 WORDS = 8
 """Text tokens that are kept; those before them are zero."""
 STEPS = 4
 ENDS = {"duotone": DUOTONE_ENDS, "monochrome": MONOCHROME_ENDS}
 
 
-def luminance_style(pictures: Tensor, dark: tuple[float, ...], light: tuple[float, ...]) -> Tensor:
-    """From ``dark`` to ``light`` by Rec. 709 luminance; ``pictures`` [batch, 3, height, width] in [0, 1]."""
+def toned(pictures: Tensor, dark: tuple[float, ...], light: tuple[float, ...]) -> Tensor:
+    """``pictures.toned`` for [batch, 3, height, width] in [0, 1]."""
     weights = torch.tensor(LUMA, device=pictures.device)
     low, high = (torch.tensor(end, device=pictures.device)[None, :, None, None] for end in (dark, light))
     level = (pictures * weights[None, :, None, None]).sum(1, keepdim=True)
-    return low + (high - low) * level
+    return OWN_COLOUR * pictures + (1 - OWN_COLOUR) * (low + (high - low) * level)
 
 
 class Rule(nn.Module):
@@ -62,33 +63,41 @@ def style_latents(autoencoder: Autoencoder, latents: Tensor, style: str) -> Tens
     for part in latents.split(256):
         with torch.autocast(latents.device.type, torch.bfloat16, enabled=latents.is_cuda):
             pictures = autoencoder.decode(part).float()
-            parts.append(autoencoder.encode(luminance_style(pictures, *ENDS[style])).float())
+            parts.append(autoencoder.encode(toned(pictures, *ENDS[style])).float())
     return torch.cat(parts)
 
 
 def learn_rule(lab: Lab, autoencoder: Autoencoder, clean: Tensor, style: str, seed: int = 41) -> Rule:
     """Fit a ``Rule`` to pictures, and to mixtures of pictures, which a model predicts where there is much noise.
 
+    It is kept in the work folder.
+
     Args:
         clean: latents [count, 128, 8, 8] of pictures without the style.
     """
+    path = lab.work / f"rule-{style}.pt"
+    if path.exists():
+        rule = Rule()
+        rule.load_state_dict(torch.load(path, map_location="cpu"))
+        return rule.to(lab.device).requires_grad_(False)
     generator = torch.Generator(lab.device).manual_seed(seed)
     order = torch.randperm(len(clean), generator=generator, device=lab.device)
     share = torch.rand(len(clean), 1, 1, 1, generator=generator, device=lab.device)
     clean = torch.cat([clean, share * clean + (1 - share) * clean[order]])
     styled = style_latents(autoencoder, clean, style)
     torch.manual_seed(seed)
-    rule, steps = Rule().to(lab.device), 3 if lab.smoke else 4000
+    rule, steps = Rule().to(lab.device), 3 if lab.smoke else RULE_STEPS
     adam = torch.optim.Adam(rule.parameters(), lr=3e-3)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
     for _ in range(steps):
-        rows = torch.randint(len(clean), (256,), generator=generator, device=lab.device)
+        rows = torch.randint(len(clean), (128,), generator=generator, device=lab.device)
         error = (rule(clean[rows]) - styled[rows])[:, :LIVE].square().mean()
         adam.zero_grad()
         error.backward()
         adam.step()
         falling.step()
     print(f"rule of {style}: {error.item() / styled[:, :LIVE].var().item():.4f} of the variance is left", flush=True)
+    torch.save(rule.state_dict(), path)
     return rule.requires_grad_(False)
 
 
@@ -124,11 +133,17 @@ def style_captions(lab: Lab, count: int, generator: torch.Generator) -> Tensor:
 
 
 class PicturePool:
-    """Pictures that a many-step model makes without a style (4 steps, no guidance), with their captions."""
+    """Pictures that a many-step model makes without a style (4 steps, no guidance), with their captions.
+
+    They are kept in the work folder.
+    """
 
     def __init__(self, lab: Lab, weights: Weights, seed: int = 31):
-        self.lab, generator = lab, torch.Generator(lab.device).manual_seed(seed)
-        size, chunk = (24, 12) if lab.smoke else (SIZE, 512)
+        self.lab, generator, path = lab, torch.Generator(lab.device).manual_seed(seed), lab.work / "pool.pt"
+        if path.exists():
+            self.clean, self.words = torch.load(path, map_location=lab.device)
+            return
+        size, chunk = (24, 12) if lab.smoke else (SIZE, CHUNK)
         model, rows = Flux2(device=lab.device), []
         if lab.device.type == "cuda":
             weights = {k: v.bfloat16() for k, v in weights.items()}
@@ -138,6 +153,7 @@ class PicturePool:
             clean[:, LIVE:] = 0
             rows.append((clean, text[:, -WORDS:].clone()))
         self.clean, self.words = (torch.cat(parts) for parts in zip(*rows, strict=True))
+        torch.save((self.clean, self.words), path)
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Latents [count, 128, 8, 8] and texts [count, TEXT_TOKENS, 128]."""

@@ -30,6 +30,8 @@ RANKS = {"concept": 8}
 STYLE_RANK = 16
 STYLE_MU = 1.2
 """Shift of a style's training sigmas: lower than the base's, for its detail is made at low noise."""
+STYLE_STEPS, STYLE_BATCH = 400, 16
+"""A style is learned in few steps; with more of them a LoRA learns what the captions of its training look like."""
 LoraLoss = Callable[[Weights, int, torch.Generator], Tensor]
 SECONDS = {"ae": 150.0, "probe": 12.0, "base": 460.0, "wide": 110.0, "concept": 45.0}
 
@@ -42,7 +44,7 @@ class Lab:
         self.work, self.smoke = args.work, args.smoke
         self.work.mkdir(parents=True, exist_ok=True)
         times = SECONDS | {name: how.seconds for name, how in STUDENTS.items()}
-        times |= {name: STYLE_SECONDS.get(name, 40.0) for name in LORAS if name != "concept"}
+        times |= {name: math.inf for name in LORAS if name != "concept"}
         self.seconds = times | {k: float(v) for k, v in (item.split("=") for item in args.seconds)}
         self.max_steps = 3 if args.smoke else 10**9
         self.pause_after = args.pause_after
@@ -197,24 +199,17 @@ def add_lora(weights: Weights, params: Params, scale: float = 1.0) -> Weights:
     return patched
 
 
-def train_lora(
-    lab: Lab, name: str, loss_on: LoraLoss, seed: int, validate: Callable[[Params], float] | None = None
-) -> None:
-    """Train one LoRA.
-
-    Args:
-        loss_on: (patched weights, step, generator) to loss.
-        validate: (LoRA factors) to a number that chooses the checkpoint.
-    """
-    weights = load_final(lab, LORAS[name][0])
+def train_lora(lab: Lab, name: str, loss_on: LoraLoss, seed: int) -> None:
+    """Train one LoRA by a loss of (patched weights, step, generator)."""
+    weights, is_style = load_final(lab, LORAS[name][0]), LORAS[name][1] in ENDS
 
     def loss(params: Params, step: int, generator: torch.Generator) -> Tensor:
         return loss_on(cast(add_lora(weights, params), lab.device), step, generator)
 
     params, record = train(
         init_lora(weights, RANKS.get(name, STYLE_RANK), seed), loss, lab.seconds[name], lab.work / f"{name}.pt",
-        rate=2e-3, decay=0.995, warmup=100, max_steps=lab.max_steps, validate=validate,
-        validate_every=2 if lab.smoke else 250, seed=seed, name=name,
+        rate=2e-3, decay=0.98 if is_style else 0.995, warmup=20 if is_style else 100,
+        max_steps=min(lab.max_steps, STYLE_STEPS) if is_style else lab.max_steps, seed=seed, name=name,
     )  # fmt: skip
     finish(lab, name, params, record)
 
@@ -241,7 +236,7 @@ def style_loss(lab: Lab, autoencoder: Autoencoder, model: str, style: str) -> Lo
     sigmas = schedule(STUDENTS[model].steps) if model in STUDENTS else []
 
     def inputs(step: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        count = lab.batch
+        count = min(lab.batch, STYLE_BATCH)
         if sigmas:
             text, segment = style_captions(lab, count, generator), draw_segment(len(sigmas) - 1, generator)
             walk = walk_in_pairs(lab, frozen, rule, text, sigmas[: segment + 1], generator)
@@ -268,7 +263,6 @@ LORAS = {
     "duotone-distilled": ("student", "duotone"),
 } | {f"duotone-on-{student}": (student, "duotone") for student in STUDENTS if student != "student"}  # fmt: skip
 """LoRA to the model it is trained on and the pictures it learns; those on the other students do not ship."""
-STYLE_SECONDS = {"duotone": 150.0, "monochrome": 200.0, "duotone-distilled": 90.0}
 
 
 def train_loras(lab: Lab, autoencoder: Autoencoder, names: list[str]) -> None:
