@@ -14,6 +14,7 @@ from .recorder_blocks import BlockTimer
 from .recorder_clocks import clock_for
 from .recorder_lora import timed_adapters
 from .recorder_model import is_compiled, read_facts, streamed_reader
+from .restaging import last_restaging
 
 PREPARE, FIRST, LATER = "prepare", "first", "later"
 _ENDED_EARLY = "the run ended early"
@@ -87,6 +88,9 @@ class MeasuredRun:
         """Read what is known now; returns the step callback to use in the place of ``callback``."""
         self._facts = read_facts(self._patcher, guider, sampler, noise, callback)
         self._streamed = streamed_reader(self._patcher)
+        kept = last_restaging(self._patcher)
+        if kept is not None:
+            self._notes.append(kept.sentence)
         if self._options.blocks and is_compiled(self._patcher):
             self._notes.append("No times of single blocks: torch.compile is on.")
         elif self._options.blocks:

@@ -11,8 +11,10 @@ the model that is loaded with those of the model to load, key by key, and
   ``patch_weight_to_device`` and its own backup, and then says that this list of patches is loaded.
 
 Both give the very weights that a full load gives: ComfyUI rounds each weight with a seed made from its key. Nothing is
-replaced in ComfyUI. Where anything is not as expected (hooks, partly loaded models, several devices, an unknown list of
-patches was loaded in between, another version), nothing is done here and ComfyUI loads as it always does.
+replaced in ComfyUI. Where anything is not as expected (hooks, a partly loaded model, several devices, another compute
+type, a run that failed, an unknown list of patches that was loaded in between, another version), nothing is done here
+and ComfyUI loads as it always does. Adapters are compared by identity, which the caches of this pack keep from one run
+to the next.
 
 ``LORA_PATCHBAY_RESTAGE=off`` switches it off. ``LORA_PATCHBAY_RESTAGE=check`` stages some of the modules that would be
 kept all the same, compares them after the run, and switches it off with an error in the log if one differs (dynamic
@@ -51,8 +53,15 @@ class Restaging:
     """Weights whose patches differ from those that were loaded."""
     kept: int
     """Modules (dynamic VRAM) or patched weights (ordinary loader) that were left as they were."""
+    unit: str = field(default="modules", compare=False)
     milliseconds: float = field(default=0.0, compare=False)
     """Time of our own part: the comparison and what was kept; with the ordinary loader the patching as well."""
+
+    @property
+    def sentence(self) -> str:
+        """For the report of a measurement."""
+        weights = "1 weight has" if self.changed == 1 else f"{self.changed} weights have"
+        return f"{weights} other LoRA strengths than in the run before; {self.kept} {self.unit} were kept."
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,8 @@ identity from being reused."""
 _RUNNING: weakref.WeakKeyDictionary[Any, _Loaded] = weakref.WeakKeyDictionary()
 """The same of a run that has not ended. ComfyUI marks a page as resident before it has patched the weight in it, so
 after a run that failed for want of memory a page may hold anything; then nothing is known."""
-_LAST: weakref.WeakKeyDictionary[Any, Restaging] = weakref.WeakKeyDictionary()
+_LAST: weakref.WeakKeyDictionary[Any, tuple[Any, Restaging]] = weakref.WeakKeyDictionary()
+"""By loaded model: the list of patches, and what its load kept."""
 _CHECKS = threading.local()
 _failed: list[str] = []
 
@@ -83,7 +93,8 @@ def attach_restaging(patcher: Any) -> None:
 
 def last_restaging(patcher: Any) -> Restaging | None:
     """What the last load through our wrapper kept; None if it was an ordinary load."""
-    return _LAST.get(patcher.model)
+    uuid, last = _LAST.get(patcher.model, (None, None))
+    return last if uuid == patcher.patches_uuid else None
 
 
 def same_patches(a: Sequence[tuple[Any, ...]], b: Sequence[tuple[Any, ...]]) -> bool:
@@ -132,16 +143,14 @@ def _prepare(executor: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
     result = executor(model, *args, **kwargs)
     loaded = time.perf_counter()
     if dynamic is not None:
-        _LAST[inner] = dynamic.put_back()
+        _LAST[inner] = model.patches_uuid, dynamic.put_back()
     if record is not None and getattr(inner, "current_weight_patches_uuid", None) == record.uuid:
         _RUNNING[inner] = record
     if inner in _LAST:
         own = (loading - begun + time.perf_counter() - loaded) * 1e3
-        _LAST[inner] = last = replace(_LAST[inner], milliseconds=own)
-        logging.info(
-            "LoRA Patchbay: %d weights have other LoRA strengths; %d %s were kept (%.1f ms)",
-            last.changed, last.kept, "modules" if dynamic is not None else "patched weights", own,
-        )  # fmt: skip
+        last = replace(_LAST[inner][1], milliseconds=own)
+        _LAST[inner] = model.patches_uuid, last
+        logging.info("LoRA Patchbay: %s (%.1f ms)", last.sentence, own)
     return result
 
 
@@ -232,15 +241,17 @@ def _patch_changed(model: Any, known: Patches, changed: Sequence[str]) -> None:
     uuid, inner.current_weight_patches_uuid = model.patches_uuid, object()  # a failure on the way leads to a full load
     for key in changed:
         saved = model.backup.get(key)
-        if saved is not None:
-            if saved.inplace_update:
-                comfy.utils.copy_to_param(inner, key, saved.weight)
-            else:
-                comfy.utils.set_attr_param(inner, key, saved.weight.to(device))
-            del model.backup[key]
-        model.patch_weight_to_device(key, device_to=device)
+        if saved is not None and saved.inplace_update:
+            comfy.utils.copy_to_param(inner, key, saved.weight)
+        elif saved is not None:
+            comfy.utils.set_attr_param(inner, key, saved.weight.to(device))
+        if key in model.patches:
+            model.patch_weight_to_device(key, device_to=device)  # copies the weight only where there is no backup yet
+        else:
+            model.backup.pop(key, None)
     inner.current_weight_patches_uuid = uuid
-    _LAST[inner] = Restaging(len(changed), len(model.patches.keys() - set(changed)))
+    kept = len(model.patches.keys() - set(changed))
+    _LAST[inner] = uuid, Restaging(len(changed), kept, "patched weights")
 
 
 def _run(executor: Any, *args: Any, **kwargs: Any) -> Any:

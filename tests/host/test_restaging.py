@@ -76,6 +76,7 @@ def test_one_block_changes_and_the_picture_is_that_of_a_full_load(host, base, pa
     assert host.restaging.last_restaging(first) is None
     assert torch.equal(sample(second), expected)
     assert host.restaging.last_restaging(second) == host.restaging.Restaging(changed=2, kept=ALL - 2)
+    assert host.restaging.last_restaging(base) is None
 
 
 @pytest.mark.parametrize("blocks", ["all=0.3", "all=-1", "single_blocks=0", "double_blocks.0.img=0", "double_blocks=2"])
@@ -166,6 +167,19 @@ def test_an_interrupted_run_is_as_good_as_any(host, base, path, monkeypatch) -> 
         sample(first, fails(host.mm.InterruptProcessingException()))
     assert torch.equal(sample(second), expected)
     assert host.restaging.last_restaging(second) == host.restaging.Restaging(changed=2, kept=ALL - 2)
+
+
+def test_a_measurement_says_what_was_kept(host, base, path) -> None:
+    from pack.nodes.host.recorder import attach
+
+    first, second = applied(host, path, base), applied(host, path, base, "single_blocks.1=0.5")
+    sample(first)
+    measured, recorder = attach(second, "changed")
+    sample(measured)
+    sample(measured)
+    changed, warm = recorder.runs
+    sentence = f"2 weights have other LoRA strengths than in the run before; {ALL - 2} patched weights were kept."
+    assert (changed.notes, warm.notes) == ((sentence,), ())
 
 
 def test_what_cannot_be_known_is_loaded_anew(host, base, path) -> None:
