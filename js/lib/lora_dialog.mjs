@@ -53,9 +53,13 @@ export async function openLoraCard(node, name) {
   const model = modelFileOf(node);
   /** @type {LoraCardState} */
   const state = { name, report: null, fit: null, hasModel: model !== null, error: "" };
-  const dialog = h("dialog", { class: "patchbay-dialog", "aria-labelledby": "patchbay-lora-name" });
+  const dialog = h("dialog", { class: "patchbay-dialog", "aria-labelledby": "patchbay-lora-name", tabindex: -1 });
   let text = "";
-  const render = () => dialog.replaceChildren(...renderLoraCard(state, language(), actions));
+  const render = () => {
+    dialog.replaceChildren(...renderLoraCard(state, language(), actions));
+    // Without the focus inside of it, Escape would go to the canvas.
+    if (dialog.open) dialog.focus();
+  };
   const actions = {
     close: () => dialog.close(),
     async copy(/** @type {string} */ word) {

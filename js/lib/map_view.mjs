@@ -110,14 +110,31 @@ function fillRows(rows, group, map, place) {
   rows.classList.add("patchbay-map-scroller", "patchbay-scroller");
   setStyle(rows, { "--patchbay-rows-height": `${ROWS_IN_VIEW * ROW_PIXELS}px` });
   rows.append(inner);
+  /** Rows that exist now, by place: those that stay in view are kept. @type {Map<number, HTMLElement>} */
+  const made = new Map();
   let shown = "";
   const show = () => {
     const from = Math.max(0, Math.floor((rows.scrollTop || 0) / ROW_PIXELS) - SPARE_ROWS);
     const to = Math.min(group.rows.length, from + ROWS_IN_VIEW + 2 * SPARE_ROWS);
     if (shown === `${from}-${to}`) return;
     shown = `${from}-${to}`;
-    setStyle(inner, { "padding-top": `${from * ROW_PIXELS}px` });
-    inner.replaceChildren(...Array.from({ length: to - from }, (_, i) => make(from + i)));
+    for (const [at, row] of made) {
+      if (at >= from && at < to) continue;
+      row.remove();
+      made.delete(at);
+    }
+    /** @type {HTMLElement | null} */
+    let before = null;
+    for (let at = to - 1; at >= from; at -= 1) {
+      const known = made.get(at);
+      const row = known ?? make(at);
+      if (!known) {
+        setStyle(row, { top: `${at * ROW_PIXELS}px` });
+        inner.insertBefore(row, before);
+      }
+      made.set(at, row);
+      before = row;
+    }
   };
   rows.addEventListener("scroll", show, { passive: true });
   show();

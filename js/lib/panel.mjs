@@ -40,7 +40,7 @@ const look = {
 const files = new Map();
 /** Results by node, for comparing. @type {Map<string, Run[]>} */
 const runs = new Map();
-/** Results that only the server remembers. @type {Map<string, import("../types/app").NodeOutput>} */
+/** The last result of each node: the frontend forgets its own when it draws the same workflow anew. @type {Map<string, import("../types/app").NodeOutput>} */
 const earlier = new Map();
 
 let workflow = "";
@@ -110,6 +110,7 @@ export function nodeFinished(executionId, output) {
   const key = keyOfExecution(executionId);
   const found = reportOf(output);
   if (!key || !found) return;
+  earlier.set(key, output);
   remember(key, { ...found, at: Date.now() });
   wish.newest = key;
   // Not before the frontend has kept the result: it may hear of it after us.
@@ -188,6 +189,8 @@ function currentState() {
   const shown = chooseSource(all, wish);
   if (!shown) return { state: emptyState(all), signature: `empty ${language().locale}` };
   const { report } = shown;
+  // What was selected last stays when nothing is selected any more.
+  if (wish.follow && shown.key === wish.selected) wish.chosen = shown.key;
   if (!runs.has(shown.key) && !files.has(shown.key)) remember(shown.key, { report, text: shown.text, at: Date.now() });
   const extras = Object.assign({}, ...all.map((source) => source.extras ?? {}), shown.extras ?? {});
   const metrics = availableMetrics(report, extras);

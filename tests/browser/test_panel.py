@@ -2,137 +2,142 @@
 
 from __future__ import annotations
 
-import math
+import csv
+import io
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from comfy_page import ComfyPage
+from playwright.sync_api import Locator
+from side_bar import (
+    CONTRAST,
+    FIGURES,
+    NAMELESS,
+    block_ratio,
+    open_side_bar,
+    percent,
+    report_of,
+    select_node,
+    set_setting,
+    wait_for_text,
+)
 from workflow_checks import WORKFLOWS
 
 FIT = next(path for path in WORKFLOWS if path.stem == "Does this LoRA fit (Klein Nano)")
-_FIGURES = """
-() => Object.fromEntries([...document.querySelectorAll(".patchbay-side .patchbay-map-row")].map((row) =>
-  [row.dataset.address, row.querySelector(".patchbay-map-value").textContent]))
-"""
-_SETTING = "([id, value]) => window.app.extensionManager.setting.set(id, value)"
-_REPORT = "(id) => window.app.nodeOutputs[id].patchbay_report[0]"
-_SELECT = "(id) => window.app.canvas.selectNode(window.app.rootGraph.getNodeById(id))"
-_HOSTILE = """
-async () => {
-  const { showFile } = await import("/extensions/lora-patchbay/lib/panel.mjs");
-  const evil = '<img src=x onerror="window.__hurt = true">\\u202e' + "A".repeat(1_000_000);
-  const layer = { state: "shape_mismatch", reason: evil, lora_key: evil, model_key: evil, block: evil, layer: evil,
-    owner: evil, slice: null, format: evil, rank: 1, alpha: 1, scale: 1, scale_source: evil, strength: 1,
-    block_strength: 1, delta_norm: 1, weight_norm: 1, norm_ratio: 1, spectral_norm: 1, shape: [1], not_measured: evil };
-  const report = { schema: "patchbay.report", version: 1, kind: "patches", title: evil, summary: evil, level: "ok",
-    model: null, lora: null, strength_model: 1, strength_clip: null, blocks: "", layers: [layer], notes: [evil],
-    verdict: "", advice: "", model_blocks: [], counts: {}, coverage: null };
-  showFile({ key: "file evil", title: evil, report, text: evil });
-}
-"""
+ROW = ".patchbay-map-row[data-address='single_blocks.3']"
 
 
-def open_side_bar(comfy_page: ComfyPage) -> None:
-    comfy_page.page.locator("#graph-canvas").focus()
-    comfy_page.page.keyboard.press("Alt+p")
-    comfy_page.page.locator(".patchbay-side").wait_for(state="visible")
-
-
-def percent(text: str) -> float:
-    return float(text.removesuffix("%").replace("\u202f", "").strip()) / 100
-
-
-def block_ratio(report: dict[str, Any], block: str) -> float:
-    layers = [layer for layer in report["layers"] if layer["block"] == block]
-    delta = math.fsum((layer["strength"] * layer["delta_norm"]) ** 2 for layer in layers)
-    weights = {(layer["model_key"], str(layer["slice"])): layer["weight_norm"] for layer in layers}
-    return math.sqrt(delta / math.fsum(norm**2 for norm in weights.values()))
-
-
-@pytest.mark.parametrize("theme", ["dark", "light"])
 def test_the_map_shows_the_figures_of_the_run(comfy_page: ComfyPage) -> None:
+    """On dark and light, in English and Japanese, switched while the page is open."""
+    page = comfy_page.page
     comfy_page.load_workflow(FIT)
-    open_side_bar(comfy_page)
+    side = open_side_bar(comfy_page)
     comfy_page.queue_and_wait()
-    node_id = comfy_page.focus_node("PatchbayCheckLora")
-    comfy_page.page.evaluate(_SELECT, node_id)
-    comfy_page.page.locator(".patchbay-map-row[data-address='single_blocks.3']").first.wait_for()
-    comfy_page.page.wait_for_timeout(600)
-    report = comfy_page.page.evaluate(_REPORT, str(node_id))
-    figures = comfy_page.page.evaluate(_FIGURES)
+    node_id = select_node(comfy_page, "PatchbayCheckLora")
+    wait_for_text(comfy_page, "fits FLUX.2")
+    page.locator(ROW).first.wait_for()
+    report = report_of(comfy_page, node_id)
     blocks = [f"{group['kind']}.{i}" for group in report["model"]["blocks"] for i in range(group["count"])]
+    figures = page.evaluate(FIGURES)
+    assert len(blocks) == 6
     for block in blocks:
         assert percent(figures[block]) == pytest.approx(block_ratio(report, block), rel=6e-3), block
-    comfy_page.screenshot("panel")
-    comfy_page.page.keyboard.press("Alt+l")
-    card = comfy_page.page.locator("dialog.patchbay-dialog")
-    card.locator(".patchbay-facts").first.wait_for()
-    assert "klein-nano-duotone" in card.inner_text()
-    comfy_page.screenshot("lora card")
-    card.get_by_role("button", name="Show in Patchbay").click()
-    comfy_page.page.locator(".patchbay-map-row[data-address='double_blocks.1']").first.wait_for()
-    assert card.count() == 0
+    assert page.evaluate(NAMELESS) == []
+    for theme, locale, words in (("dark", "en", "Applied"), ("light", "ja", "適用"), ("light", "en", "Applied")):
+        set_setting(comfy_page, "Comfy.ColorPalette", theme)
+        set_setting(comfy_page, "Comfy.Locale", locale)
+        page.wait_for_function("(l) => document.querySelector('.patchbay-side')?.lang === l", arg=locale)
+        wait_for_text(comfy_page, words)
+        page.locator(ROW).first.wait_for()
+        contrast = page.evaluate(CONTRAST)
+        assert contrast["seen"] > 20
+        assert contrast["low"] == [], f"{theme} {locale}"
+        comfy_page.theme = f"{theme}-{locale}"
+        comfy_page.screenshot("panel")
+    _exports_are_right(comfy_page, side, report)
+    _keys_lead_through_the_panel(comfy_page, side)
     comfy_page.assert_no_pack_errors()
 
 
-def test_results_come_back_after_a_reload_and_keys_open_a_block(comfy_page: ComfyPage) -> None:
+def _exports_are_right(comfy_page: ComfyPage, side: Locator, report: dict[str, Any]) -> None:
+    def saved(name: str) -> Path:
+        side.locator("summary[data-key=export]").click()
+        with comfy_page.page.expect_download() as download:
+            side.get_by_role("button", name=name).click()
+        path = Path(download.value.path())
+        assert download.value.suggested_filename.startswith("patchbay-klein-nano-duotone-check.")
+        return path
+
+    rows = list(csv.DictReader(io.StringIO(saved("Layers as CSV").read_bytes().decode("utf-8"))))
+    assert [row["model_key"] for row in rows] == [layer["model_key"] for layer in report["layers"]]
+    assert [float(row["norm_ratio"]) for row in rows] == [layer["norm_ratio"] for layer in report["layers"]]
+    assert json.loads(saved("Report as JSON").read_text(encoding="utf-8")) == report
+    svg = saved("Map as SVG").read_text(encoding="utf-8")
+    assert svg.startswith("<svg ")
+    assert all(f"{kind} {i} · " in svg for kind, i in (("double", 1), ("single", 3)))
+    png = saved("Map as PNG").read_bytes()
+    assert png.startswith(b"\x89PNG")
+    assert len(png) > 10_000
+
+
+def _keys_lead_through_the_panel(comfy_page: ComfyPage, side: Locator) -> None:
+    """Tab goes from control to control in the order of the page; arrows go inside the map; Enter opens a block."""
+    keyboard = comfy_page.page.keyboard
+    side.locator("select[data-key=source]").focus()
+    order = []
+    for _ in range(9):
+        order.append(comfy_page.page.evaluate("() => document.activeElement.dataset.key ?? ''"))
+        keyboard.press("Tab")
+    wanted = ["source", "goto", "follow", "export", "help", "view applied", "metric", "compare", "row double_blocks"]
+    assert [found.startswith(want) for found, want in zip(order, wanted, strict=True)] == [True] * 9, order
+    side.locator(".patchbay-map-row").first.focus()
+    keyboard.press("ArrowDown")
+    keyboard.press("ArrowRight")
+    label = comfy_page.page.evaluate("() => document.activeElement.getAttribute('aria-label')")
+    assert label.startswith("double 1 · img_attn.qkv · ")
+    keyboard.press("Enter")
+    side.locator(".patchbay-block").wait_for()
+    select_node(comfy_page, "PatchbayCheckLora")
+    keyboard.press("Alt+l")
+    card = comfy_page.page.locator("dialog.patchbay-dialog")
+    card.locator(".patchbay-facts").first.wait_for()
+    assert "Made for this model" in card.inner_text()
+    comfy_page.screenshot("lora card")
+    keyboard.press("Escape")
+    card.wait_for(state="detached")
+    side.locator("button[data-key=help]").click()
+    comfy_page.page.wait_for_function(
+        "() => { const all = [...document.querySelectorAll('.patchbay-help img')]; all.forEach((i) => i.loading = 'eager');"
+        " return all.length === 3 && all.every((image) => image.naturalWidth > 0); }"
+    )
+    comfy_page.screenshot("help of the side bar")
+    keyboard.press("Escape")
+
+
+def test_results_come_back_after_a_reload(comfy_page: ComfyPage) -> None:
     comfy_page.load_workflow(FIT)
     comfy_page.queue_and_wait()
     comfy_page.open()
     comfy_page.load_workflow(FIT)
     open_side_bar(comfy_page)
-    row = comfy_page.page.locator(".patchbay-map-row").first
-    row.focus()
-    comfy_page.page.keyboard.press("ArrowDown")
-    comfy_page.page.keyboard.press("Enter")
-    comfy_page.page.locator(".patchbay-block").wait_for()
-    comfy_page.page.evaluate(_SETTING, ["LoraPatchbay.Panel.ShowSidebar", False])
+    comfy_page.page.locator(".patchbay-map-row").first.wait_for()
+    set_setting(comfy_page, "LoraPatchbay.Panel.ShowSidebar", False)
     comfy_page.page.locator(".patchbay-side").wait_for(state="detached")
-    comfy_page.page.evaluate(_SETTING, ["LoraPatchbay.Panel.ShowSidebar", True])
+    set_setting(comfy_page, "LoraPatchbay.Panel.ShowSidebar", True)
     comfy_page.assert_no_pack_errors()
 
 
 @pytest.mark.parametrize("renderer", ["classic"])
-def test_hostile_names_are_text(comfy_page: ComfyPage) -> None:
+def test_ten_thousand_layers_are_drawn_quickly_and_scroll_smoothly(comfy_page: ComfyPage) -> None:
+    """Of 100 blocks with 100 layers, and of 5000 blocks with 2, which have a scroller of their own."""
     open_side_bar(comfy_page)
-    comfy_page.page.evaluate(_HOSTILE)
-    comfy_page.page.locator(".patchbay-map-row").first.click()
-    comfy_page.page.locator(".patchbay-block").wait_for()
-    assert comfy_page.page.locator(".patchbay-side img").count() == 0
-    assert comfy_page.page.evaluate("() => window.__hurt") is None
-    assert "\u202e" not in comfy_page.page.locator(".patchbay-side").inner_text()
-    comfy_page.assert_no_pack_errors()
-
-
-@pytest.mark.parametrize("renderer", ["classic"])
-def test_ten_thousand_layers_are_drawn_quickly(comfy_page: ComfyPage) -> None:
-    open_side_bar(comfy_page)
-    took = comfy_page.page.evaluate(
-        """
-        async () => {
-          const { buildMap } = await import("/extensions/lora-patchbay/lib/map_model.mjs");
-          const { renderMap } = await import("/extensions/lora-patchbay/lib/map_view.mjs");
-          const { languageFor } = await import("/extensions/lora-patchbay/lib/i18n.mjs");
-          const layers = Array.from({ length: 10000 }, (_, i) => ({ state: "applied", reason: "", lora_key: "",
-            owner: "a", model_key: `b.${i}`, block: `blocks.${Math.floor(i / 100)}`, layer: `t.${i % 100}.attn.to_q`,
-            slice: null, strength: 1, delta_norm: 1 + (i % 7), weight_norm: 50, norm_ratio: 0.1, block_strength: 1,
-            not_measured: "" }));
-          const blocks = [{ kind: "blocks", first: 0, count: 100 }];
-          const report = { layers, model: { blocks, layers: {} }, model_blocks: [] };
-          const how = { language: languageFor("en"), label: "", selected: null };
-          const times = [];
-          for (let run = 0; run < 5; run += 1) {
-            const before = performance.now();
-            const map = buildMap(report, { view: "applied", metric: "relative" });
-            const element = renderMap(map, how, { open() {}, tell() {} });
-            document.querySelector(".patchbay-side-body").replaceChildren(element);
-            element.getBoundingClientRect();
-            times.push(performance.now() - before);
-          }
-          return times.sort((a, b) => a - b)[2];
-        }
-        """
-    )
-    print(f"10,000 layers: {took:.0f} ms (median of 5)")
-    assert took < 100
+    found = comfy_page.page.evaluate((Path(__file__).parent / "ten_thousand_layers.js").read_text(encoding="utf-8"))
+    print(f"10,000 layers: {found}")
+    for case in found:
+        assert case["draw_ms"] < 100, case
+        assert case["scrolled"] > 500, case
+        # What one frame costs the page when it scrolls; 60 frames a second leave 16.7 ms for it.
+        assert case["frame_ms"] < 16.7, case
     comfy_page.assert_no_pack_errors()
