@@ -12,10 +12,15 @@ import { currentPair, FIT, paneBoxes, panBy, placePicture, sliderRange, withScal
  * @property {(state: CompareState) => void} set
  * @property {(event: WheelEvent) => void} forwardWheel to the canvas, for a wheel that is not ours
  * @property {() => void} togglePlay
+ * @property {(mode: import("../types/compare").CompareMode) => void} mode
  */
 
+/** @type {Record<string, import("../types/compare").CompareMode>} */
+const MODE_KEYS = { s: "side", l: "slider", b: "blink", d: "difference" };
 const KEY_ZOOM = 1.25;
 const KEY_PAN_PIXELS = 40;
+/** @type {Record<string, [number, number]>} */
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const WHEEL_ZOOM_PER_PIXEL = 0.0015;
 const SPLIT_STEP = 0.02;
 const GRAB_PIXELS = 14;
@@ -38,18 +43,64 @@ export function listenToStage(stage, handle, host) {
 }
 
 /**
+ * Keys that mean the same wherever the focus is inside the viewer.
+ * @param {HTMLElement} root
+ * @param {HTMLElement} stage
+ * @param {InputHost} host
+ */
+export function listenToKeys(root, stage, host) {
+  root.addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !currentPair(host.get())) return;
+    const done = event.key === "Escape" ? escape(host) : act(stage, event.key, host);
+    if (!done) return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+}
+
+/** First back to the whole picture, then out of the viewer: the wheel belongs to the canvas again. @param {InputHost} host */
+function escape(host) {
+  const state = host.get();
+  if (state.view.scale !== null) host.set({ ...state, view: FIT });
+  else if (document.activeElement instanceof HTMLElement) document.activeElement.blur();
+  return true;
+}
+
+/** @param {HTMLElement} stage @param {string} key @param {InputHost} host */
+function act(stage, key, host) {
+  const mode = MODE_KEYS[key.toLowerCase()];
+  if (mode) return host.mode(mode), true;
+  const next = stateAfterKey(stage, key, host.get());
+  if (next) host.set(next);
+  return next !== undefined;
+}
+
+/**
  * An element in its own pixels, whatever the canvas zoom, and how they lie on the screen's.
  * @param {HTMLElement} element
  * @returns {import("./compare_state.mjs").Pane & {grid: number}}
  */
 export function sizeOf(element) {
   const rect = element.getBoundingClientRect();
-  const zoom = element.offsetWidth ? rect.width / element.offsetWidth : 1;
+  const { width, height } = ownSize(element);
+  const zoom = width ? rect.width / width : 1;
   const ratio = window.devicePixelRatio || 1;
   /** @param {number} at */
   const fraction = (at) => at * ratio - Math.floor(at * ratio);
-  const corner = { x: fraction(rect.left + element.clientLeft * zoom), y: fraction(rect.top + element.clientTop * zoom) };
-  return { width: element.clientWidth, height: element.clientHeight, grid: zoom * ratio || 1, corner };
+  const corner = { x: fraction(rect.left), y: fraction(rect.top) };
+  return { width, height, grid: zoom * ratio || 1, corner };
+}
+
+/**
+ * Width and height with their fractions, which `offsetWidth` rounds off: half a pixel is one in a thousand of the scale.
+ * The stage has no border.
+ * @param {HTMLElement} element
+ */
+function ownSize(element) {
+  const style = getComputedStyle(element);
+  const width = Number.parseFloat(style.width);
+  const height = Number.parseFloat(style.height);
+  return { width: Number.isFinite(width) ? width : element.offsetWidth, height: Number.isFinite(height) ? height : element.offsetHeight };
 }
 
 /**
@@ -60,8 +111,9 @@ export function sizeOf(element) {
  */
 function localPoint(element, event) {
   const rect = element.getBoundingClientRect();
-  const scale = element.offsetWidth ? rect.width / element.offsetWidth : 1;
-  return { x: (event.clientX - rect.left) / scale - element.clientLeft, y: (event.clientY - rect.top) / scale - element.clientTop, scale };
+  const { width } = ownSize(element);
+  const scale = width ? rect.width / width : 1;
+  return { x: (event.clientX - rect.left) / scale, y: (event.clientY - rect.top) / scale, scale };
 }
 
 /** @param {HTMLElement} stage @param {CompareState} state */
@@ -175,7 +227,7 @@ function onSplitKey(event, host) {
     End: 1,
   };
   const target = targets[event.key];
-  if (target === undefined || event.ctrlKey || event.metaKey) return;
+  if (target === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
   event.stopPropagation();
   host.set(withSplit(state, target));
@@ -184,12 +236,30 @@ function onSplitKey(event, host) {
 /** @param {HTMLElement} stage @param {KeyboardEvent} event @param {InputHost} host */
 function onStageKey(stage, event, host) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const next = stateAfterKey(stage, event.key, host.get());
+  const next = stateAfterArrow(stage, event, host.get());
   if (next === undefined && event.key !== " ") return;
   event.preventDefault();
   event.stopPropagation();
   if (next) host.set(next);
   else host.togglePlay();
+}
+
+/**
+ * Arrows move what there is to move: the picture where it is zoomed in, else the slider.
+ * @param {HTMLElement} stage
+ * @param {KeyboardEvent} event
+ * @param {CompareState} state
+ * @returns {CompareState | undefined}
+ */
+function stateAfterArrow(stage, event, state) {
+  const shape = geometry(stage, state);
+  const pane = shape?.boxes[0];
+  if (!shape || !pane) return undefined;
+  const [x, y] = ARROWS[event.key] ?? [0, 0];
+  if (!x && !y) return undefined;
+  const step = event.shiftKey ? SPLIT_STEP * 5 : SPLIT_STEP;
+  if (state.mode === "slider" && state.view.scale === null) return withSplit(state, state.split + (x - y) * step);
+  return panBy(state, shape.picture, pane, { x: -x * KEY_PAN_PIXELS, y: -y * KEY_PAN_PIXELS });
 }
 
 /** @param {HTMLElement} stage @param {string} key @param {CompareState} state @returns {CompareState | undefined} */
@@ -200,8 +270,6 @@ function stateAfterKey(stage, key, state) {
   const middle = { x: pane.width / 2, y: pane.height / 2 };
   /** @param {number} factor */
   const zoom = (factor) => zoomAt(state, shape.picture, pane, middle, factor);
-  /** @param {number} x @param {number} y */
-  const pan = (x, y) => panBy(state, shape.picture, pane, { x: x * KEY_PAN_PIXELS, y: y * KEY_PAN_PIXELS });
   /** @type {Record<string, () => CompareState>} */
   const keys = {
     "+": () => zoom(KEY_ZOOM),
@@ -209,10 +277,6 @@ function stateAfterKey(stage, key, state) {
     "-": () => zoom(1 / KEY_ZOOM),
     0: () => ({ ...state, view: FIT }),
     1: () => withScale(state),
-    ArrowLeft: () => pan(1, 0),
-    ArrowRight: () => pan(-1, 0),
-    ArrowUp: () => pan(0, 1),
-    ArrowDown: () => pan(0, -1),
     PageUp: () => withStep(state, -1),
     PageDown: () => withStep(state, 1),
   };

@@ -74,6 +74,18 @@ export function withStep(state, step) {
 /** @param {CompareState} state @param {number} split @returns {CompareState} */
 export const withSplit = (state, split) => ({ ...state, split: clamp(split, 0, 1) });
 
+/**
+ * Whether what lies on the one lies at the same screen pixels on the other.
+ * @param {Pane} one
+ * @param {Pane} other
+ */
+export function sameStage(one, other) {
+  /** @param {Pane} stage */
+  const numbers = ({ width, height, grid = 1, corner }) => [width, height, grid, corner?.x ?? 0, corner?.y ?? 0];
+  const others = numbers(other);
+  return numbers(one).every((value, index) => Math.abs(value - (others[index] ?? 0)) < 1e-3);
+}
+
 /** @param {CompareState} state @returns {ComparePair | null} */
 export const currentPair = (state) => state.payload?.pairs[state.index] ?? null;
 
@@ -101,12 +113,15 @@ export function asPayload(value) {
 export function paneBoxes(mode, picture, stage) {
   if (mode !== "side") return [{ left: 0, top: 0, ...stage }];
   const half = { width: (stage.width - GAP_PIXELS) / 2, height: (stage.height - GAP_PIXELS) / 2 };
+  const grid = stage.grid ?? 1;
+  // Whole screen pixels from one to the other: what lies on the screen's pixels in the one does so in the other.
+  const step = { x: Math.round((half.width + GAP_PIXELS) * grid) / grid, y: Math.round((half.height + GAP_PIXELS) * grid) / grid };
   const inRow = { ...stage, width: half.width };
   const inColumn = { ...stage, height: half.height };
   if (fitScale(picture, inColumn) > fitScale(picture, inRow)) {
-    return [{ left: 0, top: 0, ...inColumn }, { ...inColumn, left: 0, top: half.height + GAP_PIXELS }];
+    return [{ left: 0, top: 0, ...inColumn }, { ...inColumn, left: 0, top: step.y }];
   }
-  return [{ left: 0, top: 0, ...inRow }, { ...inRow, left: half.width + GAP_PIXELS, top: 0 }];
+  return [{ left: 0, top: 0, ...inRow }, { ...inRow, left: step.x, top: 0 }];
 }
 
 /** @param {Size} picture @param {Size} pane */

@@ -1,7 +1,7 @@
 // The compare viewer's elements, built once, and `render(view, state)` that brings them up to date.
 
 import { currentPair, MODES, paneBoxes, placePicture, sizeMismatch, sliderRange } from "./compare_state.mjs";
-import { metricsText, sizeText, zoomText } from "./compare_text.mjs";
+import { metricsText, sizeText, usedText, zoomText } from "./compare_text.mjs";
 import { h, setStyle } from "./dom.mjs";
 import { formatNumber, formatShare, plainText } from "./format.mjs";
 
@@ -47,6 +47,9 @@ import { formatNumber, formatShare, plainText } from "./format.mjs";
 /** @type {readonly PaneName[]} */
 const PANES = ["a", "b", "difference"];
 
+/** @type {Record<CompareMode, string>} */
+const MODE_KEYS = { side: "S", slider: "L", blink: "B", difference: "D" };
+
 /**
  * @param {CompareActions} actions
  * @param {Language} language
@@ -54,7 +57,7 @@ const PANES = ["a", "b", "difference"];
  */
 export function buildCompareView(actions, { t }) {
   const panes = { a: buildPane("a", actions), b: buildPane("b", actions), difference: buildPane("difference", actions) };
-  const handle = h("div", { class: "patchbay-split", role: "slider", tabindex: 0, "aria-orientation": "horizontal", "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": t("compare.split") });
+  const handle = h("div", { class: "patchbay-split", role: "slider", tabindex: 0, "aria-orientation": "horizontal", "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": t("compare.split"), title: t("compare.split.hint") });
   const stage = h(
     "div",
     { class: "patchbay-stage", tabindex: 0, role: "group", "aria-label": t("compare.stage"), "data-capture-wheel": "true" },
@@ -62,21 +65,21 @@ export function buildCompareView(actions, { t }) {
     handle,
   );
   const modes = /** @type {Record<CompareMode, HTMLButtonElement>} */ (
-    Object.fromEntries(MODES.map((mode) => [mode, button(t(`compare.${mode}`), "", () => actions.mode(mode))]))
+    Object.fromEntries(MODES.map((mode) => [mode, button(t(`compare.${mode}`), () => actions.mode(mode), { title: t(`compare.${mode}.hint`), "aria-keyshortcuts": MODE_KEYS[mode] })]))
   );
-  const pairText = h("span", { class: "patchbay-pair" });
+  const pairText = h("span", { class: "patchbay-pair", role: "status" });
   const pairs = h(
     "span",
     { class: "patchbay-pairs" },
-    button("‹", t("compare.previous"), () => actions.step(-1)),
+    button("‹", () => actions.step(-1), { title: t("compare.previous.hint"), "aria-label": t("compare.previous"), "aria-keyshortcuts": "PageUp" }),
     pairText,
-    button("›", t("compare.next"), () => actions.step(1)),
+    button("›", () => actions.step(1), { title: t("compare.next.hint"), "aria-label": t("compare.next"), "aria-keyshortcuts": "PageDown" }),
   );
-  const play = button(t("compare.pause"), "", actions.togglePlay);
-  const zoom = h("span", { class: "patchbay-zoom" });
-  const pixels = button(t("compare.pixels"), t("compare.pixels.hint"), actions.pixels);
-  const fit = button(t("compare.fit"), t("compare.fit.hint"), actions.fit);
-  const metrics = h("span", { class: "patchbay-metrics", role: "status" });
+  const play = button(t("compare.pause"), actions.togglePlay, { title: t("compare.play.hint") });
+  const zoom = h("span", { class: "patchbay-zoom", title: t("compare.zoom.hint") });
+  const pixels = button(t("compare.pixels"), actions.pixels, { title: t("compare.pixels.hint"), "aria-keyshortcuts": "1" });
+  const fit = button(t("compare.fit"), actions.fit, { title: t("compare.fit.hint"), "aria-keyshortcuts": "0" });
+  const metrics = h("span", { class: "patchbay-metrics", role: "status", title: t("compare.metrics.hint") });
   const remark = h("p", { class: "patchbay-remark" });
   const empty = h("p", { class: "patchbay-empty" });
   const root = h(
@@ -91,9 +94,9 @@ export function buildCompareView(actions, { t }) {
   return { root, stage, panes, handle, modes, pairs, pairText, zoom, pixels, fit, play, metrics, remark, empty };
 }
 
-/** @param {string} text @param {string} hint @param {() => void} act */
-function button(text, hint, act) {
-  return h("button", { type: "button", class: "patchbay-button", title: hint || null, "aria-label": hint || null, on: { click: act } }, text);
+/** @param {string} text @param {() => void} act @param {import("./dom.mjs").Props} props */
+function button(text, act, props) {
+  return h("button", { type: "button", class: "patchbay-button", ...props, on: { click: act } }, text);
 }
 
 /** @param {PaneName} name @param {CompareActions} actions @returns {Pane} */
@@ -136,19 +139,24 @@ function renderLabels(view, state, { t, locale }) {
   const payload = state.payload;
   if (!payload) return;
   const gain = formatNumber(payload.gain, locale);
-  setLabel(view.panes.a, "A", payload.label_a);
-  setLabel(view.panes.b, "B", payload.label_b);
-  view.panes.difference.label.textContent = t("compare.gain", { gain });
-  view.panes.difference.label.title = t("compare.gainHint");
-  view.panes.difference.image.alt = t("compare.gain", { gain });
+  setLabel(view.panes.a, "A", payload.label_a, usedText(payload.loras_a, locale));
+  setLabel(view.panes.b, "B", payload.label_b, usedText(payload.loras_b, locale));
+  const { label, image } = view.panes.difference;
+  const compared = `${view.panes.a.image.alt} ↔ ${view.panes.b.image.alt}`;
+  image.alt = t("compare.gain", { gain });
+  label.replaceChildren(h("span", {}, image.alt), h("bdi", { class: "patchbay-used" }, compared));
+  label.title = `${t("compare.gainHint")}\n${compared}`;
 }
 
-/** @param {Pane} pane @param {string} letter @param {string} text */
-function setLabel(pane, letter, text) {
+/** @param {Pane} pane @param {string} letter @param {string} text @param {string} used */
+function setLabel(pane, letter, text, used) {
   const shown = plainText(text, 200);
-  pane.label.replaceChildren(h("b", {}, letter), shown && h("bdi", {}, shown));
-  pane.label.title = shown;
-  pane.image.alt = shown ? `${letter}: ${shown}` : letter;
+  const whole = [shown, used].filter(Boolean).join("\n");
+  if (pane.label.title !== whole || !pane.label.firstChild) {
+    pane.label.replaceChildren(h("b", {}, letter), shown && h("bdi", {}, shown), used && h("bdi", { class: "patchbay-used" }, used));
+  }
+  pane.label.title = whole;
+  pane.image.alt = whole ? `${letter}: ${whole.replace("\n", ", ")}` : letter;
 }
 
 /**
@@ -170,12 +178,12 @@ function renderPictures(view, state, pair, { language, urlOf, stage }) {
     load(pane, urlOf(pair[name]), language);
     setStyle(pane.root, { left: `${box.left}px`, top: `${box.top}px`, width: `${box.width}px`, height: `${box.height}px`, "clip-path": "none" });
     setStyle(pane.image, { left: `${placed.left}px`, top: `${placed.top}px`, width: `${placed.width}px`, height: `${placed.height}px` });
-    pane.image.classList.toggle("patchbay-pixelated", placed.scale > 1);
+    pane.image.classList.toggle("patchbay-pixelated", placed.scale >= 1);
   }
   renderSplit(view, state, placed, first, language);
   view.zoom.textContent = zoomText(placed.scale, language.locale);
-  view.fit.disabled = state.view.scale === null;
-  view.pixels.disabled = placed.scale === 1;
+  view.fit.setAttribute("aria-pressed", String(state.view.scale === null));
+  view.pixels.setAttribute("aria-pressed", String(placed.scale === 1));
   view.stage.classList.toggle("patchbay-is-zoomed", state.view.scale !== null);
   renderRemark(view, picture, state.payload?.notes ?? [], language);
 }

@@ -1,7 +1,7 @@
 // The compare viewer as a part of a node.
 
-import { listenToStage, sizeOf } from "./compare_input.mjs";
-import { asPayload, FIT, initialState, withMode, withPayload, withScale, withStep } from "./compare_state.mjs";
+import { listenToKeys, listenToStage, sizeOf } from "./compare_input.mjs";
+import { asPayload, FIT, initialState, sameStage, withMode, withPayload, withScale, withStep } from "./compare_state.mjs";
 import { buildCompareView, renderCompare } from "./compare_view.mjs";
 import { h } from "./dom.mjs";
 
@@ -21,12 +21,11 @@ const BLINK_MILLISECONDS = 700;
 export function createComparePanel(host, firstMode) {
   const root = h("div", { class: "patchbay-panel patchbay-compare", role: "region" });
   let state = initialState(firstMode);
-  let run = "";
   let view = build();
   const observer = new ResizeObserver(() => render());
   observer.observe(view.stage);
   const timer = setInterval(tick, BLINK_MILLISECONDS);
-  let grid = 0;
+  let drawnOn = sizeOf(view.stage);
 
   /** @param {CompareState} next */
   function set(next) {
@@ -38,12 +37,20 @@ export function createComparePanel(host, firstMode) {
     if (state.mode === "blink") set({ ...state, blinkPaused: !state.blinkPaused, blinkShowsB: !state.blinkShowsB });
   }
 
+  /** @param {import("../types/compare").CompareMode} wanted */
+  function mode(wanted) {
+    const before = document.activeElement;
+    set({ ...withMode(state, wanted), blinkPaused: wanted === "blink" && prefersStill() });
+    // What had the focus may have gone with the way of comparing: the keys go on working on the pictures.
+    if (before && view.root.contains(before) && before.closest("[hidden]")) view.stage.focus({ preventScroll: true });
+  }
+
   function build() {
     const language = host.language();
     root.setAttribute("aria-label", language.t("compare.label"));
     const built = buildCompareView(
       {
-        mode: (mode) => set({ ...withMode(state, mode), blinkPaused: mode === "blink" && prefersStill() }),
+        mode,
         step: (step) => set(withStep(state, step)),
         fit: () => set({ ...state, view: FIT }),
         pixels: () => set(withScale(state)),
@@ -52,22 +59,23 @@ export function createComparePanel(host, firstMode) {
       },
       language,
     );
-    listenToStage(built.stage, built.handle, { get: () => state, set, forwardWheel: host.forwardWheel, togglePlay });
+    const input = { get: () => state, set, forwardWheel: host.forwardWheel, togglePlay, mode };
+    listenToStage(built.stage, built.handle, input);
+    listenToKeys(built.root, built.stage, input);
     root.replaceChildren(built.root);
     return built;
   }
 
   function render() {
-    const stage = sizeOf(view.stage);
-    grid = stage.grid;
-    renderCompare(view, state, { language: host.language(), urlOf: (image) => host.viewUrl(image, run), stage });
+    drawnOn = sizeOf(view.stage);
+    renderCompare(view, state, { language: host.language(), urlOf: host.viewUrl, stage: drawnOn });
   }
 
-  /** The next picture of a blinking pair; also the moment to see that the canvas was zoomed, which no event tells. */
+  /** The next picture of a blinking pair; also the moment to see that the canvas was moved, which no event tells. */
   function tick() {
     if (!root.isConnected || document.hidden) return;
     if (state.mode === "blink" && !state.blinkPaused) return set({ ...state, blinkShowsB: !state.blinkShowsB });
-    if (state.payload && sizeOf(view.stage).grid !== grid) render();
+    if (state.payload && !sameStage(sizeOf(view.stage), drawnOn)) render();
   }
 
   render();
@@ -76,7 +84,6 @@ export function createComparePanel(host, firstMode) {
     show(output) {
       const payload = asPayload(Array.isArray(output.patchbay_compare) ? output.patchbay_compare[0] : null);
       if (!payload || JSON.stringify(payload) === JSON.stringify(state.payload)) return;
-      run = Math.random().toString(36).slice(2, 10);
       set(withPayload(state, payload));
     },
     languageChanged() {

@@ -35,12 +35,9 @@ export function allNodes() {
   return [root, ...(root?.subgraphs?.values() ?? [])].flatMap((graph) => graph?.nodes ?? []);
 }
 
-/**
- * @param {import("../types/compare").ImageRef} image
- * @param {string} run keeps pictures of different runs with the same file name apart
- */
-export function viewUrl(image, run) {
-  const query = Object.entries({ filename: image.filename, subfolder: image.subfolder, type: image.type, rand: run });
+/** @param {import("../types/compare").ImageRef} image */
+export function viewUrl(image) {
+  const query = Object.entries({ filename: image.filename, subfolder: image.subfolder, type: image.type });
   return api.apiURL(`/view?${query.map(([name, value]) => `${name}=${encodeURIComponent(value ?? "")}`).join("&")}`);
 }
 

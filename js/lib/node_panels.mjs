@@ -17,7 +17,7 @@ import { forwardWheel, language, lastOutput, nodeByExecutionId, redraw, viewUrl 
  * @property {ComfyNode} node
  * @property {() => Language} language
  * @property {(event: WheelEvent) => void} forwardWheel
- * @property {(image: import("../types/compare").ImageRef, run: string) => string} viewUrl
+ * @property {(image: import("../types/compare").ImageRef) => string} viewUrl
  * @property {(hiddenPixels: number, anyOpen: boolean) => void} contentChanged something was folded or unfolded
  *
  * @typedef {object} PanelKind

@@ -13,6 +13,15 @@ export interface CompareMetrics {
   identical: boolean;
 }
 
+/** A LoRA that lies before a picture; `null` where another node gives the number. */
+export interface UsedLora {
+  name: string;
+  strength_model: number | null;
+  strength_clip: number | null;
+  /** Strength by block; empty for all ones, `...` where another node gives the text. */
+  blocks: string;
+}
+
 export interface ComparePair {
   a: ImageRef;
   b: ImageRef;
@@ -27,6 +36,8 @@ export interface ComparePayload {
   version: number;
   label_a: string;
   label_b: string;
+  loras_a?: UsedLora[];
+  loras_b?: UsedLora[];
   /** What the difference was multiplied with: fixed, never fitted to the picture. */
   gain: number;
   /** What there is to say about the pictures, for example that their sizes differ. */

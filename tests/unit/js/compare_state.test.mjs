@@ -41,9 +41,10 @@ test("fit shows the whole picture in the middle", () => {
 
 for (const [grid, corner] of [[0.5, { x: 0.3, y: 0.9 }], [1.25, { x: 0, y: 0.5 }], [2, { x: 0.7, y: 0.1 }]]) {
   test(`1:1 is one picture pixel on one screen pixel at ${grid} screen pixels for one of the stage`, () => {
-    const stage = { width: 301, height: 77, grid, corner };
-    for (const pane of compare.paneBoxes("side", PICTURE, stage)) {
-      const placed = compare.placePicture(compare.withScale(start()).view, PICTURE, pane);
+    const stage = { width: 301.4, height: 77.2, grid, corner };
+    const panes = compare.paneBoxes("side", PICTURE, stage);
+    const placed = compare.placePicture(compare.withScale(start()).view, PICTURE, panes[0]);
+    for (const pane of panes) {
       assert.equal(placed.scale, 1);
       assert.ok(Math.abs(placed.width * grid - PICTURE.width) < 1e-9);
       for (const at of [(pane.left + placed.left) * grid + corner.x, (pane.top + placed.top) * grid + corner.y]) {
@@ -52,6 +53,14 @@ for (const [grid, corner] of [[0.5, { x: 0.3, y: 0.9 }], [1.25, { x: 0, y: 0.5 }
     }
   });
 }
+
+test("a stage that moved by part of a screen pixel is not the same", () => {
+  const stage = { width: 300, height: 200, grid: 1.25, corner: { x: 0.25, y: 0 } };
+  assert.ok(compare.sameStage(stage, { ...stage }));
+  for (const change of [{ corner: { x: 0.5, y: 0 } }, { grid: 1.26 }, { height: 201 }]) {
+    assert.equal(compare.sameStage(stage, { ...stage, ...change }), false);
+  }
+});
 
 test("zooming keeps what is under the pointer", () => {
   const point = { x: 150, y: 90 };

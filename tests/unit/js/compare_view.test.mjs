@@ -9,7 +9,8 @@ const NOTHING = { mode() {}, step() {}, fit() {}, pixels() {}, togglePlay() {}, 
 const STAGE = { width: 400, height: 200 };
 const file = (filename) => ({ filename, subfolder: "", type: "temp" });
 const PAYLOAD = {
-  schema: "patchbay.compare", version: 1, label_a: "without LoRA", label_b: "ink 1.0", gain: 4,
+  schema: "patchbay.compare", version: 1, label_a: "without LoRA", label_b: "with ink", gain: 4,
+  loras_a: [], loras_b: [{ name: "styles/ink.safetensors", strength_model: 0.8, strength_clip: 0.5, blocks: "single_blocks.*=0" }],
   pairs: [{ a: file("a.png"), b: file("b.png"), difference: file("d.png"), width: 100, height: 100, metrics: { mae: 0.041, psnr: 21.3, ssim: 0.82, identical: false } }],
 };
 
@@ -49,10 +50,19 @@ test("before the first run, and without pairs, the viewer says so", () => {
   assert.match(render(withPayload(initialState("side"), { ...PAYLOAD, pairs: [] })).empty.textContent, /no pair/);
 });
 
+test("labels say what lies behind a picture, and a number that is not known", () => {
+  const { a, b, difference } = render(inMode("side")).panes;
+  assert.equal(a.label.textContent, "Awithout LoRA");
+  assert.equal(b.label.querySelector(".patchbay-used").textContent, "ink × 0.8 / 0.5 · single_blocks.*=0");
+  assert.match(difference.label.textContent, /^Difference × 4A: without LoRA ↔ B: with ink, ink × 0\.8/);
+  const unknown = { ...PAYLOAD, loras_b: [{ name: "ink.gguf", strength_model: null, strength_clip: null, blocks: "" }] };
+  assert.match(render(withPayload(initialState("side"), unknown)).panes.b.label.title, /\nink × \?$/);
+});
+
 test("labels stay text", () => {
   const evil = '<img src=x onerror="alert(1)">\u202e';
-  const view = render(withPayload(initialState("side"), { ...PAYLOAD, label_a: evil + "A".repeat(1_000_000) }));
+  const view = render(withPayload(initialState("side"), { ...PAYLOAD, label_a: evil + "A".repeat(1_000_000), loras_a: [{ ...PAYLOAD.loras_b[0], name: evil.repeat(10_000), blocks: evil }] }));
   assert.equal(view.panes.a.label.querySelectorAll("img").length, 0);
-  assert.ok(view.root.outerHTML.length < 10_000);
+  assert.ok(view.root.outerHTML.length < 20_000);
   assert.match(view.panes.a.label.textContent, /^A<img src=x onerror="alert\(1\)">\[U\+202E\]/);
 });
