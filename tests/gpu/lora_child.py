@@ -14,31 +14,19 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "host"))
 from comfy_boot import boot
 
 SHAPE, MODE, ANSWER = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 boot(MODE)
 
-import comfy.model_management as mm  # noqa: E402
-import comfy.sample  # noqa: E402
 import comfy.sd  # noqa: E402
 import comfy.utils  # noqa: E402
 import torch  # noqa: E402
-from nano_models import flux2_shapes  # noqa: E402
 from pack.nodes.host import restaging  # noqa: E402
 from pack.nodes.host.apply import apply_lora  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
+from random_klein import RandomKlein  # noqa: E402
 
-SIZES = {
-    "klein-4b": {"hidden": 3072, "double": 5, "single": 20, "context": 7680, "side": 64, "tokens": 512},
-    "klein-9b": {"hidden": 4096, "double": 8, "single": 24, "context": 12288, "side": 64, "tokens": 512},
-    "tiny": {"hidden": 128, "double": 1, "single": 2, "context": 64, "side": 4, "tokens": 8},
-}
-SIZE = SIZES[SHAPE]
 GPU = MODE != "cpu"
-DEVICE = mm.get_torch_device()
-RANK = 32 if GPU else 8
 RUN_STEPS = 4
 STEADY_STEPS = 7
 ROUNDS = 3
@@ -64,45 +52,13 @@ def part(name: str) -> Callable[[Callable[[], None]], None]:
     return run
 
 
-def synchronise() -> None:
-    if GPU:
-        torch.cuda.synchronize()
-
-
 def clock() -> float:
     """Milliseconds, with nothing left to do on the device."""
-    synchronise()
-    return time.perf_counter() * 1e3
-
-
-def random_weight(shape: tuple[int, ...], size: float = 1.0) -> torch.Tensor:
-    """bf16 in main memory; drawn on the device, which is much quicker."""
-    if len(shape) == 1:
-        return torch.ones(shape, dtype=torch.bfloat16)
-    scale = size * shape[-1] ** -0.5
-    return (torch.randn(shape, device=DEVICE, dtype=torch.bfloat16) * scale).to("cpu")
-
-
-def lora_file(folder: Path, seed: int) -> Path:
-    torch.manual_seed(seed)
-    state = {}
-    for key, shape in SHAPES.items():
-        if len(shape) == 2 and "blocks." in key:
-            prefix = f"diffusion_model.{key.removesuffix('.weight')}"
-            state[f"{prefix}.lora_A.weight"] = random_weight((RANK, shape[1]))
-            state[f"{prefix}.lora_B.weight"] = random_weight((shape[0], RANK), 0.3)
-    path = folder / f"lora{seed}.safetensors"
-    save_file(state, str(path))
-    return path
+    return KLEIN.clock()
 
 
 def sample(model: Any, steps: int = RUN_STEPS, callback: Any = None) -> torch.Tensor:
-    latent = torch.zeros(1, 128, SIZE["side"], SIZE["side"])
-    noise = comfy.sample.prepare_noise(latent, 7)
-    return comfy.sample.sample(
-        model, noise, steps, 1.0, "euler", "simple", CONDITIONING, CONDITIONING, latent,
-        callback=callback, disable_pbar=True, seed=7,
-    )  # fmt: skip
+    return KLEIN.sample(model, steps, callback)
 
 
 def run_ms(model: Any) -> float:
@@ -150,12 +106,10 @@ def peaks() -> dict[str, int]:
 
 
 BEGUN = time.monotonic()
-SHAPES = flux2_shapes(SIZE["hidden"], SIZE["double"], SIZE["single"], SIZE["context"])
+KLEIN = RandomKlein(SHAPE)
+BASE, SIZE, DEVICE, RANK = KLEIN.base, KLEIN.size, KLEIN.device, KLEIN.size["rank"]
 FOLDER = tempfile.TemporaryDirectory()
-torch.manual_seed(1)
-CONDITIONING = [[torch.randn(1, SIZE["tokens"], SIZE["context"]), {"pooled_output": torch.zeros(1, 8)}]]
-BASE = comfy.sd.load_diffusion_model_state_dict({key: random_weight(shape) for key, shape in SHAPES.items()})
-FIRST, SECOND = (lora_file(Path(FOLDER.name), seed) for seed in (11, 12))
+FIRST, SECOND = (KLEIN.lora_file(Path(FOLDER.name), seed) for seed in (11, 12))
 KEEP: dict[str, Any] = {}
 
 
@@ -324,7 +278,7 @@ def _differences() -> None:
 @part("products")
 def _products() -> None:
     """The widest layer alone: the layer, ours, the other layout of ``up``, and core's way, in microseconds."""
-    rows, columns = SHAPES["single_blocks.0.linear1.weight"]
+    rows, columns = KLEIN.shapes["single_blocks.0.linear1.weight"]
     tokens = SIZE["tokens"] + SIZE["side"] ** 2
     dtype = torch.bfloat16 if GPU else torch.float32
     weight, x = (torch.randn(n, columns, device=DEVICE, dtype=dtype) for n in (rows, tokens))
