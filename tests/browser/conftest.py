@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -63,17 +64,34 @@ def theme() -> str:
     return "dark"
 
 
+@contextmanager
+def opened_page(
+    browser: Browser, comfy_server: ComfyServer, comfy: ComfyClient, renderer: str, theme: str
+) -> Iterator[ComfyPage]:
+    """ComfyUI in a page of its own, with these settings."""
+    settings = {**QUIET, "Comfy.VueNodes.Enabled": renderer == "nodes2", "Comfy.ColorPalette": theme}
+    comfy.post_json("/settings", settings)
+    context = browser.new_context(viewport=VIEWPORT, locale="en-US")
+    opened = ComfyPage(context.new_page(), comfy_server.address, renderer, theme)
+    opened.watch()
+    opened.open()
+    yield opened
+    context.close()
+
+
 @pytest.fixture
 def comfy_page(
     browser: Browser, comfy_server: ComfyServer, comfy: ComfyClient, renderer: str, theme: str
 ) -> Iterator[ComfyPage]:
     """ComfyUI, open in a fresh page with the settings of the test."""
-    settings = {**QUIET, "Comfy.VueNodes.Enabled": renderer == "nodes2", "Comfy.ColorPalette": theme}
-    comfy.post_json("/settings", settings)
-    context = browser.new_context(viewport=VIEWPORT, locale="en-US")
-    page = context.new_page()
-    opened = ComfyPage(page, comfy_server.address, renderer, theme)
-    opened.watch()
-    opened.open()
-    yield opened
-    context.close()
+    with opened_page(browser, comfy_server, comfy, renderer, theme) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module", params=RENDERERS)
+def lasting_page(
+    request: pytest.FixtureRequest, browser: Browser, comfy_server: ComfyServer, comfy: ComfyClient
+) -> Iterator[ComfyPage]:
+    """One page for many tests, as of somebody who opens one workflow after the other."""
+    with opened_page(browser, comfy_server, comfy, request.param, "dark") as opened:
+        yield opened
