@@ -125,7 +125,7 @@ def markdown(results: list[dict[str, Any]]) -> str:
 def _notes(result: dict[str, Any]) -> list[str]:
     notes = []
     share = _find(result, "one_block.share")
-    if share is not None:
+    if share is not None and result["mode"] != "cpu":
         notes.append(f"target (at most {TARGET} of ComfyUI's) {'met' if share <= TARGET else 'MISSED'}: {share:.3f}")
     own = _find(result, "one_block.own") or []
     if own and own[0]:
