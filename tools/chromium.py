@@ -28,7 +28,7 @@ QUIET: dict[str, Any] = {
     "Comfy.ColorPalette": "dark",
     "LiteGraph.Canvas.MinFontSizeForLOD": 0,
 }
-READY_MS, RUN_MS = 120_000, 600_000
+READY_MS = 120_000
 _READY = "() => Boolean(window.app?.vueAppReady && window.app?.rootGraph && window.app?.extensionManager)"
 _QUEUE = """
 async () => {
@@ -96,7 +96,6 @@ def run_workflow(page: Page) -> None:
     Raises:
         ToolError: it ended otherwise than well.
     """
-    page.set_default_timeout(RUN_MS)
     result = page.evaluate(_QUEUE)
     if result != "success":
         raise ToolError(f"the workflow did not run: {result}. Run it in ComfyUI and mend what the node says.")

@@ -145,15 +145,15 @@ def by_block_nano(object_info: dict[str, Any]) -> Graph:
     for row, label in ((1, "only double blocks"), (2, "only single blocks")):
         graph.add(
             "PatchbayCompareImages",
-            (1780, (row - 1) * 1120),
-            (760, 1040),
+            (1820, (row - 1) * 1120),
+            (760, 1000),
             ["whole LoRA", label, 4.0],
             image_a=pictures[0],
             image_b=pictures[row],
         )
     graph.group("Model, prompt and steps", (-20, -80, 400, 2260))
     graph.group("One LoRA, three block strengths", (420, -80, 1320, 2260), "#8a6d3b")
-    graph.group("Compared with the whole LoRA", (1760, -80, 800, 2260), "#3b7d4f")
+    graph.group("Compared with the whole LoRA", (1800, -80, 800, 2260), "#3b7d4f")
     return graph
 
 
