@@ -50,7 +50,8 @@ _BOX = """
 ([types, y, height]) => {
   const nodes = window.app.rootGraph.nodes.filter((node) => types.length === 0 || types.includes(node.type));
   const left = Math.min(...nodes.map((n) => n.pos[0])), right = Math.max(...nodes.map((n) => n.pos[0] + n.size[0]));
-  const top = Math.min(...nodes.map((n) => n.pos[1] - 30)), bottom = Math.max(...nodes.map((n) => n.pos[1] + n.size[1]));
+  const top = Math.min(...nodes.map((n) => n.pos[1] - 30));
+  const bottom = Math.max(...nodes.map((n) => n.pos[1] + n.size[1]));
   return [left, top + (bottom - top) * y, right - left, (bottom - top) * height];
 }
 """
