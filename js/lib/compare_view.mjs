@@ -177,7 +177,9 @@ function renderPictures(view, state, pair, { language, urlOf, stage }) {
     pane.root.hidden = !shown.includes(name);
     load(pane, urlOf(pair[name]), language);
     setStyle(pane.root, { left: `${box.left}px`, top: `${box.top}px`, width: `${box.width}px`, height: `${box.height}px`, "clip-path": "none" });
-    setStyle(pane.image, { left: `${placed.left}px`, top: `${placed.top}px`, width: `${placed.width}px`, height: `${placed.height}px` });
+    // By a transform: browsers round a place and a size that are laid out, which at 1:1 would be another scale.
+    const transform = `translate(${placed.left}px, ${placed.top}px) scale(${placed.width / picture.width})`;
+    setStyle(pane.image, { width: `${picture.width}px`, height: `${picture.height}px`, transform });
     pane.image.classList.toggle("patchbay-pixelated", placed.scale >= 1);
   }
   renderSplit(view, state, placed, first, language);
