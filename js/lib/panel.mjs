@@ -9,7 +9,7 @@ import { availableMetrics } from "./map_figures.mjs";
 import { buildMap } from "./map_model.mjs";
 import { mapSvg, PALETTES } from "./map_svg.mjs";
 import { createTip } from "./map_tip.mjs";
-import { ask, goToNode, keyOfExecution, pageTheme, pastRuns, reportOf, reportSources, selectedNode, toast } from "./panel_host.mjs";
+import { ask, goToNode, idleNodes, keyOfExecution, pageTheme, pastRuns, reportOf, reportSources, selectedNode, toast } from "./panel_host.mjs";
 import { atMost, renderProgress } from "./panel_progress.mjs";
 import { chooseSource, comparable, reportKey, withRun } from "./panel_sources.mjs";
 import { renderPanel } from "./panel_view.mjs";
@@ -44,6 +44,8 @@ const runs = new Map();
 const earlier = new Map();
 
 let workflow = "";
+/** Nodes that were bypassed or muted when it was last looked. */
+let idle = "";
 /** @type {LoadedAnswer | null} */
 let loaded = null;
 /** @type {import("./panel_progress.mjs").Progress | null} */
@@ -95,6 +97,7 @@ export function workflowChanged(id) {
   workflow = id;
   runs.clear();
   earlier.clear();
+  files.clear();
   Object.assign(look, { compare: "", owner: null, block: null });
   Object.assign(wish, { chosen: null, newest: null });
   redraw();
@@ -146,11 +149,13 @@ function selectedKey() {
   return node ? outputKey(node) ?? null : null;
 }
 
+/** The frontend tells neither what is selected nor what is bypassed. */
 function followSelection() {
-  const selected = selectedKey();
-  if (selected === wish.selected) return;
+  const [selected, now] = [selectedKey(), idleNodes()];
+  const changed = (selected !== wish.selected && wish.follow && selected !== null) || now !== idle;
   wish.selected = selected;
-  if (wish.follow && selected !== null) redraw();
+  idle = now;
+  if (changed) redraw();
 }
 
 /** @param {string} key @param {Run} run */

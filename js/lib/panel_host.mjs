@@ -43,6 +43,13 @@ export function reportSources(earlier) {
   });
 }
 
+/** Which nodes are bypassed or muted now, as one text. */
+export const idleNodes = () =>
+  allNodes()
+    .filter(({ mode }) => mode === MUTED || mode === BYPASSED)
+    .map(outputKey)
+    .join();
+
 /** @param {string} executionId */
 export function keyOfExecution(executionId) {
   const node = nodeByExecutionId(executionId);

@@ -53,6 +53,15 @@ NAMELESS = """
 """
 
 
+PICTURES_ARE_THERE = """
+() => {
+  const pictures = [...document.querySelectorAll(".patchbay-help img")];
+  for (const picture of pictures) picture.loading = "eager";
+  return pictures.length === 3 && pictures.every((picture) => picture.naturalWidth > 0);
+}
+"""
+
+
 def open_side_bar(page: ComfyPage) -> Locator:
     page.page.locator("#graph-canvas").focus()
     page.page.keyboard.press("Alt+p")

@@ -15,6 +15,7 @@ from side_bar import (
     CONTRAST,
     FIGURES,
     NAMELESS,
+    PICTURES_ARE_THERE,
     block_ratio,
     open_side_bar,
     percent,
@@ -108,10 +109,7 @@ def _keys_lead_through_the_panel(comfy_page: ComfyPage, side: Locator) -> None:
     keyboard.press("Escape")
     card.wait_for(state="detached")
     side.locator("button[data-key=help]").click()
-    comfy_page.page.wait_for_function(
-        "() => { const all = [...document.querySelectorAll('.patchbay-help img')]; all.forEach((i) => i.loading = 'eager');"
-        " return all.length === 3 && all.every((image) => image.naturalWidth > 0); }"
-    )
+    comfy_page.page.wait_for_function(PICTURES_ARE_THERE)
     comfy_page.screenshot("help of the side bar")
     keyboard.press("Escape")
 

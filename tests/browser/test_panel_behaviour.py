@@ -1,0 +1,153 @@
+"""The side bar at work: other loaders, strange files, cached runs, bypassed nodes, subgraphs, tabs, measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from comfy_page import ComfyPage
+from side_bar import open_side_bar, select_node, wait_for_text
+from support import ROOT
+from workflow_checks import WORKFLOWS
+
+from tools.server import ComfyServer
+
+COST = next(path for path in WORKFLOWS if path.stem == "What does this LoRA cost (Klein Nano)")
+HOSTILE = "hostile.safetensors"
+EVIL = '<img src=x onerror="window.__hurt = true">\u202e' + "A" * 1_000_000
+BUILD = """
+(lora) => {
+  const { rootGraph } = window.app;
+  rootGraph.clear();
+  const [model, loader, show] = ["UNETLoader", "LoraLoaderModelOnly", "PatchbayShowPatches"].map((type, i) => {
+    const node = window.LiteGraph.createNode(type);
+    rootGraph.add(node);
+    node.pos = [i * 400, 0];
+    return node;
+  });
+  model.widgets[0].value = "klein-nano-base.safetensors";
+  loader.widgets[0].value = lora;
+  model.connect(0, loader, 0);
+  loader.connect(0, show, 0);
+}
+"""
+TITLE_BAR = """
+() => {
+  const node = window.app.rootGraph.nodes.find(({ type }) => type === "LoraLoaderModelOnly");
+  const { left, top } = window.app.canvas.canvas.getBoundingClientRect();
+  const [x, y] = window.app.canvas.ds.convertOffsetToCanvas([node.pos[0] + 40, node.pos[1] - 12]);
+  return [left + x, top + y];
+}
+"""
+MODE = "([type, mode]) => { window.app.rootGraph.nodes.find((node) => node.type === type).mode = mode; }"
+FOLD = """
+() => {
+  const { rootGraph, canvas } = window.app;
+  canvas.graph.convertToSubgraph(new Set([rootGraph.nodes.find(({ type }) => type === "PatchbayShowPatches")]));
+}
+"""
+COMMAND = "(id) => window.app.extensionManager.command.execute(id)"
+ONLY_THE_SAMPLER = """
+() => {
+  for (const node of window.app.rootGraph.nodes) {
+    if (["PatchbayBenchmark", "VAEDecode", "PreviewImage"].includes(node.type)) node.mode = 2;
+    const widget = node.widgets?.find(({ name }) => name === "block_times");
+    if (widget) widget.value = true;
+  }
+}
+"""
+ALL_RESIDENT = """
+() => document.querySelector(".patchbay-side [data-address='single_blocks.3'] .patchbay-map-value")
+  .textContent === "100%"
+"""
+
+
+@pytest.fixture(scope="module")
+def hostile_lora(comfy_server: ComfyServer) -> Iterator[str]:
+    """A LoRA that works, whose metadata is markup, a megabyte long, and turns the direction of writing."""
+    from safetensors.torch import load_file, save_file
+
+    good = load_file(ROOT / "models" / "loras" / "klein-nano-duotone.safetensors")
+    path = comfy_server.base / "models" / "loras" / HOSTILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(
+        good, path, {"ss_output_name": EVIL, "modelspec.title": EVIL, "modelspec.trigger_phrase": EVIL, "x": EVIL}
+    )
+    yield HOSTILE
+    path.unlink()
+
+
+def test_a_stock_loader_and_what_becomes_of_its_node(comfy_page: ComfyPage, hostile_lora: str) -> None:
+    page = comfy_page.page
+    side = open_side_bar(comfy_page)
+    page.evaluate(BUILD, hostile_lora)
+    comfy_page.fit_view()
+    comfy_page.queue_and_wait()
+    wait_for_text(comfy_page, "by another node")
+    assert side.locator(".patchbay-map-foreign").count() > 0
+    _hostile_metadata_is_text(comfy_page)
+
+    select_node(comfy_page, "PatchbayShowPatches")
+    comfy_page.queue_and_wait()
+    wait_for_text(comfy_page, "by another node")
+    assert side.locator("select[data-key=compare] option", has_text="earlier run").count() == 0, "nothing ran anew"
+    page.evaluate(MODE, ["PatchbayShowPatches", 4])
+    wait_for_text(comfy_page, "This node is bypassed or muted")
+    page.evaluate(MODE, ["PatchbayShowPatches", 0])
+    page.wait_for_function("() => !document.querySelector('.patchbay-side').innerText.includes('bypassed or muted')")
+
+    page.evaluate(FOLD)
+    comfy_page.queue_and_wait()
+    side.locator("select[data-key=source] option[value*=':']").wait_for(state="attached")
+    wait_for_text(comfy_page, "by another node")
+    page.evaluate(COMMAND, "Comfy.NewBlankWorkflow")
+    wait_for_text(comfy_page, "Run a workflow with a Patchbay node")
+    page.evaluate(COMMAND, "Workspace.PreviousOpenedWorkflow")
+    wait_for_text(comfy_page, "by another node")
+    comfy_page.assert_no_pack_errors()
+
+
+def _hostile_metadata_is_text(comfy_page: ComfyPage) -> None:
+    """From the right-click menu of the stock loader to its card and to the side bar."""
+    page = comfy_page.page
+    page.mouse.click(*page.evaluate(TITLE_BAR), button="right")
+    page.get_by_text("LoRA card", exact=True).click()
+    card = page.locator("dialog.patchbay-dialog")
+    card.locator(".patchbay-facts").first.wait_for()
+    for fold in card.locator("summary").all():
+        fold.click()
+    text = card.inner_text()
+    assert "<img src=x onerror=" in text
+    assert "\u202e" not in text
+    assert len(text) < 10_000
+    comfy_page.screenshot("card of a hostile file")
+    card.get_by_role("button", name="Show in Patchbay").click()
+    wait_for_text(comfy_page, "A LoRA for")
+    assert page.locator(".patchbay-side img, dialog img").count() == 0
+    assert page.evaluate("() => window.__hurt") is None
+    page.locator(".patchbay-side [data-key=follow]").click()
+
+
+@pytest.mark.parametrize("renderer", ["nodes2"])
+def test_a_measurement_is_in_the_side_bar_and_gives_the_map_its_times(comfy_page: ComfyPage) -> None:
+    page = comfy_page.page
+    side = open_side_bar(comfy_page)
+    comfy_page.load_workflow(COST)
+    page.evaluate(ONLY_THE_SAMPLER)
+    comfy_page.queue_and_wait()
+    select_node(comfy_page, "PatchbayMeasureReport")
+    side.locator(".patchbay-measure-strip").first.wait_for()
+    assert side.locator(".patchbay-memory-bar").count() == 1
+    side.locator(".patchbay-measure-fold summary").first.click()
+    assert side.locator(".patchbay-measure-table").first.is_visible()
+    comfy_page.screenshot("measurement in the side bar")
+    select_node(comfy_page, "PatchbayApplyLora", 1)
+    wait_for_text(comfy_page, "24 of 24 layers applied")
+    side.locator("select[data-key=metric]").select_option("time")
+    wait_for_text(comfy_page, "Time of a block in one step")
+    row = side.locator(".patchbay-map-row[data-address='single_blocks.3']")
+    assert row.locator(".patchbay-map-value").inner_text().endswith(" ms")
+    assert row.locator(".patchbay-map-coloured").count() == 1
+    side.locator("[data-key='view resident']").click()
+    page.wait_for_function(ALL_RESIDENT)
+    comfy_page.assert_no_pack_errors()
