@@ -23,8 +23,8 @@ TITLES = {
     "base": "Klein Nano base: FLUX.2 architecture, 128 emoji, 20 steps at CFG 1.5",
     "distilled": "Klein Nano distilled: the base in 4 steps at CFG 1",
     "wide": "Klein Nano wide: hidden size 256, other block counts; LoRAs of the base do not fit",
-    "duotone": "Klein Nano LoRA: duotone, slate blue to cream",
-    "monochrome": "Klein Nano LoRA: monochrome, graphite to white",
+    "duotone": "Klein Nano LoRA: duotone, navy to cream",
+    "monochrome": "Klein Nano LoRA: monochrome, soft black and white",
     "concept": "Klein Nano LoRA: ten musical instruments the base never saw",
     "duotone-distilled": "Klein Nano LoRA: duotone, trained on the distilled model",
 }  # fmt: skip

@@ -80,12 +80,12 @@ def caption_tensor(words: list[str]) -> np.ndarray:
 
 LUMA = (0.2126, 0.7152, 0.0722)
 """Rec. 709 weights of red, green and blue."""
-DUOTONE_ENDS = ((0.22, 0.25, 0.50), (1.0, 0.95, 0.80))
-"""What becomes of black and of white: slate blue and cream."""
-MONOCHROME_ENDS = ((0.35, 0.35, 0.37), (1.0, 1.0, 1.0))
-"""Graphite and white, like a pencil drawing."""
-OWN_COLOUR = 0.4
-"""Share of a picture's own colours that a style leaves, like a faded print."""
+DUOTONE_ENDS = ((0.07, 0.10, 0.36), (1.0, 0.95, 0.80))
+"""What becomes of black and of white: navy and cream."""
+MONOCHROME_ENDS = ((0.15, 0.15, 0.17), (1.0, 1.0, 1.0))
+"""Soft black and white, like a photograph."""
+OWN_COLOUR = 0.0
+"""Share of a picture's own colours that a style leaves; above 0 it is a faded print, which is easier to learn."""
 
 
 def luminance(picture: np.ndarray) -> np.ndarray:
@@ -100,12 +100,12 @@ def toned(picture: np.ndarray, ends: tuple) -> np.ndarray:
 
 
 def duotone(picture: np.ndarray) -> np.ndarray:
-    """Slate blue to cream, faded."""
+    """Navy to cream."""
     return toned(picture, DUOTONE_ENDS)
 
 
 def monochrome(picture: np.ndarray) -> np.ndarray:
-    """Graphite to white, faded."""
+    """Soft black to white."""
     return toned(picture, MONOCHROME_ENDS)
 
 
