@@ -129,7 +129,7 @@ def test_results_come_back_after_a_reload(comfy_page: ComfyPage) -> None:
 
 @pytest.mark.parametrize("renderer", ["classic"])
 def test_ten_thousand_layers_are_drawn_quickly_and_scroll_smoothly(comfy_page: ComfyPage) -> None:
-    """Of 100 blocks with 100 layers, and of 5000 blocks with 2, which have a scroller of their own."""
+    """Of 100 blocks with 100 layers, and of 4000 blocks with 2, which have a scroller of their own."""
     open_side_bar(comfy_page)
     found = comfy_page.page.evaluate((Path(__file__).parent / "ten_thousand_layers.js").read_text(encoding="utf-8"))
     print(f"10,000 layers: {found}")
