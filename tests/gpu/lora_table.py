@@ -30,7 +30,9 @@ def main() -> int:
     parser.add_argument("--smoke", action="store_true", help="tiny model on the CPU")
     parser.add_argument("--only", default="", help="cases, for example klein-4b:dynamic,klein-9b:legacy")
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT") or "."))
-    parser.add_argument("--budget", type=float, default=400.0, help="seconds; a case that would not fit is left out")
+    parser.add_argument(
+        "--seconds", "--budget", dest="budget", type=float, default=400.0, help="a case that would not fit is left out"
+    )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()

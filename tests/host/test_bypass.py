@@ -245,3 +245,34 @@ def test_a_text_encoder_beside_its_weights(host: Any, model: Any, tmp_path: Path
     assert relative(beside, merged) < 2**-10  # merged weights are rounded to half precision
     assert results["bypass"].clip.patcher.patches == {}
     assert torch.equal(clip.encode_from_tokens(tokens), base)
+
+
+def test_convolutions_of_a_unet(host: Any, tmp_path: Path) -> None:
+    from tiny_models import tiny_model
+
+    unet = tiny_model("SD 1.5")
+    generator, state = torch.Generator().manual_seed(9), {}
+    modules = {n: m for n, m in unet.model.diffusion_model.named_modules() if isinstance(m, torch.nn.Conv2d)}
+    for name, module in modules.items():
+        out, columns, *kernel = module.weight.shape
+        state[f"diffusion_model.{name}.lora_down.weight"] = torch.randn(4, columns, *kernel, generator=generator) * 0.1
+        state[f"diffusion_model.{name}.lora_up.weight"] = torch.randn(out, 4, 1, 1, generator=generator) * 0.1
+    path = write(tmp_path / "locon.safetensors", state)
+    merged, beside = (apply(host, path, unet, method, 0.7) for method in ("merge", "bypass"))
+    assert {layer.method for layer in beside.report.layers} == {"bypass"}
+    assert any(module.stride == (2, 2) for module in modules.values())
+
+    def evaluate(patcher: Any) -> torch.Tensor:
+        noise = torch.Generator().manual_seed(5)
+        conditioning = [[torch.randn(1, 6, 32, generator=noise), {}]]
+        guider = host.samplers.CFGGuider(patcher)
+        guider.set_conds(conditioning, conditioning)
+        guider.set_cfg(1.0)
+        start, sigmas = torch.randn(1, 4, 16, 16, generator=noise), torch.tensor([1.0, 0.6, 0.0])
+        sampler = host.samplers.sampler_object("euler")
+        with torch.inference_mode():
+            return guider.sample(start, torch.zeros_like(start), sampler, sigmas, seed=0, disable_pbar=True)
+
+    expected = evaluate(merged.model)
+    assert relative(expected, evaluate(unet)) > 1e-3
+    assert relative(evaluate(beside.model), expected) < ROUNDING

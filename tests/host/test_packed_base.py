@@ -43,3 +43,20 @@ def test_a_packed_model_takes_both_methods(host: Any, tmp_path: Path) -> None:
     assert any("patched anew whenever they are used" in note for note in results["merge"].report.notes)
     assert results["bypass"].model.patches == results["auto"].model.patches == {}
     assert any(note.startswith("Method auto took bypass") for note in results["auto"].report.notes)
+
+
+def test_saving_against_a_packed_model_says_which_weight_it_cannot_read(host: Any, tmp_path: Path) -> None:
+    from pack.nodes.core.bake_file import make_options
+    from pack.nodes.core.errors import PatchbayError
+    from pack.nodes.host.save import save_lora
+    from packed_ops import packed_model
+
+    packed, lora = packed_model(flux2_state_dict(seed=2, **SIZES)), native_lora(seed=7, **SIZES)
+    plain = write(tmp_path / "plain.safetensors", lora)
+    name = next(key for key in lora if "lora_B" in key or "lora_up" in key).rpartition(".lora_")[0]
+    dora = write(tmp_path / "dora.safetensors", {**lora, f"{name}.dora_scale": torch.ones(384, 1)})
+    options, target = make_options("difference where needed", 0, 1.0, "as in the file"), tmp_path / "saved.safetensors"
+    with pytest.raises(PatchbayError, match="cannot be read from this model .*Load the model unquantised"):
+        save_lora(dora, "dora.safetensors", packed, None, (0.5, 1.0), "", options, target)
+    assert not target.exists()
+    assert save_lora(plain, "plain.safetensors", packed, None, (0.5, 1.0), "", options, target).file.path.exists()

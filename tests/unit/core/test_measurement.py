@@ -26,6 +26,7 @@ from pack.nodes.core.measurement_why import TEMPLATES, amount, duration, explain
 NUMBERS = st.lists(st.floats(0.001, 1e6), min_size=1, max_size=40)
 
 
+@settings(deadline=None)
 @given(NUMBERS, st.floats(0, 1))
 def test_quantiles_are_numpys(values: list[float], share: float) -> None:
     assert quantile(values, share) == pytest.approx(float(np.quantile(values, share)), rel=1e-9)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pack.nodes.core.errors import BlockStrengthError
 from pack.nodes.core.presets import (
@@ -73,6 +73,7 @@ def test_bad_names_are_refused(store: UserPresets, name: Any) -> None:
     assert not store.path.exists()
 
 
+@settings(deadline=None)
 @given(st.text(max_size=100))
 def test_a_name_that_is_accepted_is_plain(name: str) -> None:
     try:

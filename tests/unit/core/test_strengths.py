@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pack.nodes.core.blocks import BlockLayout, layer_parts
 from pack.nodes.core.errors import BlockStrengthError
@@ -39,12 +39,14 @@ def items(draw: st.DrawFn) -> StrengthItem:
     return StrengthItem(path, first, last, part, value)
 
 
+@settings(deadline=None)
 @given(st.lists(items(), max_size=6))
 def test_parse_of_format_is_the_same(chosen: list[StrengthItem]) -> None:
     strengths = BlockStrengths(tuple(chosen))
     assert parse_block_strengths(format_block_strengths(strengths)) == strengths
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_parses_or_is_refused_by_our_own_error(text: str) -> None:
     try:
@@ -97,6 +99,7 @@ def test_halves_by_depth_share_the_blocks() -> None:
     assert {key.split(".")[1] for key in first if key.startswith("double")} == {str(i) for i in range(9)}
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 99), min_size=1, max_size=5, unique=True), st.sampled_from(["sd", "klein4b", "wan"]))
 def test_ranges_by_depth_partition_every_container(cuts: list[int], family_id: str) -> None:
     edges = [0, *sorted(cuts), 100]
