@@ -82,7 +82,7 @@ class TensorWriter:
             what = "is there twice" if key in self._entries else f"has a dtype that cannot be stored ({tensor.dtype})"
             raise PatchbayError(f"{self.path.name}: the tensor {key} {what}; nothing was written.")
         raw = tensor.detach().to("cpu").contiguous().reshape(-1).view(torch.uint8)
-        data = memoryview(raw.numpy())
+        data = raw.numpy().data
         self._file.write(data)
         self._hash.update(data)
         end = self._position + len(data)

@@ -13,7 +13,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import comfy.model_patcher
 import comfy.utils
@@ -137,7 +137,7 @@ class BypassStack:
         factors: BypassFactors = self.root.model
         by_layer = _by_layer(self.terms)
         self.hooks: dict[str, LayerHook | GloraHook] = {
-            path: make_hook(layer.calls([term.strength for term in by_layer[path]]))
+            path: make_hook(cast("LayerFactors", layer).calls([term.strength for term in by_layer[path]]))
             for path, layer in zip(factors.paths, factors.layers, strict=True)
         }
 

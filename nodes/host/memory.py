@@ -219,8 +219,8 @@ def page_bytes(device: torch.device) -> int | None:
     pages = sys.modules.get("comfy_aimdo.model_vbar")
     if control is None or pages is None or control.lib is None or not control.devctxs:
         return None
-    index = device.index if device.index is not None else torch.cuda.current_device()
-    return int(pages.vbars_analyze(index))
+    index: Any = device.index  # None for plain "cuda", which torch's stubs leave out
+    return int(pages.vbars_analyze(torch.cuda.current_device() if index is None else index))
 
 
 def stream_buffer_bytes() -> int | None:

