@@ -21,6 +21,62 @@ from .host.strength_lab import GROUPINGS
 from .sockets import CATEGORY, report_outputs
 
 
+def _advanced_inputs() -> list[io.Input]:
+    """How the fit is made."""
+    return [
+        io.Float.Input(
+            "low",
+            default=0.0,
+            min=-4.0,
+            max=1.0,
+            step=0.05,
+            advanced=True,
+            tooltip="Smallest strength allowed.",
+        ),
+        io.Float.Input(
+            "high", default=2.0, min=1.0, max=8.0, step=0.05, advanced=True, tooltip="Largest strength allowed."
+        ),
+        io.Float.Input(
+            "ridge",
+            default=0.0,
+            min=0.0,
+            max=100.0,
+            step=0.001,
+            advanced=True,
+            tooltip="How strongly strengths are held at 1; 0 finds it by leaving prompts out of the fit.",
+        ),
+        io.Int.Input(
+            "rounds",
+            default=1,
+            min=1,
+            max=4,
+            advanced=True,
+            tooltip="Gauss-Newton rounds; each costs as much as the first.",
+        ),
+        io.Int.Input(
+            "levels",
+            default=4,
+            min=1,
+            max=64,
+            advanced=True,
+            tooltip="How many of the noise levels are evaluated, evenly spread over the schedule.",
+        ),
+        io.Boolean.Input(
+            "compare_rules",
+            default=True,
+            advanced=True,
+            tooltip="Also measure the rules that are used elsewhere (inverse norm, activation ratio).",
+        ),
+        io.String.Input(
+            "refit_name",
+            default="",
+            advanced=True,
+            tooltip="A file name: the LoRA's own factors are refitted too, by least squares on captured "
+            "activations, and saved to loras under this name if that certainly helps. Empty: not tried.",
+        ),
+    ]
+
+
 class PatchbayFitStrengths(io.ComfyNode):
     """Strengths by block that make a LoRA do here what it did on its own model."""
 
@@ -65,56 +121,7 @@ class PatchbayFitStrengths(io.ComfyNode):
                     tooltip="The CFG that the reference is used with. A distilled model has its base's guidance built "
                     "in, so set the base's CFG and connect negative; 1 compares without guidance.",
                 ),
-                io.Float.Input(
-                    "low",
-                    default=0.0,
-                    min=-4.0,
-                    max=1.0,
-                    step=0.05,
-                    advanced=True,
-                    tooltip="Smallest strength allowed.",
-                ),
-                io.Float.Input(
-                    "high", default=2.0, min=1.0, max=8.0, step=0.05, advanced=True, tooltip="Largest strength allowed."
-                ),
-                io.Float.Input(
-                    "ridge",
-                    default=0.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.001,
-                    advanced=True,
-                    tooltip="How strongly strengths are held at 1; 0 finds it by leaving prompts out of the fit.",
-                ),
-                io.Int.Input(
-                    "rounds",
-                    default=1,
-                    min=1,
-                    max=4,
-                    advanced=True,
-                    tooltip="Gauss-Newton rounds; each costs as much as the first.",
-                ),
-                io.Int.Input(
-                    "levels",
-                    default=4,
-                    min=1,
-                    max=64,
-                    advanced=True,
-                    tooltip="How many of the noise levels are evaluated, evenly spread over the schedule.",
-                ),
-                io.Boolean.Input(
-                    "compare_rules",
-                    default=True,
-                    advanced=True,
-                    tooltip="Also measure the rules that are used elsewhere (inverse norm, activation ratio).",
-                ),
-                io.String.Input(
-                    "refit_name",
-                    default="",
-                    advanced=True,
-                    tooltip="A file name: the LoRA's own factors are refitted too, by least squares on captured "
-                    "activations, and saved to loras under this name if that certainly helps. Empty: not tried.",
-                ),
+                *_advanced_inputs(),
                 io.Model.Input(
                     "reference",
                     optional=True,

@@ -43,9 +43,7 @@ class MuonAdam:
     def __init__(self, params: Params, muon_size: int | None):
         edges = ("img_in", "txt_in", "final_layer.linear", "time_in", "norm.")
         self.size = muon_size
-        self.inner = [
-            k for k, v in params.items() if muon_size and v.ndim == 2 and not any(e in k for e in edges)
-        ]
+        self.inner = [k for k, v in params.items() if muon_size and v.ndim == 2 and not any(e in k for e in edges)]
         self.params = params
         rest = [v for k, v in params.items() if k not in self.inner]
         fused = all(v.is_cuda for v in rest)
@@ -80,6 +78,16 @@ class MuonAdam:
         """From a checkpoint."""
         self.adam.load_state_dict(state["adam"])
         self.momentum = state["momentum"]
+
+
+def resume(checkpoint: Path, params: Params, optimiser: MuonAdam, device: torch.device) -> tuple[Params, dict]:
+    """Put a checkpoint into ``params`` and ``optimiser``; its averaged weights and record."""
+    saved = torch.load(checkpoint, map_location=device)
+    with torch.no_grad():
+        for key, value in params.items():
+            value.copy_(saved["params"][key])
+    optimiser.load(saved["optimiser"])
+    return saved["average"], saved["record"]
 
 
 def train(
@@ -117,12 +125,7 @@ def train(
     average = {key: value.detach().clone() for key, value in params.items()}
     record = {"steps": 0, "seconds": 0.0, "losses": [], "done": False}
     if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device)
-        with torch.no_grad():
-            for key, value in params.items():
-                value.copy_(saved["params"][key])
-        average, record = saved["average"], saved["record"]
-        optimiser.load(saved["optimiser"])
+        average, record = resume(checkpoint, params, optimiser, device)
     generator = torch.Generator(device).manual_seed(seed + record["steps"])
     before, start, saved_at, running = record["seconds"], time.monotonic(), time.monotonic(), None
 

@@ -114,7 +114,7 @@ class Bench:
                 found.append(psnr(self.stock.picture(latent), self.truth[index : index + 1]))
         return torch.cat(found)
 
-    def test_probes(self, target: Any, steps: int, seed: int) -> Any:
+    def held_out_probes(self, target: Any, steps: int, seed: int) -> Any:
         chosen = self.settings(self.test, steps, seed, 1)
         plan = self.probes.plan_probes(target, chosen.conditioning, chosen.latent_image, chosen.sigmas, seed, 1, 4)
         return self.probes.walk_latents(target, plan)
@@ -191,7 +191,7 @@ def measure_ways(
     """Output error and PSNR of each way, for every test caption: the mean over fits and noises."""
     measured: dict[str, dict[str, list[float]]] = {}
     seeds = range(bench.args.seeds)
-    probes = [bench.test_probes(target, student.steps, 7000 + 500 * seed) for seed in seeds]
+    probes = [bench.held_out_probes(target, student.steps, 7000 + 500 * seed) for seed in seeds]
     guided = bench.probes.guided_outputs
     before = [bench.lab.outputs(target, p) for p in probes]
     wanted = [

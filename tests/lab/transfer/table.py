@@ -4,9 +4,32 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[2] / "docs" / "transfer.md"
+
+
+NOT_A_REMEDY = ("plain 1.0", "without the LoRA", "what the node returns")
+
+
+def in_words(ways: dict[str, Any]) -> str:
+    """Which ways help, harm or do neither, by the interval of their gain in PSNR over plain 1.0."""
+    found: dict[str, list[str]] = {"Helps": [], "Harms": [], "No difference shown": []}
+    for way, figures in ways.items():
+        if way in NOT_A_REMEDY:
+            continue
+        mean, low, high = figures["psnr_gain"]
+        verdict = "Helps" if low > 0 else "Harms" if high < 0 else "No difference shown"
+        found[verdict].append(f"{way} ({mean:+.2f} dB)")
+    text = ". ".join(f"**{verdict}**: {', '.join(names)}" for verdict, names in found.items() if names) + "."
+    torn = [way for way, it in ways.items() if it["psnr_gain"][2] < 0 < it["error_gain"][1]]
+    if torn:
+        text += (
+            f" The output error and the pictures disagree about {', '.join(torn)}: the error is against the base with "
+            "its guidance, whose wish is stronger than the style as the pictures show it."
+        )
+    return text
 
 
 def main() -> None:
@@ -26,6 +49,7 @@ def main() -> None:
         transfer = found["transfer"]
         lines += ["", f"## {name}, {found['steps']} steps", "", f"Feature Shift: {transfer['summary']}", ""]
         lines += [f"Fit Strengths returned: {', '.join(f'`{blocks}`' for blocks in found['node_returned'])}", ""]
+        lines += [f"By the pictures: {in_words(found['ways'])}", ""]
         lines += ["| way | PSNR, dB | gain, dB | output error | gain |", "|---|---|---|---|---|"]
         for way, figures in found["ways"].items():
             gain, error = figures["psnr_gain"], figures["error_gain"]

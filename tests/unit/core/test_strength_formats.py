@@ -256,7 +256,7 @@ def test_no_text_breaks_an_import(name: str, text: str) -> None:
         conversion = import_strengths(text, name)
     except BlockStrengthError:
         return
-    parse_block_strengths(conversion.text)
+    assert parse_block_strengths(conversion.text) is not None
 
 
 def test_ids_name_the_family() -> None:
