@@ -5,13 +5,17 @@
 ``GET /patchbay/model_blocks?folder=FOLDER&name=NAME``
     The blocks of a model file, from its header.
 
-Both answer ``StrengthLayout`` of ``js/types/strengths.d.ts``.
+Both answer ``StrengthLayout`` of ``js/types/strengths.d.ts``, or a sentence where the file has nothing to draw.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from aiohttp import web
 
+from ..core.errors import PatchbayError
 from ..core.header import read_header
 from ..core.lora_file import read_lora
 from ..core.strength_layout import lora_file_layout, model_file_layout
@@ -35,9 +39,18 @@ async def _blocks(request: web.Request) -> web.Response:
 
     def body() -> bytes:
         path, stamp = routes._file("loras", name)
-        return ANSWERS.get(("lora", *stamp, energy), lambda: lora_file_layout(read_lora(read_header(path)), energy))
+        return ANSWERS.get(("lora", *stamp, energy), lambda: _of_lora(path, energy))
 
     return await routes._answer(body)
+
+
+def _of_lora(path: str, energy: bool) -> dict[str, Any]:
+    layout = lora_file_layout(read_lora(read_header(path)), energy)
+    if not layout["layer_sets"]:
+        raise PatchbayError(
+            f"{Path(path).name} has no layer of a LoRA that this pack understands; choose another file."
+        )
+    return layout
 
 
 async def _model_blocks(request: web.Request) -> web.Response:
@@ -48,6 +61,13 @@ async def _model_blocks(request: web.Request) -> web.Response:
             known = ", ".join(sorted(routes.MODEL_FOLDERS))
             raise routes._AnswerError(400, f"folder is {folder[:80]!r}, expected one of {known}.")
         path, stamp = routes._file(folder, name)
-        return ANSWERS.get(("model", *stamp), lambda: model_file_layout(read_header(path)))
+        return ANSWERS.get(("model", *stamp), lambda: _of_model(path))
 
     return await routes._answer(body)
+
+
+def _of_model(path: str) -> dict[str, Any]:
+    layout = model_file_layout(read_header(path))
+    if not layout["containers"]:
+        raise PatchbayError(f"{Path(path).name} names no blocks: it is no diffusion model, or one of an unknown kind.")
+    return layout
