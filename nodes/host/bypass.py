@@ -137,7 +137,10 @@ class BypassStack:
         factors: BypassFactors = self.root.model
         by_layer = _by_layer(self.terms)
         self.hooks: dict[str, LayerHook | GloraHook] = {
-            path: make_hook(cast("LayerFactors", layer).calls([term.strength for term in by_layer[path]]))
+            path: make_hook(
+                cast("LayerFactors", layer).calls([term.strength for term in by_layer[path]]),
+                comfy.utils.get_attr(patcher.model, path),
+            )
             for path, layer in zip(factors.paths, factors.layers, strict=True)
         }
 

@@ -114,6 +114,27 @@ class LinearCall:
 
     def __call__(self, x: Tensor, out: Tensor) -> None:
         """Add to ``out``, contiguous [..., rows], what ``x`` [..., columns] gives."""
+        inner, up = self._inner(x)
+        out = out.view(-1, out.shape[-1])
+        if self.rows is not None:
+            out = out[:, self.rows.start : self.rows.stop]
+        out.addmm_(inner, up.t(), alpha=self.alpha)
+
+    def product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """``x weight^T + bias`` and this term together, ``x`` [..., columns] contiguous; :attr:`rows` must be ``None``.
+
+        The small product is written first and the layer's own product is added to it as it leaves the matrix units.
+        Afterwards it would have to be read from memory and written once more, which takes longer than its arithmetic.
+        """
+        inner, up = self._inner(x)
+        if bias is None:
+            out = x.new_empty(inner.shape[0], weight.shape[0]).addmm_(inner, up.t(), beta=0, alpha=self.alpha)
+        else:
+            out = torch.addmm(bias, inner, up.t(), alpha=self.alpha)
+        return out.addmm_(x.view(-1, x.shape[-1]), weight.t()).view(*x.shape[:-1], weight.shape[0])
+
+    def _inner(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``x`` times ``down`` [tokens, rank], and ``up`` where and as ``x`` is."""
         down, up = self.down, self.up
         if down.device != x.device or down.dtype != x.dtype or up.device != x.device or up.dtype != x.dtype:
             down, up = _fit(down, x), _fit(up, x)
@@ -124,10 +145,7 @@ class LinearCall:
             if self.each.device != x.device:
                 self.each = self.each.to(x.device)
             inner.mul_(self.each)
-        out = out.view(-1, out.shape[-1])
-        if self.rows is not None:
-            out = out[:, self.rows.start : self.rows.stop]
-        out.addmm_(inner.view(-1, inner.shape[-1]), up.t(), alpha=self.alpha)
+        return inner.view(-1, inner.shape[-1]), up
 
 
 class ConvCall:
@@ -337,6 +355,98 @@ class LayerHook:
         return [module.register_forward_hook(self, with_kwargs=True)]
 
 
+class InsideHook(LayerHook):
+    """The same for a plain linear layer, whose product the low-rank term is part of where the layer lets it.
+
+    The layer gets its input as a :class:`LinearInput`, which sees the layer's product. A layer that computes in another
+    way (quantised, replaced by another pack) leaves the term to be added afterwards.
+    """
+
+    __slots__ = ("call", "others")
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        super().__init__(calls)
+        self.call = next(call for call in calls if isinstance(call, LinearCall) and call.rows is None)
+        self.others = tuple(call for call in calls if call is not self.call)
+
+    def before(self, module: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Let the layer's input carry the term, unless something else computes in the layer's place."""
+        if not INSIDE or len(args) != 1 or type(args[0]) is not Tensor or torch.compiler.is_compiling():
+            return None
+        x = args[0]
+        forward = vars(module).get("forward")  # of another pack, or the layer's own, put back
+        if (
+            (forward is not None and getattr(forward, "__self__", None) is not module)
+            or x.requires_grad
+            or not x.is_contiguous()
+            or x.dtype not in _PRODUCTS
+        ):
+            return None
+        carrier = x.as_subclass(LinearInput)
+        carrier.call, carrier.done = self.call, False
+        carrier.shape_of_weight = (module.out_features, module.in_features)
+        return (carrier,)
+
+    def __call__(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Tensor:
+        x = args[0] if args else None
+        if type(x) is not LinearInput:
+            return super().__call__(module, args, kwargs, out)
+        done, plain = x.done, x.as_subclass(Tensor)
+        if not done:
+            return super().__call__(module, (plain,), kwargs, out)
+        self.reached = True
+        if self.others:
+            plain, out = _prepare(plain, out)
+            for call in self.others:
+                call(plain, out)
+        return out
+
+    def register(self, module: torch.nn.Module) -> list[Any]:
+        """Hook it into ``module``; the handles take it out again."""
+        return [module.register_forward_pre_hook(self.before), *super().register(module)]
+
+
+INSIDE = True
+"""Whether low-rank terms go into the layer's own product; otherwise they are added afterwards."""
+
+_PRODUCTS = (torch.bfloat16, torch.float16, torch.float32)
+
+
+class LinearInput(Tensor):
+    """A layer's input that takes ``call`` into the first product with a weight of the layer's shape.
+
+    Everything else that is done with it gives plain tensors.
+    """
+
+    call: LinearCall
+    shape_of_weight: tuple[int, int]
+    done: bool
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        """The layer's product with the term in it, or what ``func`` does with a plain tensor."""
+        with torch._C.DisableTorchFunctionSubclass():
+            if func is F.linear and not kwargs and type(args[0]) is cls:
+                result = args[0]._product(*args[1:])
+                if result is not None:
+                    return result
+            return func(*args, **(kwargs or {}))
+
+    def _product(self, weight: Any, bias: Any = None) -> Tensor | None:
+        fits = type(weight) in _WEIGHTS and (bias is None or (type(bias) in _WEIGHTS and bias.dtype == self.dtype))
+        if self.done or not fits or tuple(weight.shape) != self.shape_of_weight:
+            return None
+        if weight.dtype != self.dtype or weight.device != self.device:
+            return None
+        if weight.requires_grad and torch.is_grad_enabled():
+            return None
+        self.done = True
+        return self.call.product(self.as_subclass(Tensor), weight, bias)
+
+
+_WEIGHTS = (Tensor, torch.nn.Parameter)
+
+
 class GloraHook:
     """The same for a layer with a GLoRA, whose input changes on the way."""
 
@@ -370,9 +480,12 @@ class GloraHook:
         return [module.register_forward_pre_hook(self.before), module.register_forward_hook(self.after)]
 
 
-def make_hook(calls: Sequence[Call]) -> LayerHook | GloraHook:
-    """The hook for the calls of one layer."""
-    return GloraHook(calls) if any(isinstance(call, GloraCall) for call in calls) else LayerHook(calls)
+def make_hook(calls: Sequence[Call], module: Any = None) -> LayerHook | GloraHook:
+    """The hook for the calls of one layer, ``module``."""
+    if any(isinstance(call, GloraCall) for call in calls):
+        return GloraHook(calls)
+    whole = any(isinstance(call, LinearCall) and call.rows is None for call in calls)
+    return InsideHook(calls) if whole and isinstance(module, torch.nn.Linear) else LayerHook(calls)
 
 
 def _plain(x: Any) -> Tensor:

@@ -276,3 +276,70 @@ def test_convolutions_of_a_unet(host: Any, tmp_path: Path) -> None:
     expected = evaluate(merged.model)
     assert relative(expected, evaluate(unet)) > 1e-3
     assert relative(evaluate(beside.model), expected) < ROUNDING
+
+
+def test_the_low_rank_term_is_part_of_the_layers_own_product_where_the_layer_lets_it(
+    host: Any, model: Any, lora_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pack.nodes.host import bypass_ops
+
+    taken: list[tuple[int, ...]] = []
+    product = bypass_ops.LinearCall.product
+
+    def counted(self: Any, x: Any, weight: Any, bias: Any) -> torch.Tensor:
+        taken.append(tuple(weight.shape))
+        return product(self, x, weight, bias)
+
+    monkeypatch.setattr(bypass_ops.LinearCall, "product", counted)
+    beside = apply(host, lora_path, model, "bypass", 0.7).model
+    inside = sample(host, beside)
+    stack = host.bypass.bypass_stack(beside)
+    assert len(taken) == 2 * len(stack.hooks)
+    monkeypatch.setattr(bypass_ops, "INSIDE", False)
+    assert relative(inside, sample(host, beside)) < ROUNDING
+    assert len(taken) == 2 * len(stack.hooks)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", ["own", "another product first", "other weight", "forward replaced", "twice", "empty"])
+def test_layers_that_compute_in_another_way_get_the_term_afterwards(host: Any, kind: str, bias: bool) -> None:
+    from pack.nodes.core.bypass_factors import LowRank
+    from pack.nodes.host.bypass_ops import InsideHook, LinearInput, make_hook
+    from pack.nodes.host.bypass_parts import Beside, LayerKind
+
+    class Layer(torch.nn.Linear):
+        def forward(self, input: Any) -> torch.Tensor:
+            if kind == "another product first":
+                assert type(torch.nn.functional.linear(input, torch.ones(3, 16))) is torch.Tensor
+            if kind == "other weight":  # of another dtype: the layer casts its input too
+                return torch.nn.functional.linear(input.double(), self.weight.double()).float() + (
+                    0 if self.bias is None else self.bias
+                )
+            first = super().forward(input)
+            return first + super().forward(input) if kind == "twice" else first
+
+    torch.manual_seed(3)
+    layer = Layer(16, 24, bias=bias).requires_grad_(False)
+    down, up = torch.randn(8, 16), torch.randn(24, 8)
+    factors = host.bypass.LayerFactors(
+        [Beside("layer", False, None, LowRank(down, up, 0.5))], LayerKind("linear"), (24, 16), torch.float32
+    )
+    hook = make_hook(factors.calls([0.6]), layer)
+    assert isinstance(hook, InsideHook)
+    x = torch.randn(2, 0 if kind == "empty" else 5, 16)
+    expected = layer(x) + 0.3 * x @ down.T @ up.T
+    if kind == "forward replaced":
+        replaced = layer.forward
+
+        def forward(input: Any) -> torch.Tensor:
+            assert type(input) is not LinearInput
+            return replaced(input)
+
+        layer.forward = forward
+    handles = hook.register(layer)
+    out = layer(x)
+    for handle in handles:
+        handle.remove()
+    assert type(out) is torch.Tensor
+    assert out.shape == expected.shape
+    assert torch.allclose(out, expected, atol=1e-4)
