@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -25,9 +26,9 @@ import comfy.sample  # noqa: E402
 import comfy.sd  # noqa: E402
 import torch  # noqa: E402
 from comfy.patcher_extension import WrappersMP  # noqa: E402
-from pack.nodes.core.measurement_stats import paired_ratio  # noqa: E402
 from pack.nodes.host import recorder as ours  # noqa: E402
 from pack.nodes.host.memory_nvml import Nvml  # noqa: E402
+from pack.nodes.host.recorder_clocks import clock_for  # noqa: E402
 from pack.nodes.host.recorder_context import machine_context  # noqa: E402
 from pack.nodes.host.recorder_run import MeasuredRun, RecorderOptions  # noqa: E402
 
@@ -40,8 +41,8 @@ SIZE = SIZES[SHAPE]
 GPU = MODE != "cpu"
 DEVICE = mm.get_torch_device()
 STEPS = 8 if GPU else 6
-PAIRS = 3
-OVERHEAD_PAIRS = 5
+PAIRS = 4
+OVERHEAD_PAIRS = 18 if GPU else 6
 RANK = 32 if GPU else 4
 
 ANSWERS: dict[str, Any] = {"errors": {}}
@@ -235,7 +236,7 @@ def _memory() -> None:
 
 
 def synchronised_clone(times: list[float]) -> Any:
-    """The same loop with explicit synchronisation around every evaluation; times in ms."""
+    """A clone that waits for the device before and after every evaluation; times in ms."""
     clone = MODEL.clone()
 
     def predict(executor: Any, *args: Any, **kwargs: Any) -> Any:
@@ -248,24 +249,6 @@ def synchronised_clone(times: list[float]) -> Any:
 
     clone.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, "reference", predict)
     return clone
-
-
-@part("steady step")
-def _step() -> None:
-    measured, recorder = ours.attach(MODEL, "plain")
-    times: list[float] = []
-    reference = synchronised_clone(times)
-    sample(MODEL, 2)
-    ours_ms, reference_ms = [], []
-    for _ in range(PAIRS):
-        sample(measured)
-        ours_ms += recorder.runs[-1].steady_ms
-        times.clear()
-        sample(reference)
-        reference_ms += times[1:]
-    a, b = statistics.median(ours_ms), statistics.median(reference_ms)
-    ANSWERS.update(step_ours=a, step_synchronised=b, step_difference=a / b - 1, step_n=len(ours_ms))
-    ANSWERS["step_iqr"] = [statistics.quantiles(values, n=4) for values in (ours_ms, reference_ms)]
 
 
 def timed_sampling(model: Any) -> tuple[float, float]:
@@ -285,24 +268,92 @@ def timed_sampling(model: Any) -> tuple[float, float]:
     return time.perf_counter() - begun, (marks[1] - marks[0]) / (STEPS - 1)
 
 
+def marked_sampling(model: Any) -> tuple[float, float]:
+    """Seconds of a whole run, and ms of its median steady step by marks of our own; nothing waits inside."""
+    clock, marks = clock_for(DEVICE), []
+    synchronise()
+    begun = time.perf_counter()
+    sample(model, callback=lambda *_: marks.append(clock.mark()))
+    synchronise()
+    whole = time.perf_counter() - begun
+    return whole, statistics.median(clock.between(a, b) for a, b in zip(marks, marks[1:], strict=False))
+
+
+def bootstrap(values: list[float], draws: int = 4000) -> tuple[float, float]:
+    """The 95 % interval of the median of ``values``."""
+    random = Random(1)
+    medians = sorted(statistics.median(random.choices(values, k=len(values))) for _ in range(draws))
+    return medians[int(0.025 * draws)], medians[int(0.975 * draws)]
+
+
+def interval_text(values: list[float]) -> str:
+    low, high = bootstrap(values)
+    return f"{low:+.2%} to {high:+.2%}, n = {len(values)}"
+
+
+@part("steady step")
+def _step() -> None:
+    """Two references, each in the very run that is measured, so that no other run's noise is between them.
+
+    *Every evaluation*: the device is waited for before and after each. *Ends*: it is waited for after the first and the
+    last step only, as an ordinary run goes; ours is then the evaluations and the gaps between these two moments.
+    """
+    times: list[float] = []
+    inside, inside_recorder = ours.attach(synchronised_clone(times), "synchronised")  # ours within the reference
+    plain, recorder = ours.attach(MODEL, "plain")
+    sample(MODEL, 2)
+    rows: dict[str, list[float]] = {name: [] for name in ("every", "ends", "alone", "reference", "cost")}
+    for _ in range(PAIRS):
+        times.clear()
+        sample(inside)
+        mine, reference = inside_recorder.runs[-1].steady_ms, times[1:]
+        rows["every"] += [a / b - 1 for a, b in zip(mine, reference, strict=True)]
+        rows["reference"] += reference
+        wall = timed_sampling(plain)[1] * 1000
+        run = recorder.runs[-1]
+        rows["ends"].append((sum(run.steady_ms) + sum(run.gaps_ms)) / (STEPS - 1) / wall - 1)
+        rows["alone"] += run.steady_ms
+        rows["cost"].append(statistics.median(reference) / statistics.median(run.steady_ms) - 1)
+    ANSWERS.update(
+        step_ours=statistics.median(rows["alone"]),
+        step_synchronised=statistics.median(rows["reference"]),
+        step_difference=statistics.median(rows["every"]),
+        step_difference_interval=interval_text(rows["every"]),
+        step_difference_ends=statistics.median(rows["ends"]),
+        step_difference_ends_interval=interval_text(rows["ends"]),
+        step_cost_of_synchronising=statistics.median(rows["cost"]),
+        step_n=len(rows["every"]),
+        step_raw=rows,
+    )
+
+
 @part("overhead")
 def _overhead() -> None:
-    measured, _ = ours.attach(MODEL, "plain")
-
-    wholes: dict[str, list[float]] = {"without": [], "with": []}
-    steps: dict[str, list[float]] = {"without": [], "with": []}
-    sample(measured)
-    sample(MODEL)
-    for index in range(OVERHEAD_PAIRS):
-        pair = [("without", MODEL), ("with", measured)]
-        for name, model in pair if index % 2 == 0 else pair[::-1]:
-            whole, step = timed_sampling(model)
+    """The same model with the recorder, without, and with one that does not poll memory, in turns of changing order."""
+    conditions = {
+        "without": MODEL,
+        "with": ours.attach(MODEL, "plain")[0],
+        "no polling": ours.attach(MODEL, "no polling", RecorderOptions(poll=False))[0],
+    }
+    steps: dict[str, list[float]] = {name: [] for name in conditions}
+    wholes: dict[str, list[float]] = {name: [] for name in conditions}
+    for model in conditions.values():
+        sample(model, 2)
+    orders = list(itertools.permutations(conditions))
+    for turn in range(OVERHEAD_PAIRS):
+        for name in orders[turn % len(orders)]:
+            whole, step = marked_sampling(conditions[name])
             wholes[name].append(whole)
             steps[name].append(step)
-    ratio, whole_ratio = (paired_ratio(times["without"], times["with"]) for times in (steps, wholes))
-    ANSWERS["overhead"] = (ratio.value or math.nan) - 1
-    ANSWERS["overhead_interval"] = f"{(ratio.low or 1) - 1:+.2%} to {(ratio.high or 1) - 1:+.2%}, {ratio.n} pairs"
-    ANSWERS["overhead_whole"] = (whole_ratio.value or math.nan) - 1
+
+    def shares(times: dict[str, list[float]], name: str) -> list[float]:
+        return [b / a - 1 for a, b in zip(times["without"], times[name], strict=True)]
+
+    ANSWERS["overhead"] = statistics.median(shares(steps, "with"))
+    ANSWERS["overhead_interval"] = interval_text(shares(steps, "with"))
+    ANSWERS["overhead_no_polling"] = statistics.median(shares(steps, "no polling"))
+    ANSWERS["overhead_no_polling_interval"] = interval_text(shares(steps, "no polling"))
+    ANSWERS["overhead_whole"] = statistics.median(shares(wholes, "with"))
     ANSWERS["overhead_raw"] = {"steps": steps, "wholes": wholes}
 
 
