@@ -22,6 +22,13 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"hidden": 128, "double": 2, "single": 3}
 RIGHT = 1e-3
+KEYS = (
+    "Real files of which only the header is at hand: there is no weight and hence no error. Told is how many of their "
+    "tensors for the diffusion model become a patch of the shape of a weight, by name and shape, on a model of full "
+    "size. It does not say that the result is right; the tables above do for these formats. "
+    "`flux_lokr_bfl_format` has shapes made up for a test that fit no model, and layers that are only numbered "
+    "cannot be told apart without the version of the program that wrote them: both are refused with that reason."
+)
 
 
 class Row(NamedTuple):
@@ -123,7 +130,8 @@ def text(rows: list[Row]) -> str:
     """The table in Markdown, with a count of the files that are right."""
     lines = ["| file | truth | stock | ours | remark of the report |", "|---|---|---|---|---|"]
     lines += [f"| {r.name} | {r.truth} | {_number(r.stock)} | {_number(r.ours)} | {_short(r.remark)} |" for r in rows]
-    right = [sum(r[column] is not None and r[column] <= RIGHT for r in rows) for column in (2, 3)]
+    columns = ([r.stock for r in rows], [r.ours for r in rows])
+    right = [sum(error is not None and error <= RIGHT for error in column) for column in columns]
     lines.append(f"| right (error at most {RIGHT:g}) of {len(rows)} | | {right[0]} | {right[1]} | |")
     return "\n".join(lines)
 
@@ -150,7 +158,7 @@ def introduction() -> str:
         "Apply LoRA. *Not applied* is an error of 1. The truth is the writer's own program where it can be installed "
         "(*the tool*), its stored result (*stored*), or the plain formula of the format (*formulas*) under the names "
         f"of a real file.\n\nMade by `python tests/bench/faithful_table.py --out docs/faithful.md` with ComfyUI "
-        f"{COMFYUI_VERSION}, {tools}. Without the folder of shared files only the last table is made.\n"
+        f"{COMFYUI_VERSION}, {tools}. Without the folder of shared files only the table of the installed tools is made.\n"
     )
 
 
@@ -160,6 +168,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the tables to this file")
     options = parser.parse_args()
     start_comfyui()
+    from faithful_cases import SHARED
+    from key_rows import key_rows, key_text
+
     parts = []
     for title, rows in (
         ("Stored files of the real tools", shared_rows()),
@@ -169,6 +180,9 @@ def main() -> None:
         found = list(rows)
         if found:
             parts.append(f"## {title}\n\n{text(found)}\n")
+    keys = list(key_rows(SHARED))
+    if keys:
+        parts.append(f"## Names and shapes only\n\n{KEYS}\n\n{key_text(keys)}\n")
     print("\n".join(parts))
     if options.out is not None:
         options.out.write_text("\n".join([introduction(), *parts]), encoding="utf-8")
