@@ -49,7 +49,7 @@ export function attachPanel(node, kind) {
     minHeight = kind.minHeight + pixels;
     panel.root.style.setProperty("min-height", `${minHeight}px`);
   };
-  const panel = kind.create({ node, language, forwardWheel, viewUrl, contentChanged: growth(node, claim) });
+  const panel = kind.create({ node, language, forwardWheel, viewUrl, contentChanged: growth(node, claim, () => attached.has(entry)) });
   claim(0);
   kinds.set(panel.root, kind);
   const widget = node.addDOMWidget(kind.name, kind.type, panel.root, {
@@ -155,9 +155,17 @@ function growTo(node, [width, height]) {
  * something is unfolded. Folding everything gives it back. Nothing here follows the node's size.
  * @param {ComfyNode} node
  * @param {(pixels: number) => void} claim
+ * @param {() => boolean} isAttached
  */
-function growth(node, claim) {
+function growth(node, claim, isAttached) {
   let claimed = 0;
+  const { onSerialize } = node;
+  // What is unfolded is not stored: neither is its room, or the node would stay tall after an undo or a reload.
+  node.onSerialize = function (stored) {
+    onSerialize?.call(this, stored);
+    const [width, height] = Array.from(stored.size ?? []);
+    if (isAttached() && claimed > 0 && width !== undefined && height !== undefined) stored.size = [width, height - claimed];
+  };
   /** @param {number} wanted */
   const change = (wanted) => {
     const by = Math.min(MOST_GROWTH_PIXELS, Math.max(0, wanted)) - claimed;

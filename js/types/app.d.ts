@@ -94,6 +94,7 @@ export interface ComfyNode {
   addDOMWidget(name: string, type: string, element: HTMLElement, options: DomWidgetOptions): DomWidget;
   onExecuted?: (this: ComfyNode, output: NodeOutput) => void;
   onRemoved?: (this: ComfyNode) => void;
+  onSerialize?: (this: ComfyNode, stored: { size?: ArrayLike<number> }) => void;
 }
 
 export interface DomWidgetOptions {
