@@ -2,7 +2,7 @@
 
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
-import { modelFileOf } from "./editor_links.mjs";
+import { loraNodeOf, modelFileOf, readersOf } from "./editor_links.mjs";
 import { allNodes, redraw } from "./host.mjs";
 
 /**
@@ -30,8 +30,17 @@ export const changeBegins = () => app.canvas.emitBeforeChange?.();
 
 export const changeEnds = () => app.canvas.emitAfterChange?.();
 
-/** @param {EditorNode} node */
-export const modelFile = (node) => modelFileOf(node, hostOf);
+/** The node whose LoRA a node's text is for. @param {EditorNode} node */
+export const loraNode = (node) => loraNodeOf(node, hostOf);
+
+/** The file of the model that a node's text is for: that of the LoRA's node, its own, or that of a node that reads it. @param {EditorNode} node */
+export function modelFile(node) {
+  for (const each of [loraNode(node) ?? node, node, ...readersOf(node, hostOf)]) {
+    const file = modelFileOf(each, hostOf);
+    if (file) return file;
+  }
+  return null;
+}
 
 /** @param {EditorGraph} graph @returns {EditorNode | undefined} */
 const hostOf = (graph) => /** @type {EditorNode[]} */ (allNodes()).find((node) => node.subgraph === graph);
@@ -42,14 +51,14 @@ const FRESH_MILLISECONDS = 60_000;
 const MOST_KEPT = 24;
 
 /**
- * The answer of one of our routes, or null where it has none; asked at most once a minute.
+ * The answer of one of our routes, or the sentence that says why there is none; asked at most once a minute.
  * @param {string} route
- * @returns {Promise<StrengthLayout | null>}
+ * @returns {Promise<{layout: StrengthLayout | null, problem: string}>}
  */
 export async function askLayout(route) {
   const known = asked.get(route);
   if (known && Date.now() - known.at < FRESH_MILLISECONDS) return asLayout(await known.answer);
-  const answer = requestJson(route).catch(() => null);
+  const answer = requestJson(route).catch((error) => error);
   asked.delete(route);
   asked.set(route, { at: Date.now(), answer });
   for (const oldest of asked.keys()) {
@@ -59,10 +68,12 @@ export async function askLayout(route) {
   return asLayout(await answer);
 }
 
-/** @param {unknown} value @returns {StrengthLayout | null} */
+/** @param {unknown} value @returns {{layout: StrengthLayout | null, problem: string}} */
 function asLayout(value) {
+  if (value instanceof Error) return { layout: null, problem: value.message };
   const layout = /** @type {StrengthLayout | null} */ (value);
-  return layout?.schema === "patchbay.blocks" && layout.version === 1 && Array.isArray(layout.containers) ? layout : null;
+  const fits = layout?.schema === "patchbay.blocks" && layout.version === 1 && Array.isArray(layout.containers);
+  return { layout: fits ? layout : null, problem: "" };
 }
 
 /**

@@ -10,8 +10,9 @@
 /** Widgets in which loaders keep the name of their model file. @type {[string, ModelFile["folder"]][]} */
 const LOADER_WIDGETS = [["unet_name", "diffusion_models"], ["ckpt_name", "checkpoints"], ["model_name", "diffusion_models"]];
 
-/** Id of the node that stands for a subgraph's inputs. */
+/** Ids of the nodes that stand for a subgraph's inputs and outputs. */
 const SUBGRAPH_INPUT = -10;
+const SUBGRAPH_OUTPUT = -20;
 const LONGEST_WAY = 200;
 
 /**
@@ -86,18 +87,43 @@ function insideOf(node, slot) {
 /**
  * The node whose LoRA a text of block strengths is for: the node itself, or the first one that its output leads to.
  * @param {EditorNode} node
+ * @param {(graph: EditorGraph) => EditorNode | null | undefined} hostOf
  * @returns {EditorNode | null}
  */
-export function loraNodeOf(node) {
+export function loraNodeOf(node, hostOf) {
   if (widgetText(node, "lora_name") !== null) return node;
-  for (const output of node.outputs ?? []) {
-    for (const id of output.links ?? []) {
-      const link = node.graph?.getLink?.(id);
-      const target = link && node.graph?.getNodeById?.(link.target_id);
-      if (target && widgetText(target, "lora_name") !== null) return target;
+  return readersOf(node, hostOf).find((reader) => widgetText(reader, "lora_name") !== null) ?? null;
+}
+
+/**
+ * The nodes that a node's outputs lead to, through reroutes and in and out of subgraphs.
+ * @param {EditorNode} node
+ * @param {(graph: EditorGraph) => EditorNode | null | undefined} hostOf
+ * @returns {EditorNode[]}
+ */
+export function readersOf(node, hostOf) {
+  /** @type {Set<EditorNode>} */
+  const found = new Set();
+  let steps = 0;
+  /** @param {EditorGraph | null | undefined} graph @param {number[]} ids */
+  const follow = (graph, ids) => {
+    for (const id of ids) {
+      const link = graph?.getLink?.(id);
+      if (!graph || !link || (steps += 1) > LONGEST_WAY) continue;
+      const host = Number(link.target_id) === SUBGRAPH_OUTPUT ? hostOf(graph) : null;
+      if (host) follow(host.graph, host.outputs?.[link.target_slot]?.links ?? []);
+      else arrive(graph.getNodeById?.(link.target_id), link.target_slot);
     }
-  }
-  return null;
+  };
+  /** @param {EditorNode | null | undefined} at @param {number} slot */
+  const arrive = (at, slot) => {
+    if (!at) return;
+    found.add(at);
+    if (at.subgraph) follow(at.subgraph, at.subgraph.inputs?.[slot]?.linkIds ?? []);
+    else if (onlyInput(at) && !at.widgets?.length) at.outputs?.forEach(({ links }) => follow(at.graph, links ?? []));
+  };
+  node.outputs?.forEach(({ links }) => follow(node.graph, links ?? []));
+  return [...found];
 }
 
 /** The node at the other end of an input's link. @param {EditorNode} node @param {string} name @returns {EditorNode | null} */

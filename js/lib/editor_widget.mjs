@@ -1,10 +1,11 @@
 // The strength editor as a part of a node. The text widget is the truth: this shows it and writes it, and keeps nothing.
 
 import { h } from "./dom.mjs";
-import { askLayout, changeBegins, changeEnds, modelFile, writeWidget } from "./editor_host.mjs";
+import { baseText, hasBase, joinTexts } from "./editor_base.mjs";
+import { askLayout, changeBegins, changeEnds, loraNode, modelFile, writeWidget } from "./editor_host.mjs";
 import { listenToBars } from "./editor_input.mjs";
 import { chooseBoard } from "./editor_layout.mjs";
-import { isLinked, linkedNode, loraNodeOf, widgetText } from "./editor_links.mjs";
+import { isLinked, linkedNode, widgetText } from "./editor_links.mjs";
 import { axisFor, partsOf, roundTo, selectorOf, statesOf, STEP, targetsOf } from "./editor_state.mjs";
 import { buildEditor, renderEditor, valueText } from "./editor_view.mjs";
 import { plainText } from "./format.mjs";
@@ -44,6 +45,9 @@ class StrengthEditor {
     this.selected = "all";
     this.unfolded = false;
     this.text = "";
+    /** What the node puts before its text; it is shown, not edited. */
+    this.base = "";
+    this.fileProblem = "";
     this.said = "";
     this.pointed = /** @type {string | null} */ (null);
     /** @type {{text: string, axis: import("./editor_state.mjs").Axis} | null} */
@@ -153,7 +157,9 @@ class StrengthEditor {
   textInForce() {
     if (!isLinked(this.node, TEXT_WIDGET)) return this.ownText();
     const source = linkedNode(this.node, TEXT_WIDGET);
-    return this.run?.report.blocks ?? (source && widgetText(source, TEXT_WIDGET)) ?? "";
+    const made = source && widgetText(source, TEXT_WIDGET);
+    if (source && typeof made === "string" && !isLinked(source, TEXT_WIDGET)) return joinTexts(baseText(source), made);
+    return this.run?.report.blocks ?? "";
   }
 
   /** Looks whether something has changed outside. @param {boolean} [now] */
@@ -161,7 +167,8 @@ class StrengthEditor {
     if (!now && (document.hidden || !this.root.isConnected)) return;
     void this.findBlocks();
     const text = this.textInForce();
-    const state = JSON.stringify([text, isLinked(this.node, TEXT_WIDGET)]);
+    this.base = isLinked(this.node, TEXT_WIDGET) ? "" : baseText(this.node);
+    const state = this.stateOf(text);
     if (!now && state === this.shown) return;
     this.shown = state;
     this.text = text;
@@ -169,21 +176,31 @@ class StrengthEditor {
     this.render();
   }
 
+  /** What is shown, to be compared. @param {string} text */
+  stateOf(text) {
+    return JSON.stringify([text, this.base, hasBase(this.node), isLinked(this.node, TEXT_WIDGET)]);
+  }
+
   /** Finds the blocks anew where the LoRA or the model is another one. */
   async findBlocks() {
-    const lora = widgetText(loraNodeOf(this.node), "lora_name") ?? "";
-    const file = modelFile(loraNodeOf(this.node) ?? this.node);
+    const lora = widgetText(loraNode(this.node), "lora_name") ?? "";
+    const file = modelFile(this.node);
     const asked = JSON.stringify([lora, file]);
     if (asked === this.asked) return;
     this.asked = asked;
-    this.busy = lora !== "";
+    this.busy = lora !== "" || file !== null;
     const ofLora = `/patchbay/blocks?lora=${encodeURIComponent(lora)}`;
     const model = file ? askLayout(`/patchbay/model_blocks?folder=${file.folder}&name=${encodeURIComponent(file.name)}`) : null;
     const quick = lora ? await askLayout(ofLora) : null;
-    this.choose(asked, await model, quick, lora, file);
-    const measured = lora ? await askLayout(`${ofLora}&energy=1`) : null;
+    const ofModel = await model;
+    if (asked !== this.asked) return;
+    this.busy = quick?.layout != null;
+    this.fileProblem = quick?.problem || ofModel?.problem || "";
+    this.choose(asked, ofModel?.layout ?? null, quick?.layout ?? null, lora, file);
+    if (!quick?.layout) return;
+    const measured = await askLayout(`${ofLora}&energy=1`);
     if (asked === this.asked) this.busy = false;
-    this.choose(asked, await model, measured ?? quick, lora, file);
+    this.choose(asked, ofModel?.layout ?? null, measured.layout ?? quick.layout, lora, file);
   }
 
   /**
@@ -195,7 +212,8 @@ class StrengthEditor {
    */
   choose(asked, model, lora, name, file) {
     if (asked !== this.asked) return;
-    const report = this.run && this.run.report.lora?.name === name ? this.run.report : null;
+    const ran = this.run?.report;
+    const report = ran && (!ran.lora || ran.lora.name === name) ? ran : null;
     const chosen = chooseBoard({ model, lora, report, sameModel: this.run?.model === JSON.stringify(file) }, this.host.language().t);
     this.board = chosen?.board ?? null;
     this.source = chosen?.source ?? "";
@@ -203,10 +221,15 @@ class StrengthEditor {
     this.rebuild();
   }
 
+  /** @param {Board} board */
+  states(board) {
+    return statesOf(board, joinTexts(this.base, this.text));
+  }
+
   /** @param {string} selector */
   valueOf(selector) {
     if (!this.board) return 1;
-    const state = statesOf(this.board, this.text).stateOf(selector);
+    const state = this.states(this.board).stateOf(selector);
     return state.value ?? (state.low + state.high) / 2;
   }
 
@@ -217,7 +240,7 @@ class StrengthEditor {
     this.text = text;
     this.said = "";
     writeWidget(this.node, TEXT_WIDGET, text);
-    this.shown = JSON.stringify([text, false]);
+    this.shown = this.stateOf(text);
     this.render();
   }
 
@@ -242,7 +265,7 @@ class StrengthEditor {
     if (!board || !gesture) return;
     this.write(changes.reduce((text, { selector, value, flatten }) => {
       const rounded = Math.max(-LARGEST, Math.min(LARGEST, roundTo(value, step)));
-      return withStrength(text, selectorOf(selector), rounded, board.model, flatten);
+      return withStrength(text, selectorOf(selector), rounded, board.model, flatten, this.base);
     }, gesture.text));
   }
 
@@ -279,7 +302,7 @@ class StrengthEditor {
 
   /** @param {string} selector */
   reset(selector) {
-    if (this.board && !this.locked()) this.writeOnce(withReset(this.text, selectorOf(selector), this.board.model));
+    if (this.board && !this.locked()) this.writeOnce(withReset(this.text, selectorOf(selector), this.board.model, this.base));
   }
 
   /** @param {string} selector @param {string} typed */
@@ -332,7 +355,7 @@ class StrengthEditor {
     view.empty.textContent = board ? "" : this.emptyText();
     view.root.classList.toggle("patchbay-is-empty", !board);
     if (!board) return;
-    const { stateOf, problems } = statesOf(board, this.text);
+    const { stateOf, problems } = this.states(board);
     const targets = targetsOf(board, language.t("editor.all"));
     const states = [...targets.keys()].map(stateOf);
     this.axis = axisFor(states, this.gesture?.axis);
@@ -350,7 +373,9 @@ class StrengthEditor {
 
   emptyText() {
     const { t } = this.host.language();
-    return t(widgetText(loraNodeOf(this.node), "lora_name") ? (this.busy ? "compare.loading" : "editor.unreadable") : "editor.empty");
+    if (this.busy) return t("compare.loading");
+    if (this.fileProblem) return t("editor.unreadable", { reason: plainText(this.fileProblem, 240) });
+    return t(widgetText(this.node, "lora_name") === null ? "editor.unconnected" : "editor.empty");
   }
 
   /** @param {import("./strength_text.mjs").Problem[]} problems @param {boolean} linked */
@@ -369,7 +394,7 @@ class StrengthEditor {
     if (!board) return;
     const slider = view.sliders.get(this.pointed ?? "");
     if (slider) {
-      const state = statesOf(board, this.text).stateOf(slider.target.selector);
+      const state = this.states(board).stateOf(slider.target.selector);
       view.foot.textContent = `${slider.target.name}: ${valueText(state, slider.energy, language)}`;
       return;
     }
@@ -377,8 +402,10 @@ class StrengthEditor {
     if (this.busy) words.push(language.t("editor.measuring"));
     else if (board.energy?.shares.length) words.push(language.t("editor.shade"));
     if (!this.busy && board.energy && board.energy.missing > 0) words.push(language.t("editor.unmeasured", { n: board.energy.missing }));
-    view.foot.textContent = words.join(" · ");
-    view.foot.title = language.t("editor.hint");
+    // The line is short: where the bars hold more than the text, that is what has to be said.
+    if (hasBase(this.node)) words.unshift(language.t("editor.onTop"));
+    view.foot.textContent = words.slice(0, hasBase(this.node) ? 1 : undefined).join(" · ");
+    view.foot.title = [...words, language.t("editor.hint")].join("\n");
   }
 
   /** @param {WheelEvent} event */

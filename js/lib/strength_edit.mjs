@@ -46,22 +46,25 @@ export function barState(table, selector) {
  * @param {Selector} selector
  * @param {number} value
  * @param {Model} model
+ * @param {boolean} [flatten]
+ * @param {string} [base] what stands before the text and is not edited: the text only comes on top of it
  */
-export function withStrength(text, selector, value, model, flatten = false) {
+export function withStrength(text, selector, value, model, flatten = false, base = "") {
   const aim = aimAt(selector, model);
   if (!aim) return text;
   const start = flatten ? withoutItems(text, model, (rule) => !rule.scope.part && inside(rule, aim)) : text;
   const { items } = parseStrengths(start);
-  const table = bindStrengths(items, model);
+  const before = parseStrengths(base).items;
+  const table = bindStrengths([...before, ...items], model);
   const touching = table.rules.filter((rule) => rule.hits.some((hit, unit) => hit && aim.hits[unit]));
-  const blocking = touching.filter((rule) => !refines(rule, aim));
+  const blocking = touching.filter((rule) => rule.item < before.length || !refines(rule, aim));
   const finer = touching.filter((rule) => refines(rule, aim) && rule.item > (blocking.at(-1)?.item ?? -1));
+  /** @param {Rule | undefined} rule */
+  const ownItem = (rule) => (rule && rule.item >= before.length ? items[rule.item - before.length] : undefined);
   if (covers(finer, aim)) return insertItem(withoutDead(start, selector, model), formatItem(selector, value), null);
-  const last = blocking.at(-1);
-  const own = last && items[last.item];
+  const own = ownItem(blocking.at(-1));
   if (own && sameAim(own, aim, model)) return replaceNumber(start, own, value);
-  const before = finer[0] && items[finer[0].item];
-  return withoutDead(insertItem(start, formatItem(selector, value), before ?? null), selector, model);
+  return withoutDead(insertItem(start, formatItem(selector, value), ownItem(finer[0]) ?? null), selector, model);
 }
 
 /**
@@ -69,12 +72,13 @@ export function withStrength(text, selector, value, model, flatten = false) {
  * @param {string} text
  * @param {Selector} selector
  * @param {Model} model
+ * @param {string} [base] what stands before the text
  */
-export function withReset(text, selector, model) {
+export function withReset(text, selector, model, base = "") {
   const aim = aimAt(selector, model);
   if (!aim) return text;
   const cleared = withoutItems(text, model, (rule) => inside(rule, aim));
-  const { low, high } = barState(bindStrengths(parseStrengths(cleared).items, model), selector);
+  const { low, high } = barState(bindStrengths([...parseStrengths(base).items, ...parseStrengths(cleared).items], model), selector);
   return low === 1 && high === 1 ? cleared : insertItem(cleared, formatItem(selector, 1), null);
 }
 

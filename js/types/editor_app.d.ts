@@ -12,13 +12,15 @@ export interface EditorLink {
   origin_id: number | string;
   origin_slot: number;
   target_id: number | string;
+  target_slot: number;
 }
 
 export interface EditorGraph extends ComfyGraph {
   nodes?: EditorNode[];
   getNodeById?(id: number | string): EditorNode | null;
   getLink?(id: number): EditorLink | null | undefined;
-  /** Only on a subgraph: its own outputs. */
+  /** Only on a subgraph: its own inputs and outputs. */
+  inputs?: { linkIds?: number[] }[];
   outputs?: { linkIds?: number[] }[];
 }
 

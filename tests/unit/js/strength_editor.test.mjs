@@ -31,8 +31,23 @@ test("a text node speaks of the LoRA that it leads to", () => {
   const apply = { id: 2, widgets: [{ name: "lora_name", value: "ink" }] };
   const text = { id: 1, widgets: [], outputs: [{ links: [4] }] };
   graph([text, apply], [[4, 1, 0, 2]]);
-  assert.equal(loraNodeOf(text), apply);
-  assert.equal(loraNodeOf(apply), apply);
+  assert.equal(loraNodeOf(text, () => null), apply);
+  assert.equal(loraNodeOf(apply, () => null), apply);
+});
+
+test("the way to the LoRA goes through reroutes and in and out of subgraphs", () => {
+  const text = { id: 1, widgets: [], outputs: [{ links: [1] }] };
+  const inner = graph([text], []);
+  const deeper = { id: 9, widgets: [{ name: "lora_name", value: "ink" }] };
+  const host = { id: 2, subgraph: inner, outputs: [{ links: [] }, { links: [2] }] };
+  const reroute = { id: 3, inputs: [{ link: 2 }], outputs: [{ links: [3] }] };
+  const other = { id: 4, inputs: [{ link: null }, { link: 3 }], subgraph: { ...graph([deeper], []), inputs: [{ linkIds: [] }, { linkIds: [5] }] } };
+  const linksOf = (all) => (id) => all.map(([name, target_id, target_slot]) => ({ name, target_id, target_slot })).find(({ name }) => name === id);
+  graph([host, reroute, other], []);
+  inner.getLink = linksOf([[1, -20, 1]]);
+  host.graph.getLink = linksOf([[2, 3, 0], [3, 4, 1]]);
+  other.subgraph.getLink = linksOf([[5, 9, 0]]);
+  assert.equal(loraNodeOf(text, (which) => (which === inner ? host : null)), deeper);
 });
 
 test("the model's own blocks come before those that the LoRA names, and a run's before a file's", () => {

@@ -112,3 +112,16 @@ test("an edit leaves what lies outside the bar as it was", () => {
     }
   }
 });
+
+test("a text on top of a preset: the preset is never written, and what the bar says holds", () => {
+  const base = "all=0.5, double_blocks.*=0, single_blocks.1.attn=0.25";
+  const on = (source, selector, value) => withStrength(source, at(selector), value, NANO, false, base);
+  const value = (source, selector) => barState(bindStrengths(text.parseStrengths(`${base}\n${source}`).items, NANO), at(selector)).value;
+  assert.equal(on("", "double_blocks.1", 0.75), "double_blocks.1=0.75");
+  assert.equal(on("double_blocks.1=0.75", "double_blocks.*", 0.2), "double_blocks.*=0.2, double_blocks.1=0.75");
+  assert.equal(on("double_blocks.1=0.75", "double_blocks.1", 0), "double_blocks.1=0");
+  assert.equal(on("", "single_blocks.1", 2), "single_blocks.1=2");
+  assert.equal(value(on("", "all", 2), "double_blocks.0"), 2);
+  assert.equal(withReset("double_blocks.1=0.75", at("double_blocks.1"), NANO, base), "double_blocks.1=1");
+  assert.equal(withReset("all=3", at("all"), NANO, base), "all=1");
+});
