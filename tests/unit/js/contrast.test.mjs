@@ -89,6 +89,36 @@ for (const [page, palette] of Object.entries(PAGES)) {
   }
 }
 
+/** What the strength editor puts on what, as its rules say; `transparent` lies on the ground. */
+const EDITOR_PAIRS = {
+  "number typed": ["var(--patchbay-ink)", "var(--patchbay-sunk)", 4.5],
+  "range in an empty number field": ["var(--patchbay-soft)", "var(--patchbay-sunk)", 4.5],
+  "kind that is chosen": ["var(--patchbay-ink)", "color-mix(in srgb, var(--patchbay-bar-colour) 16%, var(--patchbay-ground))", 4.5],
+  "marks, foot": ["var(--patchbay-soft)", "var(--patchbay-ground)", 4.5],
+  "problem": ["var(--patchbay-alarm)", "var(--patchbay-ground)", 4.5],
+  "bar at 1": ["var(--patchbay-plain-colour)", "var(--patchbay-track-colour)", 3],
+  "changed bar": ["var(--patchbay-bar-colour)", "var(--patchbay-track-colour)", 3],
+  "negative bar": ["var(--patchbay-minus-colour)", "var(--patchbay-track-colour)", 3],
+  "changed bar on energy": ["var(--patchbay-bar-colour)", "var(--patchbay-energy-colour)", 3],
+  "negative bar on energy": ["var(--patchbay-minus-colour)", "var(--patchbay-energy-colour)", 3],
+  "bar at 1 on energy": ["var(--patchbay-plain-colour)", "var(--patchbay-energy-colour)", 3],
+};
+const MENU_PAIRS = {
+  "hint in the menu": ["var(--patchbay-soft)", "var(--patchbay-ground)", 4.5],
+  "hint of the entry that is pointed at": ["var(--patchbay-soft)", "color-mix(in srgb, var(--patchbay-ink) 11%, var(--patchbay-ground))", 4.5],
+};
+
+for (const [page, palette] of Object.entries(PAGES)) {
+  test(`strength editor and its menu, ${page}`, () => {
+    const sheet = css("strength_editor");
+    const editor = { ...rule(css("panel"), ".patchbay-panel"), ...rule(sheet, ".patchbay-editor"), ...palette };
+    const menu = { ...rule(sheet, ".patchbay-menu"), ...palette };
+    const low = [[EDITOR_PAIRS, editor], [MENU_PAIRS, menu]].flatMap(([pairs, variables]) =>
+      Object.entries(pairs).map(([name, [ink, ground, least]]) => [name, contrast(colour(ink, variables), colour(ground, variables)), least]));
+    assert.deepEqual(low.filter(([, ratio, least]) => ratio < least).map(([name, ratio, least]) => `${name}: ${ratio.toFixed(2)} < ${least}`), []);
+  });
+}
+
 test("badges of levels", () => {
   const sheet = css("report_card");
   const ink = rule(sheet, ".patchbay-level").color;
