@@ -1,7 +1,9 @@
 """Merge or bypass: which of the two costs less for this model, this way of loading and this number of steps.
 
-Both costs grow with the bytes of the patched weights, so that their ratio is a number of steps: with fewer, running
-beside the weights is cheaper than staging the model again, with more the merge pays off.
+Both costs grow with bytes of weights, so that their ratio is a number of steps: with fewer, running beside the weights
+is cheaper than staging them again, with more the merge pays off. What has to be staged depends on what is loaded: only
+weights whose patches differ from the loaded ones, and a merged LoRA has to leave the weights before it can run beside
+them.
 """
 
 from __future__ import annotations
@@ -11,14 +13,13 @@ from dataclasses import dataclass
 METHODS = ("merge", "bypass", "auto")
 """As the nodes offer them."""
 
-STAGE_MS_PER_GB = {"legacy": 200.0, "dynamic": 15.0}
-"""What a changed merge adds to the next run. Measured on one H100 with FLUX.2 Klein 4B and 9B shapes in bf16, rank 32,
-strength 1 to 0.5 less the warm run: 203 and 197 ms/GB legacy, 17 and 12 dynamic (``python3 tests/gpu/lora_table.py``,
-rows "stock, strength 1 to 0.5" and "stock, warm")."""
+STAGE_MS_PER_GB = {"legacy": 200.0, "dynamic": 15.3}
+"""What a GB of weights with another merge adds to the next run. Measured on one H100 with FLUX.2 Klein 4B and 9B shapes
+in bf16, rank 32 (``tests/gpu/lora_table_h100.json``, which a test compares them with): strength 1 to 0.5 less the warm
+run, 15.3 ms/GB with dynamic VRAM for both. Legacy loading, from an earlier run: 203 and 197."""
 
-BYPASS_MS_PER_GB = 1.5
-"""What running beside the weights adds to one step at 1024 x 1024 pixels. From the same runs: ComfyUI's own bypass adds
-26 ms on 18 GB (166 to 192 ms a step), which bounds ours from above (rows "bypass, ours" and "bypass, ComfyUI's")."""
+BYPASS_MS_PER_GB = 1.0
+"""What running beside a GB of weights adds to one step at 1024 x 1024 pixels, from the same table: 1.1 and 1.0 ms."""
 
 ASSUMED_STEPS = 20
 """Where the workflow does not say: the default of ComfyUI's sampler nodes."""
@@ -51,6 +52,10 @@ class Situation:
     """Share of the change that arrives in quantised weights; ``None`` where nothing is quantised or was measured."""
     noise: float | None = None
     """Rounding noise of quantising again, as a share of the change."""
+    stage_bytes: int | None = None
+    """Of the weights that a merge would have to stage anew; ``None``: not known, all that the LoRA changes."""
+    unstage_bytes: int = 0
+    """Of the weights in which another merge is loaded that would have to go before the LoRA can run beside them."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def choose_method(situation: Situation) -> MethodChoice:
         return MethodChoice(
             "merge", f"its changes have no small factors and would take {size:.0f} MiB beside the model"
         )
-    if situation.mode == "cpu":
+    if situation.mode == "cpu":  # tests/bench/method_bench.py: equal at one step, from two on a merge is cheaper
         return MethodChoice("merge", "on the CPU a merge costs less than what every step beside the weights would")
     return _cheaper(situation)
 
@@ -92,14 +97,19 @@ def _cheaper(situation: Situation) -> MethodChoice:
     """The method of which a run after a change costs less."""
     steps = ASSUMED_STEPS if situation.steps is None else situation.steps
     told = f"{steps} steps" if situation.steps is not None else f"{steps} steps (assumed, the workflow does not say)"
-    size = situation.patched_bytes / 1e9
-    stage, beside = STAGE_MS_PER_GB[situation.mode] * size, BYPASS_MS_PER_GB * size * steps
+    size = (situation.patched_bytes if situation.stage_bytes is None else situation.stage_bytes) / 1e9
+    per_gb = STAGE_MS_PER_GB[situation.mode]
+    stage, unstage = per_gb * size, per_gb * situation.unstage_bytes / 1e9
+    beside = BYPASS_MS_PER_GB * situation.patched_bytes / 1e9 * steps
+    if not stage:
+        return MethodChoice("merge", "these weights are loaded as they are")
     where = {"legacy": "ComfyUI's legacy loading", "dynamic": "dynamic VRAM"}[situation.mode]
+    before = f" (taking out the merge that is loaded first: {_milliseconds(unstage)})" if unstage else ""
     costs = (
-        f"after a change {told} beside the weights cost {_milliseconds(beside)} more, and staging {size:.1f} GB of "
-        f"weights again with {where} {_milliseconds(stage)} (as on an H100 at 1024 x 1024)"
+        f"after a change {told} beside the weights cost {_milliseconds(beside)} more{before}, and staging {size:.1f} "
+        f"GB of weights again with {where} {_milliseconds(stage)} (as on an H100 at 1024 x 1024)"
     )
-    return MethodChoice("bypass" if beside < stage else "merge", costs)
+    return MethodChoice("bypass" if beside + unstage < stage else "merge", costs)
 
 
 def _milliseconds(value: float) -> str:

@@ -9,13 +9,14 @@ from typing import Any
 import comfy.model_management
 
 from ..core.method_choice import LEAST_KEPT, MOST_NOISE, Situation, choose_method, lossy
-from ..core.name_table import target_key
+from ..core.name_table import target_key, target_offset
 from ..core.report import LayerReport
 from .methods import find_beside, whole_bytes
 from .model_keys import ModelKeys
 from .norms import parameter
 from .patching import PatchPlan
 from .requantisation import Requantisation, measure_requantisation, quantised_format
+from .restaging import changed_keys, loaded_patches
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def select_method(
     ]
     beside = [part for part in found if not isinstance(part, str)]
     weights = {target_key(patch.target) for patch in plan.patches}
+    stage, unstage = _to_stage(plan, keys, model)
     choice = choose_method(
         Situation(
             mode=loading_mode(model),
@@ -64,6 +66,8 @@ def select_method(
             patched_each_time=lost is not None and lost.each_time,
             kept=None if lost is None else lost.kept,
             noise=None if lost is None else lost.noise,
+            stage_bytes=stage,
+            unstage_bytes=unstage,
         )
     )
     return Selection(choice.method, choice.reason, lost)
@@ -75,6 +79,26 @@ def loading_mode(patcher: Any) -> str:
         return "cpu"
     dynamic = getattr(patcher, "is_dynamic", None)
     return "dynamic" if dynamic is not None and dynamic() else "legacy"
+
+
+def _to_stage(plan: PatchPlan, keys: ModelKeys, model: Any) -> tuple[int | None, int]:
+    """Bytes of the weights that a merge would have patched anew, and of those that bypass would have put back.
+
+    The first is ``None`` where it is not known what is loaded.
+    """
+    loaded = loaded_patches(model)
+    if loaded is None:
+        return None, 0
+    wanted = {key: list(patches) for key, patches in model.patches.items()}
+    order = list(dict.fromkeys(patch.strength for patch in plan.patches))  # as they are handed to ``add_patches``
+    for patch in sorted(plan.patches, key=lambda patch: order.index(patch.strength)):
+        if not patch.text_encoder:
+            function = patch.target[2] if not isinstance(patch.target, str) and len(patch.target) > 2 else None
+            entry = (patch.strength, patch.value, 1.0, target_offset(patch.target), function)
+            wanted.setdefault(target_key(patch.target), []).append(entry)
+    anew, back = changed_keys(loaded, wanted), changed_keys(loaded, model.patches)
+    sizes = [sum(_bytes(key, keys, model) for key in changed if key in keys.shapes) for changed in (anew, back)]
+    return sizes[0], sizes[1]
 
 
 def _bytes(key: str, keys: ModelKeys, model: Any) -> int:

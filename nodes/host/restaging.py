@@ -119,6 +119,16 @@ def _mode() -> str:
     return "off" if _failed else os.environ.get(SWITCH, "on").strip().lower()
 
 
+def loaded_patches(model: Any) -> Patches | None:
+    """The patches that the weights on the device have now, as far as they are known and the others could be kept."""
+    if _mode() == "off":
+        return None
+    loaded = getattr(model.model, "current_weight_patches_uuid", None)
+    if loaded is not None and loaded == model.patches_uuid:
+        return None if _has_hooks(model) else model.patches
+    return _known_patches(model, _LOADED.get(model.model))
+
+
 def _prepare(executor: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
     """The wrapper: what is known before the load, the load, and what may be kept after it."""
     inner = model.model

@@ -158,7 +158,8 @@ def introduction() -> str:
         "Apply LoRA. *Not applied* is an error of 1. The truth is the writer's own program where it can be installed "
         "(*the tool*), its stored result (*stored*), or the plain formula of the format (*formulas*) under the names "
         f"of a real file.\n\nMade by `python tests/bench/faithful_table.py --out docs/faithful.md` with ComfyUI "
-        f"{COMFYUI_VERSION}, {tools}. Without the folder of shared files only the table of the installed tools is made.\n"
+        f"{COMFYUI_VERSION}, {tools}. Without the folder of shared files only the table of the installed tools "
+        "is made.\n"
     )
 
 

@@ -343,3 +343,27 @@ def test_layers_that_compute_in_another_way_get_the_term_afterwards(host: Any, k
     assert type(out) is torch.Tensor
     assert out.shape == expected.shape
     assert torch.allclose(out, expected, atol=1e-4)
+
+
+def test_auto_knows_what_is_loaded_and_what_would_have_to_be_staged(host: Any, model: Any, lora_path: str) -> None:
+    from pack.nodes.host import method_select
+    from pack.nodes.host.lora_cache import LORA_CACHE
+    from pack.nodes.host.patching import MATCHES, plan_patches
+
+    lora, keys = LORA_CACHE.load(lora_path, "a"), MATCHES.model_keys(model, None)
+
+    def to_stage(blocks: str) -> tuple[int | None, int]:
+        return method_select._to_stage(plan_patches(lora, keys, 1.0, 0.0, blocks, False), keys, model)
+
+    sample(host, model)
+    everything, back = to_stage("")
+    assert everything
+    assert back == 0
+    sample(host, apply(host, lora_path, model, "merge").model)
+    assert to_stage("") == (0, everything)
+    one, back = to_stage("single_blocks.0=0.5")
+    assert one is not None
+    assert 0 < one < everything / 2
+    assert back == everything
+    sample(host, host.sd.load_lora_for_models(model, None, host.utils.load_torch_file(lora_path), 0.5, 0.0)[0])
+    assert to_stage("")[0] is None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from pack.nodes.core.method_choice import Situation, choose_method
+from pack.nodes.core.method_choice import BYPASS_MS_PER_GB, STAGE_MS_PER_GB, Situation, choose_method
 from pack.nodes.core.prompt_steps import steps_after
 
 GB = 1_000_000_000
@@ -31,6 +33,10 @@ def situation(**changes: Any) -> Situation:
         ({"steps": 500, "patched_each_time": True}, "bypass", "each time"),
         ({"beside": 10, "merged": 80}, "merge", "80 of its layers"),
         ({"whole_bytes": 4 * GB}, "merge", "no small factors"),
+        ({"stage_bytes": GB // 10}, "merge", "0.1 GB"),
+        ({"stage_bytes": 8 * GB, "unstage_bytes": 8 * GB}, "merge", "loaded first"),
+        ({"stage_bytes": 8 * GB, "unstage_bytes": GB}, "bypass", "loaded first"),
+        ({"stage_bytes": 0}, "merge", "as they are"),
     ],
 )
 def test_the_cheaper_method_with_its_reason(changes: dict[str, Any], method: str, words: str) -> None:
@@ -43,6 +49,16 @@ def test_the_choice_does_not_depend_on_the_size_of_the_model() -> None:
     for steps in (1, 5, 9, 11, 20):
         choices = {choose_method(situation(steps=steps, patched_bytes=n * GB)).method for n in (1, 8, 60)}
         assert len(choices) == 1
+
+
+@pytest.mark.parametrize(("name", "hidden", "blocks"), [("klein-4b", 3072, 2 * 5 + 20), ("klein-9b", 4096, 2 * 8 + 24)])
+def test_its_costs_are_those_of_the_measured_table(name: str, hidden: int, blocks: int) -> None:
+    table = json.loads((Path(__file__).parents[2] / "gpu" / "lora_table_h100.json").read_text(encoding="utf-8"))
+    row = next(row for row in table["results"] if (row["shape"], row["mode"]) == (name, "dynamic"))
+    size = 2 * 13 * hidden**2 * blocks / GB  # bf16; a stream of a double block has as many weights as a single block
+    change = (row["merge_ours_change_ms"] - row["merge_ours_warm_ms"]) / size
+    assert change == pytest.approx(STAGE_MS_PER_GB["dynamic"], rel=0.2)
+    assert (row["step_ours_ms"] - row["step_base_ms"]) / size == pytest.approx(BYPASS_MS_PER_GB, rel=0.2)
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:
