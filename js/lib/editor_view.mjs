@@ -148,7 +148,11 @@ function flatSlider(target) {
 function numberInput(actions, selector) {
   const input = h("input", { type: "text", class: "patchbay-sb-number", inputmode: "decimal", autocomplete: "off", spellcheck: "false", size: 5 });
   const apply = () => {
-    if (input.value !== input.getAttribute("data-shown")) actions.typed(selector(), input.value);
+    const typed = input.value;
+    if (typed === input.getAttribute("data-shown")) return;
+    // Taken: or leaving the field would write it once more, over what has changed since.
+    input.setAttribute("data-shown", typed);
+    actions.typed(selector(), typed);
   };
   input.addEventListener("change", apply);
   input.addEventListener("keydown", (event) => {
