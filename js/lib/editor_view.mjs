@@ -110,7 +110,7 @@ function buildGroup({ whole, bars }, board, strongest, sliders, wholes, actions,
     return root;
   });
   const row = h("div", { class: "patchbay-sb-row" }, ...cells);
-  return h("div", { class: "patchbay-sb-group", style: { "--patchbay-count": bars.length } }, button ?? h("span", { class: "patchbay-sb-kind" }, "\u00a0"), row);
+  return h("div", { class: "patchbay-sb-group", style: { "--patchbay-count": bars.length, "--patchbay-letters": whole?.name.length ?? 0 } }, button ?? h("span", { class: "patchbay-sb-kind" }, "\u00a0"), row);
 }
 
 /** @param {Target} target @param {EditorActions} actions @param {string} hint */
@@ -192,7 +192,9 @@ export function renderEditor(view, shown, target, parts, board, actions, languag
     const selector = button.getAttribute("data-selector") ?? "";
     button.setAttribute("aria-pressed", String(selector === selected));
     const value = button.querySelector(".patchbay-sb-kind-value");
-    if (value) value.textContent = shortValue(stateOf(selector), language.t);
+    if (!value) continue;
+    value.textContent = shortValue(stateOf(selector), language.t);
+    value.setAttribute("title", value.textContent);
   }
   renderDetail(view.detail, target, parts, shown, language);
   renderParts(view, parts, shown, board, actions, language);
