@@ -26,8 +26,14 @@ export function onLanguageChange(listener) {
 /** Draws the canvas again: the classic one does not see that a node changed by itself. */
 export const redraw = () => app.canvas.setDirty(true, true);
 
-/** Id of the workflow that is open. */
-export const workflowOnPage = () => app.rootGraph?.id ?? "";
+/**
+ * Id of the workflow that is open; empty where it has none of its own. A graph that was never given one carries zeros,
+ * which every other such graph carries too: by that, one would show the results of another.
+ */
+export const workflowOnPage = () => ownId(app.rootGraph?.id) ?? "";
+
+/** @param {string | undefined} id */
+const ownId = (id) => (/[1-9a-f]/i.test(id ?? "") ? id : undefined);
 
 /** The nodes of the workflow, those inside subgraphs too. @returns {ComfyNode[]} */
 export function allNodes() {
@@ -90,7 +96,7 @@ export function nodeByExecutionId(executionId) {
  * @returns {Promise<Record<string, NodeOutput>>}
  */
 export async function lastRunOutputs() {
-  const workflow = app.rootGraph?.id;
+  const workflow = workflowOnPage();
   if (!workflow) return {};
   const response = await api.fetchApi("/history?max_items=32");
   if (!response.ok) return {};
@@ -107,5 +113,5 @@ export async function lastRunOutputs() {
  */
 export function workflowId(prompt) {
   const extra = /** @type {{extra_pnginfo?: {workflow?: {id?: string}}} | undefined} */ (prompt?.[3]);
-  return extra?.extra_pnginfo?.workflow?.id;
+  return ownId(extra?.extra_pnginfo?.workflow?.id);
 }

@@ -2,7 +2,7 @@
 
 import { api } from "../../../scripts/api.js";
 import { extrasOf, measurementOf, reportOfMeasurement } from "./block_figures.mjs";
-import { allNodes, app, lastOutput, nodeByExecutionId, outputKey, setting, workflowId } from "./host.mjs";
+import { allNodes, app, lastOutput, nodeByExecutionId, outputKey, setting, workflowId, workflowOnPage } from "./host.mjs";
 import { asReport } from "./report_widget.mjs";
 
 /**
@@ -82,7 +82,7 @@ export function goToNode(key) {
  * @returns {Promise<{at: number, outputs: Record<string, NodeOutput>}[]>}
  */
 export async function pastRuns() {
-  const workflow = app.rootGraph?.id;
+  const workflow = workflowOnPage();
   if (!workflow) return [];
   const response = await api.fetchApi("/history?max_items=32");
   if (!response.ok) return [];
