@@ -6,6 +6,7 @@ import { formatNumber, formatRatio, plainText } from "./format.mjs";
 import { stateName } from "./i18n.mjs";
 import { stateIcon } from "./icons.mjs";
 import { ratioColour } from "./scale.mjs";
+import { reportWords } from "./report_words.mjs";
 
 /**
  * @typedef {import("../types/report").LayerReport} LayerReport
@@ -82,7 +83,7 @@ function rowElement(layer, index, { t, locale }) {
   if (changed) setStyle(swatch, { background: ratioColour(layer.norm_ratio ?? 0) });
   const row = h(
     "div",
-    { class: "patchbay-row", role: "row", "aria-rowindex": index + 2, title: rowTitle(layer, [layerName(layer), stateName(layer.state, t)]) },
+    { class: "patchbay-row", role: "row", "aria-rowindex": index + 2, title: rowTitle(layer, [layerName(layer), stateName(layer.state, t)], locale) },
     h("span", { role: "cell" }, stateIcon(layer.state), h("span", { class: "patchbay-unseen" }, stateName(layer.state, t))),
     h("span", { role: "cell", class: "patchbay-cell-name" }, foreignText(plainText(shortLayerName(layer), 120))),
     h("span", { role: "cell", class: "patchbay-figure" }, changed && swatch, figureText(layer, locale)),
@@ -99,8 +100,8 @@ function figureText(layer, locale) {
   return layer.state === "applied" ? formatRatio(layer.norm_ratio, locale) : "–";
 }
 
-/** @param {LayerReport} layer @param {string[]} head */
-function rowTitle(layer, head) {
-  const facts = [...head, layer.model_key, layer.lora_key, layer.owner, layer.reason, layer.not_measured];
+/** @param {LayerReport} layer @param {string[]} head @param {string} locale */
+function rowTitle(layer, head, locale) {
+  const facts = [...head, layer.model_key, layer.lora_key, layer.owner, reportWords(layer.reason, locale), reportWords(layer.not_measured, locale)];
   return [...new Set(facts.filter(Boolean).map((fact) => plainText(fact, 300)))].join("\n");
 }

@@ -6,6 +6,7 @@ import { factList } from "./file_facts.mjs";
 import { formatBytes, formatCount, plainText } from "./format.mjs";
 import { levelIcon, panelIcon } from "./icons.mjs";
 import { groupTitle } from "./map_words.mjs";
+import { reportWords } from "./report_words.mjs";
 
 /**
  * @typedef {import("../types/report").Report} Report
@@ -51,7 +52,7 @@ export function renderLoraCard(state, language, actions) {
   return [
     title,
     badge(state, language),
-    h("p", { class: "patchbay-summary" }, foreignText(plainText(report.summary, 500))),
+    h("p", { class: "patchbay-summary" }, foreignText(plainText(reportWords(report.summary, language.locale), 500))),
     words(report, language, actions),
     factList(facts(report, language)),
     ...details(report, language),
@@ -60,7 +61,7 @@ export function renderLoraCard(state, language, actions) {
 }
 
 /** The verdict on the file and the model, with the sentence that explains it. @param {LoraCardState} state @param {Language} language */
-function badge({ fit, hasModel, report }, { t }) {
+function badge({ fit, hasModel, report }, { t, locale }) {
   const verdict = fit?.verdict ?? report?.verdict ?? "";
   const [level, text] = VERDICTS[verdict] ?? ["warning", "lora.verdict.unknown"];
   const reason = fit?.reason ?? report?.advice ?? "";
@@ -69,7 +70,7 @@ function badge({ fit, hasModel, report }, { t }) {
     "div",
     { class: "patchbay-lora-verdict" },
     h("span", { class: `patchbay-level patchbay-level-${level}` }, levelIcon(level), t(text)),
-    h("p", {}, foreignText(plainText(reason, 500))),
+    h("p", {}, foreignText(plainText(reportWords(reason, locale), 500))),
     h("p", { class: "patchbay-muted" }, t("lora.headersOnly")),
   );
 }
@@ -110,7 +111,7 @@ function details(report, { t, locale }) {
   const metadata = Object.entries(report.lora?.metadata ?? {}).slice(0, MOST_FIELDS);
   const notes = (report.notes ?? []).slice(0, 50);
   return [
-    notes.length > 0 && h("details", { class: "patchbay-fold" }, h("summary", {}, `${t("card.notes")} (${notes.length})`), h("ul", { class: "patchbay-notes" }, ...notes.map((note) => h("li", {}, foreignText(plainText(note, 600)))))),
+    notes.length > 0 && h("details", { class: "patchbay-fold" }, h("summary", {}, `${t("card.notes")} (${notes.length})`), h("ul", { class: "patchbay-notes" }, ...notes.map((note) => h("li", {}, foreignText(plainText(reportWords(note, locale), 600)))))),
     metadata.length > 0 && h("details", { class: "patchbay-fold" }, h("summary", {}, t("card.metadata", { n: formatCount(metadata.length, locale) })), factList(metadata)),
   ].filter((part) => part !== false);
 }

@@ -4,6 +4,7 @@ import { foreignText, h, setStyle } from "./dom.mjs";
 import { formatCount, formatNumber, formatRatio, plainText } from "./format.mjs";
 import { stateName } from "./i18n.mjs";
 import { panelIcon, stateIcon } from "./icons.mjs";
+import { reportWords } from "./report_words.mjs";
 import { ratioColour } from "./scale.mjs";
 
 /**
@@ -57,7 +58,7 @@ function layerItem(layer, language) {
       h("span", { class: "patchbay-figure" }, changed && swatch, changed ? formatRatio(layer.norm_ratio, locale) : stateName(layer.state, t)),
     ),
     h("dl", { class: "patchbay-block-facts" }, ...facts(layer, language).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, foreignText(plainText(value, 300)))])),
-    layer.reason && h("p", { class: "patchbay-block-reason" }, foreignText(plainText(layer.reason, 400))),
+    layer.reason && h("p", { class: "patchbay-block-reason" }, foreignText(plainText(reportWords(layer.reason, locale), 400))),
   );
 }
 
@@ -77,7 +78,7 @@ function facts(layer, { t, locale }) {
     [t("table.strength"), layer.state === "applied" || layer.state === "skipped" ? strength + block : ""],
     [t("table.norm"), layer.delta_norm === null ? "" : `${formatNumber(layer.delta_norm, locale)}${layer.weight_norm === null ? "" : ` / ${formatNumber(layer.weight_norm, locale)}`}`],
     [t("table.owner"), layer.owner],
-    [t("table.notMeasured"), layer.not_measured],
+    [t("table.notMeasured"), reportWords(layer.not_measured, locale)],
   ];
   return all.filter(([, value]) => value !== "");
 }

@@ -4,6 +4,7 @@ import { MISSED_STATES } from "./blocks.mjs";
 import { formatCount, plainText, shortKind } from "./format.mjs";
 import { stateName } from "./i18n.mjs";
 import { SCALES } from "./map_scale.mjs";
+import { reportWords } from "./report_words.mjs";
 
 /**
  * @typedef {import("../types/map").ModelMap} ModelMap
@@ -78,7 +79,7 @@ function valueText(map, it, { t, locale }) {
   if (it.value !== null) return `${t(map.view === "resident" ? "map.view.resident" : `metric.${map.metric.id}`)} ${format(it.value, locale)}`;
   if (it.status !== "unmeasured") return "";
   const why = it.layers.map((layer) => layer.not_measured).find(Boolean);
-  return why ? `${t("cell.unmeasured")}: ${plainText(why, 200)}` : t("cell.unmeasured");
+  return why ? `${t("cell.unmeasured")}: ${plainText(reportWords(why, locale), 200)}` : t("cell.unmeasured");
 }
 
 /** @param {LayerReport[]} layers @param {Language} language */
@@ -90,9 +91,9 @@ function statesText(layers, { t, locale }) {
 }
 
 /** @param {LayerReport[]} layers @param {Language} language */
-function reasonsOf(layers, { t }) {
+function reasonsOf(layers, { t, locale }) {
   const missed = layers.filter((layer) => MISSED_STATES.includes(layer.state) && layer.reason);
-  const reasons = [...new Set(missed.map((layer) => plainText(layer.reason, 240)))];
+  const reasons = [...new Set(missed.map((layer) => plainText(reportWords(layer.reason, locale), 240)))];
   const rest = reasons.length - MOST_REASONS;
   return rest > 0 ? [...reasons.slice(0, MOST_REASONS), t("card.more", { n: rest })] : reasons;
 }

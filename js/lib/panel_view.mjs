@@ -12,6 +12,7 @@ import { groupTitle, rowName } from "./map_words.mjs";
 import { drawsWholeBlocks, VIEWS } from "./map_figures.mjs";
 import { coverage, counts, subjectFacts } from "./report_card.mjs";
 import { measurementView } from "./measure_view.mjs";
+import { reportWords } from "./report_words.mjs";
 import { renderUnapplied } from "./unapplied_list.mjs";
 
 /**
@@ -124,7 +125,7 @@ function head({ report, idle, measurement: measured }, language) {
     "section",
     { class: "patchbay-side-head" },
     h("div", { class: "patchbay-header" }, h("span", { class: `patchbay-level patchbay-level-${level}` }, levelIcon(level), t(`level.${level}`)), h("span", { class: "patchbay-subject", title: facts.join(" · ") }, foreignText(facts.join(" · ")))),
-    h("p", { class: "patchbay-summary" }, foreignText(plainText(report.summary, 600))),
+    h("p", { class: "patchbay-summary" }, foreignText(plainText(reportWords(report.summary, locale), 600))),
     idle && h("p", { class: "patchbay-muted" }, t("panel.bypassed")),
     report.layers.length > 0 && counts(report, language),
     coverage(report, language),
@@ -227,7 +228,7 @@ function missing({ shown, open, language }, actions) {
 function notes({ shown, open, language }, actions) {
   const all = shown?.report.notes ?? [];
   if (all.length === 0 || shown?.measurement) return null;
-  const list = () => h("ul", { class: "patchbay-notes" }, ...all.slice(0, 50).map((note) => h("li", {}, foreignText(plainText(note, 600)))));
+  const list = () => h("ul", { class: "patchbay-notes" }, ...all.slice(0, 50).map((note) => h("li", {}, foreignText(plainText(reportWords(note, language.locale), 600)))));
   return fold("notes", `${language.t("card.notes")} (${all.length})`, list, open, actions);
 }
 

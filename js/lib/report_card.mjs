@@ -8,6 +8,7 @@ import { formatCount, formatNumber, formatShare, plainText } from "./format.mjs"
 import { stateName } from "./i18n.mjs";
 import { actionIcon, levelIcon, stateIcon } from "./icons.mjs";
 import { renderLayerTable } from "./layer_table.mjs";
+import { reportWords } from "./report_words.mjs";
 import { renderUnapplied } from "./unapplied_list.mjs";
 
 /**
@@ -50,7 +51,7 @@ export function renderReportCard(element, state, actions) {
   }
   element.replaceChildren(
     header(report, state, actions),
-    h("p", { class: "patchbay-summary" }, foreignText(plainText(report.summary, 600))),
+    h("p", { class: "patchbay-summary" }, foreignText(plainText(reportWords(report.summary, language.locale), 600))),
     counts(report, language),
     coverage(report, language) ?? "",
     renderFacts(report, language) ?? "",
@@ -144,7 +145,7 @@ export function coverage(report, { t, locale }) {
 function notes(report, state, actions) {
   if (!report.notes?.length) return null;
   const items = () =>
-    h("ul", { class: "patchbay-notes" }, ...report.notes.slice(0, 50).map((note) => h("li", {}, foreignText(plainText(note, 600)))));
+    h("ul", { class: "patchbay-notes" }, ...report.notes.slice(0, 50).map((note) => h("li", {}, foreignText(plainText(reportWords(note, state.language.locale), 600)))));
   return fold("notes", `${state.language.t("card.notes")} (${report.notes.length})`, items, state, actions);
 }
 

@@ -5,6 +5,7 @@ import { foreignText, h } from "./dom.mjs";
 import { formatCount, plainText } from "./format.mjs";
 import { stateName } from "./i18n.mjs";
 import { stateIcon } from "./icons.mjs";
+import { reportWords } from "./report_words.mjs";
 
 /**
  * @typedef {ReturnType<typeof import("./blocks.mjs").unappliedByReason>} UnappliedGroups
@@ -40,7 +41,7 @@ function reasonGroup({ reason, layers }, { t, locale }) {
   return h(
     "div",
     { class: "patchbay-reason" },
-    reason && h("p", {}, foreignText(plainText(reason, 600))),
+    reason && h("p", {}, foreignText(plainText(reportWords(reason, locale), 600))),
     h(
       "ul",
       { class: "patchbay-names" },

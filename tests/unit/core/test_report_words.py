@@ -1,0 +1,87 @@
+"""Every sentence that goes into a report stands, with its Japanese, in the table of the web side."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+TABLE = ROOT / "js" / "lib" / "strings_report.mjs"
+SOURCES = {
+    "core/compat.py": ("SAMPLING", "_summary", "_advice", "_notes", "_explain", "torn_slice", "warning"),
+    "core/file_fit.py": ("file_fit",),
+    "core/file_check.py": ("_fate", "_on_target"),
+    "core/inspect.py": ("_lora_sentence", "_lora_notes"),
+    "core/numpy_norms.py": ("DEAD",),
+    "core/shape_fit.py": ("misfit", "_misfit_whole", "_misfit_ia3"),
+    "host/apply.py": ("_WORDS", "_judge", "_differences", "_first_reasons"),
+    "host/fit.py": ("misfit", "_misfit_plain", "_misfit_reshape", "_mismatch"),
+    "host/inspect_patches.py": ("_describe", "_judge"),
+    "host/method_select.py": ("selection_notes", "advice"),
+    "host/patching.py": ("add", "_ask", "_unmatched"),
+}
+"""Functions and constants that write verdicts, advice, notes and the reasons of states."""
+
+_TWO_WORDS = re.compile(r"[A-Za-z]{2,}.*\s.*[A-Za-z]{2,}", re.DOTALL)
+_CODES = {"not known"}
+"""Values of ``verdict`` that the page has names for."""
+
+
+def _table() -> list[tuple[str, str]]:
+    rows = re.findall(r"^    (\[.*\]),$", TABLE.read_text(encoding="utf-8"), re.MULTILINE)
+    return [tuple(json.loads(row)) for row in rows]
+
+
+def _definitions(tree: ast.AST, names: tuple[str, ...]) -> dict[str, ast.AST]:
+    found: dict[str, ast.AST] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name in names:
+            found[node.name] = node
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in names:
+            found[node.targets[0].id] = node.value
+    return found
+
+
+def _sentences(node: ast.AST) -> list[str]:
+    """Texts of two words or more, as patterns; ``.*`` stands where a value goes in. Docstrings are left out."""
+    doc = ast.get_docstring(node, clean=False) if isinstance(node, ast.FunctionDef) else None
+    inside = {id(part) for each in ast.walk(node) if isinstance(each, ast.JoinedStr) for part in each.values}
+    found: list[str] = []
+    for each in ast.walk(node):
+        if isinstance(each, ast.JoinedStr):
+            parts = [part.value if isinstance(part, ast.Constant) else None for part in each.values]
+        elif isinstance(each, ast.Constant) and isinstance(each.value, str) and id(each) not in inside:
+            parts = [each.value] if each.value != doc else []
+        else:
+            continue
+        if set(parts) <= _CODES or not _TWO_WORDS.search(" ".join(str(part) for part in parts if part)):
+            continue
+        text = "".join("\0" if part is None else str(part) for part in parts).strip()
+        found.append(".*".join(re.escape(part) for part in text.split("\0")))
+    return found
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_sentence_is_in_the_table(source: str) -> None:
+    table = [english for english, _ in _table()]
+    definitions = _definitions(ast.parse((ROOT / "nodes" / source).read_text(encoding="utf-8")), SOURCES[source])
+    assert set(definitions) == set(SOURCES[source])
+    sentences = [sentence for node in definitions.values() for sentence in _sentences(node)]
+    assert sentences
+    missing = [sentence for sentence in sentences if not any(re.search(sentence, row) for row in table)]
+    assert missing == [], "add them to js/lib/strings_report.mjs"
+
+
+def test_the_words_use_the_values_of_their_sentence() -> None:
+    table = _table()
+    assert len(table) > 90
+    assert len({english for english, _ in table}) == len(table)
+    for english, words in table:
+        values = re.findall(r"\{[#*]?\w+\}", english)
+        assert len(set(values)) == len(values), english
+        assert sorted(re.findall(r"\{[#*]?\w+\}", words)) == sorted(values), english
+        assert re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", words), english
