@@ -46,7 +46,7 @@ export function renderLoraCard(state, language, actions) {
   const { t } = language;
   const close = h("button", { type: "button", class: "patchbay-button patchbay-icon-button", "aria-label": t("lora.close"), title: t("lora.close"), on: { click: actions.close } }, panelIcon("close"));
   const title = h("header", { class: "patchbay-lora-title" }, h("h3", { id: "patchbay-lora-name" }, foreignText(plainText(state.name, 120))), close);
-  if (state.error) return [title, h("p", { class: "patchbay-lora-error", role: "alert" }, t("lora.failed", { reason: plainText(state.error, 400) }))];
+  if (state.error) return [title, h("p", { class: "patchbay-lora-error", role: "alert" }, t("lora.failed", { reason: plainText(reportWords(state.error, language.locale), 400) }))];
   if (!state.report) return [title, h("p", { class: "patchbay-muted", role: "status" }, t("lora.loading"))];
   const { report } = state;
   return [

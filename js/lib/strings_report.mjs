@@ -77,6 +77,7 @@ export const REPORT_SENTENCES = {
     ["changes a weight of {wanted}, the model's is {shape}", "{wanted} の重みを変更するものですが、モデルの重みは {shape} です"],
     ["is for a weight that can grow to {rows} x {columns}, the weight has {shape}", "{rows} x {columns} まで広げられる重み用ですが、重みは {shape} です"],
     ["is for a weight that can grow to {wanted}, the weight has {shape}", "{wanted} まで広げられる重み用ですが、重みは {shape} です"],
+    ["There is no {name} in your {folder} folders.", "{folder} フォルダーに {name} がありません。"],
     ["{#n} left out by strength 0", "強度0で省略 {#n} 層"],
     ["{#n} have no place in this model", "このモデルに行き先なし {#n} 層"],
     ["{#n} do not fit its shapes", "形状不一致 {#n} 層"],

@@ -51,6 +51,7 @@ def test_the_map_shows_the_figures_of_the_run(comfy_page: ComfyPage) -> None:
         set_setting(comfy_page, "Comfy.Locale", locale)
         page.wait_for_function("(l) => document.querySelector('.patchbay-side')?.lang === l", arg=locale)
         wait_for_text(comfy_page, words)
+        wait_for_text(comfy_page, "に適合します" if locale == "ja" else "fits FLUX.2")
         page.locator(ROW).first.wait_for()
         contrast = page.evaluate(CONTRAST)
         assert contrast["seen"] > 20

@@ -22,13 +22,14 @@ SOURCES = {
     "host/fit.py": ("misfit", "_misfit_plain", "_misfit_reshape", "_mismatch"),
     "host/inspect_patches.py": ("_describe", "_judge"),
     "host/method_select.py": ("selection_notes", "advice"),
+    "host/routes.py": ("_file",),
     "host/patching.py": ("add", "_ask", "_unmatched"),
 }
 """Functions and constants that write verdicts, advice, notes and the reasons of states."""
 
 _TWO_WORDS = re.compile(r"[A-Za-z]{2,}.*\s.*[A-Za-z]{2,}", re.DOTALL)
-_CODES = {"not known"}
-"""Values of ``verdict`` that the page has names for."""
+_CODES = {"not known", "Name the file, as ComfyUI lists it."}
+"""A ``verdict`` that the page has a name for, and what only a wrong request is told."""
 
 
 def _table() -> list[tuple[str, str]]:
