@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from .core.errors import PatchbayError
 from .core.report import to_json
 from .core.report_text import report_text
-from .core.shift_report import shift_text
+from .core.shift_report import LARGELY, PARTLY, SAME, shift_text
 from .host.feature_shift import Measured, ProbeSettings, measure_shift
 from .sockets import CATEGORY, report_outputs
 
@@ -141,4 +141,5 @@ def shift_data(measured: Measured) -> dict[str, Any]:
         "verdict": report.verdict,
         "advice": report.advice,
         "notes": list(report.notes),
+        "bounds": [SAME, LARGELY, PARTLY],
     }

@@ -1,0 +1,93 @@
+/** Mirror of `shift_data` and `fit_data` in nodes/feature_shift.py and nodes/fit_strengths.py, version 1. A test compares them. */
+
+import type { Level } from "./report";
+
+/** One stream of one block, or the model's output. */
+export interface ShiftRow {
+  block: string;
+  /** `img`, `txt`, `all`, or empty for the output. */
+  stream: string;
+  shift: number | null;
+  cosine: number | null;
+  frechet: number | null;
+  floor: number | null;
+  seeds: number | null;
+  reference_shift: number | null;
+  ratio: number | null;
+  change_cosine: number | null;
+  change_error: number | null;
+  seed_cosine: number | null;
+  channels: [number, number][];
+  low: number | null;
+  high: number | null;
+  histogram_a: number[];
+  histogram_b: number[];
+}
+
+export interface ShiftTable {
+  rows: ShiftRow[];
+  prompts: number;
+  seeds: number;
+  sigmas: number[];
+  evaluations: number;
+  seconds: number;
+  from_cache: number;
+  transfer: boolean;
+}
+
+/** What both nodes say in words. */
+export interface Words {
+  version: number;
+  level: Level;
+  title: string;
+  summary: string;
+  verdict: string;
+  advice: string;
+  notes: string[];
+}
+
+export interface ShiftData extends ShiftTable, Words {
+  schema: "patchbay.shift";
+  /** Cosines of the change from which on it transfers, transfers largely, transfers in part. Absent in old results. */
+  bounds?: [number, number, number];
+}
+
+/** A mean with its 95 % interval; ends are `null` where a single value has none. */
+export interface Interval {
+  mean: number | null;
+  low: number | null;
+  high: number | null;
+  count: number;
+}
+
+/** One way to set the strengths. */
+export interface Candidate {
+  name: string;
+  strengths: Record<string, number>;
+  errors: number[];
+  error: Interval;
+  gain: Interval;
+  training_error: number | null;
+}
+
+export interface FitTable {
+  candidates: Candidate[];
+  chosen: string;
+  groups: string[];
+  ridge: number;
+  floor: number | null;
+  training_prompts: number;
+  held_out_prompts: number;
+  seeds: number;
+  sigmas: number[];
+  evaluations: number;
+  seconds: number;
+  guard: boolean;
+  guarded: Record<string, number>;
+  saved_as: string;
+}
+
+export interface FitData extends FitTable, Words {
+  schema: "patchbay.fit";
+  blocks: string;
+}
