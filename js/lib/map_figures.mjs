@@ -12,6 +12,14 @@
 /** @type {readonly MapView[]} */
 export const VIEWS = ["asked", "left", "applied", "resident"];
 
+/**
+ * The view in which a report is drawn: a file alone is only what it asks. What was chosen for other reports stays chosen.
+ * @param {Report} report
+ * @param {MapView} chosen
+ * @returns {MapView}
+ */
+export const viewOf = (report, chosen) => (report.kind === "inspect" ? "asked" : chosen);
+
 /** @type {readonly Metric[]} */
 export const METRICS = [
   { id: "relative", scale: "ratio", of: "layer" },

@@ -5,7 +5,7 @@ import { openHelp } from "./help_dialog.mjs";
 import { language, outputKey } from "./host.mjs";
 import { differenceMap } from "./map_diff.mjs";
 import { exportName, layersCsv, reportJson } from "./map_export.mjs";
-import { availableMetrics } from "./map_figures.mjs";
+import { availableMetrics, viewOf } from "./map_figures.mjs";
 import { buildMap } from "./map_model.mjs";
 import { mapSvg, PALETTES } from "./map_svg.mjs";
 import { createTip } from "./map_tip.mjs";
@@ -113,9 +113,11 @@ export function nodeFinished(executionId, output) {
   const key = keyOfExecution(executionId);
   const found = reportOf(output);
   if (!key || !found) return;
+  const last = reportOf(earlier.get(key));
   earlier.set(key, output);
   remember(key, { ...found, at: Date.now() });
-  wish.newest = key;
+  // A cached node sends its result again, in any order: that makes it no newer than the others.
+  if (!last || reportKey(last.report) !== reportKey(found.report)) wish.newest = key;
   // Not before the frontend has kept the result: it may hear of it after us.
   setTimeout(redraw, 0);
 }
@@ -135,7 +137,6 @@ export function showNode(key) {
 /** Shows the report of a file that no node of the workflow has made. @param {Source} source */
 export function showFile(source) {
   files.set(source.key, source);
-  look.view = "asked";
   showNode(source.key);
 }
 
@@ -199,7 +200,7 @@ function currentState() {
   if (!runs.has(shown.key) && !files.has(shown.key)) remember(shown.key, { report, text: shown.text, at: Date.now() });
   const extras = Object.assign({}, ...all.map((source) => source.extras ?? {}), shown.extras ?? {});
   const metrics = availableMetrics(report, extras);
-  const view = report.kind === "inspect" ? "asked" : look.view;
+  const view = viewOf(report, look.view);
   const metric = metrics.includes(look.metric) ? look.metric : metrics[0] ?? "relative";
   const others = comparable(shown, all, runs.get(shown.key) ?? []);
   const other = others.find(({ id }) => id === look.compare) ?? null;

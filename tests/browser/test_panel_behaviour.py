@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from comfy_page import ComfyPage
-from side_bar import open_side_bar, select_node, wait_for_text
+from playwright.sync_api import Locator
+from side_bar import FIGURES, open_side_bar, select_node, wait_for_text
 from support import ROOT
 from workflow_checks import WORKFLOWS
 
@@ -19,7 +20,8 @@ BUILD = """
 (lora) => {
   const { rootGraph } = window.app;
   rootGraph.clear();
-  const [model, loader, show] = ["UNETLoader", "LoraLoaderModelOnly", "PatchbayShowPatches"].map((type, i) => {
+  const types = ["UNETLoader", "LoraLoaderModelOnly", "PatchbayApplyLora", "PatchbayShowPatches"];
+  const [model, loader, ours, show] = types.map((type, i) => {
     const node = window.LiteGraph.createNode(type);
     rootGraph.add(node);
     node.pos = [i * 400, 0];
@@ -27,8 +29,10 @@ BUILD = """
   });
   model.widgets[0].value = "klein-nano-base.safetensors";
   loader.widgets[0].value = lora;
+  ours.widgets.find(({ name }) => name === "lora_name").value = "klein-nano-duotone.safetensors";
   model.connect(0, loader, 0);
-  loader.connect(0, show, 0);
+  loader.connect(0, ours, 0);
+  ours.connect(0, show, 0);
 }
 """
 TITLE_BAR = """
@@ -46,6 +50,12 @@ FOLD = """
   canvas.graph.convertToSubgraph(new Set([rootGraph.nodes.find(({ type }) => type === "PatchbayShowPatches")]));
 }
 """
+STRENGTHS = """
+(value) => {
+  for (const { widgets } of window.app.rootGraph.nodes)
+    for (const widget of widgets ?? []) if (widget.name === "strength_model") widget.value = value;
+}
+"""
 COMMAND = "(id) => window.app.extensionManager.command.execute(id)"
 ONLY_THE_SAMPLER = """
 () => {
@@ -55,6 +65,10 @@ ONLY_THE_SAMPLER = """
     if (widget) widget.value = true;
   }
 }
+"""
+SHOWN = """
+(title) => document.querySelector(".patchbay-side select[data-key=source]")
+  ?.selectedOptions[0]?.textContent.startsWith(title)
 """
 ALL_RESIDENT = """
 () => document.querySelector(".patchbay-side [data-address='single_blocks.3'] .patchbay-map-value")
@@ -91,6 +105,7 @@ def test_a_stock_loader_and_what_becomes_of_its_node(comfy_page: ComfyPage, host
     comfy_page.queue_and_wait()
     wait_for_text(comfy_page, "by another node")
     assert side.locator("select[data-key=compare] option", has_text="earlier run").count() == 0, "nothing ran anew"
+    _two_runs_and_their_difference(comfy_page, side)
     page.evaluate(MODE, ["PatchbayShowPatches", 4])
     wait_for_text(comfy_page, "This node is bypassed or muted")
     page.evaluate(MODE, ["PatchbayShowPatches", 0])
@@ -105,6 +120,28 @@ def test_a_stock_loader_and_what_becomes_of_its_node(comfy_page: ComfyPage, host
     page.evaluate(COMMAND, "Workspace.PreviousOpenedWorkflow")
     wait_for_text(comfy_page, "by another node")
     comfy_page.assert_no_pack_errors()
+
+
+def _two_runs_and_their_difference(comfy_page: ComfyPage, side: Locator) -> None:
+    """Of our loader's report and of what is patched by both loaders; a quarter of the strength is so in every block."""
+    page = comfy_page.page
+    page.evaluate(STRENGTHS, 0.25)
+    comfy_page.queue_and_wait()
+    for node in ("PatchbayShowPatches", "PatchbayApplyLora"):
+        select_node(comfy_page, node)
+        shown = page.evaluate("(type) => window.app.rootGraph.nodes.find((node) => node.type === type).title", node)
+        page.wait_for_function(SHOWN, arg=shown)
+        earlier = side.locator("select[data-key=compare] option", has_text="earlier run")
+        earlier.wait_for(state="attached")
+        side.locator("select[data-key=compare]").select_option(earlier.get_attribute("value"))
+        wait_for_text(comfy_page, "A over B")
+        # Of the rows with one address, the third map's comes last.
+        figures = page.evaluate(FIGURES)
+        blocks = {figure for address, figure in figures.items() if "blocks." in address}
+        assert blocks == {"÷4"}, f"{node}: {figures}"
+        comfy_page.screenshot(f"two runs and their difference of {node}")
+        side.locator("select[data-key=compare]").select_option("")
+    select_node(comfy_page, "PatchbayShowPatches")
 
 
 def _hostile_metadata_is_text(comfy_page: ComfyPage) -> None:

@@ -3,7 +3,7 @@ import test from "node:test";
 import { languageFor } from "../../../js/lib/i18n.mjs";
 import { layerColumns, MOST_COLUMNS, splitLayer } from "../../../js/lib/map_columns.mjs";
 import { differenceMap, factor } from "../../../js/lib/map_diff.mjs";
-import { availableMetrics } from "../../../js/lib/map_figures.mjs";
+import { availableMetrics, viewOf } from "../../../js/lib/map_figures.mjs";
 import { renderLegend, renderOwners } from "../../../js/lib/map_legend.mjs";
 import { buildMap } from "../../../js/lib/map_model.mjs";
 import { SCALES } from "../../../js/lib/map_scale.mjs";
@@ -105,6 +105,21 @@ test("the difference of two runs is a factor on its own fixed scale", () => {
   assert.equal(cell(map, "single_blocks.1", "linear1").value, null);
   assert.deepEqual([factor(0, 1), factor(1, null), factor(null, null)], [Infinity, 0, null]);
   assert.deepEqual([2, 0.5, 1].map((value) => SCALES.factor.format(value)), ["×2", "÷2", "="]);
+});
+
+test("runs at other strengths differ where strengths count, and are alike in what the file asks", () => {
+  const quarter = Object.assign(mixed(), { strength_model: 0.25 });
+  for (const each of quarter.layers) each.strength = each.strength / 4;
+  const said = (/** @type {import("../../../js/types/map").MapView} */ view) => {
+    const [before, now] = [mixed(), quarter].map((made) => buildMap(made, { view, metric: "delta" }));
+    const rows = differenceMap(before, now).groups.flatMap((group) => group.rows);
+    return [...new Set(rows.filter((row) => row.layers.some((each) => each.owner === "another node" || each.owner === "sea")).map((row) => SCALES.factor.format(row.value)))];
+  };
+  assert.deepEqual(["asked", "left", "applied"].map(said), [["="], ["÷4"], ["÷4"]]);
+});
+
+test("a file alone is drawn as what it asks; what was chosen for other reports stays chosen", () => {
+  assert.deepEqual(["inspect", "patches", "apply"].map((kind) => viewOf(report([], { kind }), "applied")), ["asked", "applied", "applied"]);
 });
 
 test("where weights lie is shown by layer and by block", () => {
