@@ -9,7 +9,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from .core.errors import PatchbayError
-from .core.fit_report import fit_text
+from .core.fit_report import WORTHWHILE, fit_text
 from .core.report import to_json
 from .core.report_text import report_text
 from .core.translation import config_stamp
@@ -206,4 +206,5 @@ def fit_data(fitted: Fitted) -> dict[str, Any]:
         "advice": report.advice,
         "notes": list(report.notes),
         "blocks": fitted.blocks,
+        "worthwhile": WORTHWHILE,
     }
