@@ -9,6 +9,7 @@ import { createMeasurePanel } from "./measure_widget.mjs";
 import { attachPanel, detachPanels, hasPanel, languageChanged, showKnownOutputs, showMissingOutputs, takePlaces, wantsOutputs } from "./node_panels.mjs";
 import { nodeMenuItems, panelExtension, refreshLoraNames, refreshPanel, setUpPanel, workflowChanged } from "./panel_extension.mjs";
 import { createReportPanel } from "./report_widget.mjs";
+import { createFitPanel, createShiftPanel } from "./shift_widget.mjs";
 
 /**
  * @typedef {import("../types/app").ComfyExtension} ComfyExtension
@@ -61,11 +62,31 @@ const MEASUREMENT = {
 /** A text field above the panel would take half of the room that is free: there is none. @type {PanelKind} */
 const BENCHMARK = { ...MEASUREMENT, minHeight: 600, initialSize: [620, 0] };
 
+/** @type {PanelKind} */
+const FEATURE_SHIFT = {
+  name: "patchbay_shift",
+  type: "PATCHBAY_SHIFT",
+  minHeight: 420,
+  initialSize: [560, 0],
+  create: createShiftPanel,
+};
+
+/** @type {PanelKind} */
+const FITTED_STRENGTHS = {
+  name: "patchbay_fit",
+  type: "PATCHBAY_FIT",
+  minHeight: 380,
+  initialSize: [560, 0],
+  create: createFitPanel,
+};
+
 /** Panels of nodes whose report is no list of layers. @type {Record<string, PanelKind>} */
 const OWN_PANELS = {
   PatchbayCompareImages: COMPARE_VIEWER,
   PatchbayMeasureReport: MEASUREMENT,
   PatchbayBenchmark: BENCHMARK,
+  PatchbayFeatureShift: FEATURE_SHIFT,
+  PatchbayFitStrengths: FITTED_STRENGTHS,
 };
 
 /** Names of the nodes with a `PATCHBAY_REPORT` output. @type {Set<string>} */
@@ -133,7 +154,7 @@ export const extension = {
 
   setup() {
     ready = true;
-    for (const name of ["panel", "report_card", "strength_editor", "compare", "measure", "map", "sidebar", "lora_card"]) {
+    for (const name of ["panel", "report_card", "strength_editor", "compare", "measure", "shift", "map", "sidebar", "lora_card"]) {
       useStyleSheet(new URL(`../css/${name}.css`, import.meta.url).href);
     }
     onLanguageChange(languageChanged);

@@ -3,6 +3,7 @@
 import { EDITOR_STRINGS } from "./strings_editor.mjs";
 import { MEASURE_STRINGS } from "./strings_measure.mjs";
 import { PANEL_STRINGS } from "./strings_panel.mjs";
+import { SHIFT_STRINGS } from "./strings_shift.mjs";
 
 /** @type {Record<string, Record<string, string>>} */
 export const STRINGS = {
@@ -10,6 +11,7 @@ export const STRINGS = {
     ...EDITOR_STRINGS.en,
     ...MEASURE_STRINGS.en,
     ...PANEL_STRINGS.en,
+    ...SHIFT_STRINGS.en,
     "level.ok": "OK",
     "level.warning": "Warning",
     "level.error": "Error",
@@ -113,6 +115,7 @@ export const STRINGS = {
     ...EDITOR_STRINGS.ja,
     ...MEASURE_STRINGS.ja,
     ...PANEL_STRINGS.ja,
+    ...SHIFT_STRINGS.ja,
     "level.ok": "正常",
     "level.warning": "注意",
     "level.error": "エラー",

@@ -90,4 +90,6 @@ export interface FitTable {
 export interface FitData extends FitTable, Words {
   schema: "patchbay.fit";
   blocks: string;
+  /** A gain of less is not worth another strength. Absent in old results. */
+  worthwhile?: number;
 }

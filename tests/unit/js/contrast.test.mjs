@@ -119,6 +119,33 @@ for (const [page, palette] of Object.entries(PAGES)) {
   });
 }
 
+/** What the pictures of a feature shift and of fitted strengths put on what. */
+const SHIFT_PAIRS = {
+  "legend, labels": ["var(--patchbay-soft)", "var(--patchbay-ground)", 4.5],
+  "a zone that is not the verdict's": ["var(--patchbay-soft)", "var(--patchbay-band)", 4.5],
+  "image": ["var(--patchbay-img)", "var(--patchbay-ground)", 3],
+  "text": ["var(--patchbay-txt)", "var(--patchbay-ground)", 3],
+  "whole block": ["var(--patchbay-all)", "var(--patchbay-ground)", 3],
+  "better": ["var(--patchbay-good)", "var(--patchbay-ground)", 4.5],
+  "better, used": ["var(--patchbay-good)", "color-mix(in srgb, var(--patchbay-good) 11%, var(--patchbay-ground))", 4.5],
+  "worse": ["var(--patchbay-alarm)", "var(--patchbay-ground)", 4.5],
+  "interval, used": ["var(--patchbay-soft)", "color-mix(in srgb, var(--patchbay-good) 11%, var(--patchbay-ground))", 4.5],
+  "interval on the error": ["var(--patchbay-ink)", "color-mix(in srgb, var(--patchbay-ink) 40%, var(--patchbay-ground))", 3],
+};
+
+for (const [page, palette] of Object.entries(PAGES)) {
+  test(`feature shift and fitted strengths, ${page}`, () => {
+    const sheet = css("shift");
+    const variables = { ...rule(css("panel"), ".patchbay-panel"), ...rule(sheet, ".patchbay-shift"), ...palette };
+    const low = Object.entries(SHIFT_PAIRS).map(([name, [ink, ground, least]]) => [name, contrast(colour(ink, variables), colour(ground, variables)), least]).filter(([, ratio, least]) => ratio < least);
+    assert.deepEqual(low.map(([name, ratio, least]) => `${name}: ${ratio.toFixed(2)} < ${least}`), []);
+    for (const selector of [".patchbay-shift-zone.patchbay-is-here", ".patchbay-shift-zone-0.patchbay-is-here", ".patchbay-fit-tag"]) {
+      const { background } = rule(sheet, selector);
+      assert.ok(contrast([255, 255, 255], colour(background, {})) >= 4.5, selector);
+    }
+  });
+}
+
 test("badges of levels", () => {
   const sheet = css("report_card");
   const ink = rule(sheet, ".patchbay-level").color;
