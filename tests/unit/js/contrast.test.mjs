@@ -122,14 +122,14 @@ for (const [page, palette] of Object.entries(PAGES)) {
 /** What the pictures of a feature shift and of fitted strengths put on what. */
 const SHIFT_PAIRS = {
   "legend, labels": ["var(--patchbay-soft)", "var(--patchbay-ground)", 4.5],
-  "a zone that is not the verdict's": ["var(--patchbay-soft)", "var(--patchbay-band)", 4.5],
-  "image": ["var(--patchbay-img)", "var(--patchbay-ground)", 3],
-  "text": ["var(--patchbay-txt)", "var(--patchbay-ground)", 3],
+  "a zone that is not the verdict's": ["var(--patchbay-ink)", "var(--patchbay-band)", 4.5],
+  image: ["var(--patchbay-img)", "var(--patchbay-ground)", 3],
+  text: ["var(--patchbay-txt)", "var(--patchbay-ground)", 3],
   "whole block": ["var(--patchbay-all)", "var(--patchbay-ground)", 3],
-  "better": ["var(--patchbay-good)", "var(--patchbay-ground)", 4.5],
-  "better, used": ["var(--patchbay-good)", "color-mix(in srgb, var(--patchbay-good) 11%, var(--patchbay-ground))", 4.5],
-  "worse": ["var(--patchbay-alarm)", "var(--patchbay-ground)", 4.5],
-  "interval, used": ["var(--patchbay-soft)", "color-mix(in srgb, var(--patchbay-good) 11%, var(--patchbay-ground))", 4.5],
+  better: ["var(--patchbay-good)", "var(--patchbay-ground)", 4.5],
+  "better, used": ["var(--patchbay-good)", "color-mix(in srgb, var(--patchbay-good) 10%, var(--patchbay-ground))", 4.5],
+  worse: ["var(--patchbay-alarm)", "var(--patchbay-ground)", 4.5],
+  "interval, used": ["var(--patchbay-soft)", "color-mix(in srgb, var(--patchbay-good) 10%, var(--patchbay-ground))", 4.5],
   "interval on the error": ["var(--patchbay-ink)", "color-mix(in srgb, var(--patchbay-ink) 40%, var(--patchbay-ground))", 3],
 };
 
