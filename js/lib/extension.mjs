@@ -62,11 +62,11 @@ const MEASUREMENT = {
 /** A text field above the panel would take half of the room that is free: there is none. @type {PanelKind} */
 const BENCHMARK = { ...MEASUREMENT, minHeight: 600, initialSize: [620, 0] };
 
-/** @type {PanelKind} */
+/** While it runs, ComfyUI puts a text below the panel, which takes half of the room that is free. @type {PanelKind} */
 const FEATURE_SHIFT = {
   name: "patchbay_shift",
   type: "PATCHBAY_SHIFT",
-  minHeight: 420,
+  minHeight: 600,
   initialSize: [560, 0],
   create: createShiftPanel,
 };
@@ -75,7 +75,7 @@ const FEATURE_SHIFT = {
 const FITTED_STRENGTHS = {
   name: "patchbay_fit",
   type: "PATCHBAY_FIT",
-  minHeight: 380,
+  minHeight: 560,
   initialSize: [560, 0],
   create: createFitPanel,
 };

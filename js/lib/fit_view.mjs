@@ -152,7 +152,7 @@ function methodRow(data, candidate, shown, whole, plain, language, state) {
     { class: `patchbay-fit-row patchbay-fit-${says}${chosen ? " patchbay-is-chosen" : ""}`, "data-method": plainText(candidate.name, 60) },
     h("th", { scope: "row" }, label, chosen && tag(t("fit.chosen")), candidate.name === REFIT && data.saved_as && tag(t("fit.saved"), plainText(data.saved_as, 200)), says !== "none" && h("small", { class: "patchbay-fit-says" }, t(`fit.gain.${says}`))),
     h("td", { class: "patchbay-fit-chart" }, mean === null ? null : intervalBar({ value: mean, low, high, whole, name: says, plain })),
-    h("td", {}, formatRatio(mean, locale), interval(low, high, (value) => formatRatio(value, locale), language)),
+    h("td", {}, formatRatio(mean, locale), interval(low, high, (value) => formatRatio(Math.max(0, value), locale), language)),
     h(
       "td",
       {},
