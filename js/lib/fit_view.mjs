@@ -19,7 +19,7 @@ import { noteList } from "./shift_view.mjs";
  * @property {(text: string, said: HTMLElement) => void} copyStrengths
  */
 
-const HEIGHT = 108;
+const HEIGHT = 92;
 const MOST_CANDIDATES = 32;
 const MOST_NUMBERS = 16;
 

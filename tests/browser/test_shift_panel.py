@@ -29,7 +29,8 @@ TABLE = """
 CHART = """
 (name) => {
   const chart = document.querySelector(`.patchbay-shift-chart-${name}`);
-  const ticks = [...chart.previousElementSibling.children].map((tick) => [parseFloat(tick.style.top), tick.textContent]);
+  const labels = [...chart.previousElementSibling.children];
+  const ticks = labels.map((tick) => [parseFloat(tick.style.top), tick.textContent]);
   const bars = [...chart.querySelectorAll(".patchbay-shift-column")].map((column) =>
     [...column.querySelectorAll(".patchbay-shift-bar")].map((bar) => {
       const { y, height } = bar.getBBox();
@@ -119,7 +120,7 @@ def _figures_are_the_reports(comfy_page: ComfyPage, data: dict[str, Any]) -> Non
 
 
 def _bars_are_to_scale(comfy_page: ComfyPage, data: dict[str, Any]) -> None:
-    """Every bar of the shift ends where its value lies on the axis, and there is one for every stream of every block."""
+    """Every bar of the shift ends where its value lies on the axis; every stream of every block has one."""
     chart = comfy_page.page.evaluate(CHART, "shift")
     (foot, _), (head, top) = chart["ticks"]
     whole = _number(top)
