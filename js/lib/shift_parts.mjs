@@ -17,7 +17,7 @@ import { reportWords } from "./report_words.mjs";
 export function wordsHeader(words, language, actions) {
   const { t, locale } = language;
   const level = ["ok", "warning", "error"].includes(words.level) ? words.level : "warning";
-  const title = plainText(words.title, 200);
+  const title = plainText(reportWords(words.title, locale), 200);
   return h(
     "div",
     { class: "patchbay-shift-words" },
