@@ -55,7 +55,7 @@ function streamDetail(data, stream, row, { furthest, name, named }, language) {
     "div",
     { class: "patchbay-shift-stream" },
     named && h("h5", { class: `patchbay-shift-${stream}` }, t(`shift.${stream}`)),
-    h("dl", { class: "patchbay-shift-pairs" }, ...figuresOf(data, language).map(([figure, read]) => h("div", {}, h("dt", {}, figure), h("dd", {}, read(row))))),
+    h("dl", { class: "patchbay-shift-pairs" }, ...figuresOf(data, language).map(([figure, read]) => h("div", {}, h("dt", { title: figure }, figure), h("dd", {}, read(row))))),
     h("h5", {}, t("shift.histogram")),
     histogramChart(shares(row.histogram_a), shares(row.histogram_b), stream, label),
     h("div", { class: "patchbay-shift-ends", "aria-hidden": "true" }, h("span", {}, low), h("span", {}, high)),
