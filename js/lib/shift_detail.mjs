@@ -24,7 +24,7 @@ export function blockDetail(data, column, name, language) {
   const furthest = Math.max(1e-9, ...data.rows.flatMap((row) => (row.channels ?? []).map(([, by]) => finite(by) ?? 0)));
   return h(
     "section",
-    { class: "patchbay-shift-section", "aria-live": "polite" },
+    { class: "patchbay-shift-section" },
     h("h4", {}, foreignText(name)),
     h("div", { class: "patchbay-shift-streams" }, ...column.cells.map(({ stream, of }) => streamDetail(data, stream, of, { furthest, name, named: column.cells.length > 1 }, language))),
     h(
