@@ -19,7 +19,7 @@ import { noteList } from "./shift_view.mjs";
  * @property {(text: string, said: HTMLElement) => void} copyStrengths
  */
 
-const HEIGHT = 92;
+const HEIGHT = 104;
 const MOST_CANDIDATES = 32;
 const MOST_NUMBERS = 16;
 
@@ -88,9 +88,10 @@ function strengthBars(data, shown, language, state) {
   const values = Object.values(strengths).map(finite).filter((value) => value !== null);
   const number = (/** @type {number} */ value) => formatNumber(value, locale);
   const [low, high] = [Math.min(0, ...values), Math.max(2, ...values)];
+  const hundredths = (/** @type {number} */ value) => number(Number(value.toFixed(2)));
   const axis = linearAxis(low < 0 ? -roundAbove(-low) : 0, high > 2 ? roundAbove(high) : 2, number, 1);
   /** @type {import("./shift_charts.mjs").Track<string>} */
-  const track = { id: "strength", title: t("fit.track"), hint: t("fit.track.hint"), height: HEIGHT, axis, value: (selector) => finite(strengths[selector]), numbers: values.length <= MOST_NUMBERS };
+  const track = { id: "strength", title: t("fit.track"), hint: t("fit.track.hint"), height: HEIGHT, axis, value: (selector) => finite(strengths[selector]), number: values.length > MOST_NUMBERS ? undefined : hundredths };
   const describe = (/** @type {import("./shift_model.mjs").Column<string>} */ column) =>
     column.cells.map(({ stream, of }) => `${column.name}${stream === "all" ? "" : ` ${t(`shift.${stream}`)}`}: ${formatNumber(finite(strengths[of]), locale)}`).join("; ");
   const unused = !data.guard && shown?.name !== data.chosen;
@@ -104,7 +105,7 @@ function strengthBars(data, shown, language, state) {
     h(
       "div",
       { class: "patchbay-shift-charts", role: "img", "aria-label": `${title}. ${columns.map(describe).join("; ")}` },
-      axisLabels(axis, HEIGHT),
+      axisLabels(track),
       trackChart(track, columns, describe),
       h("div", {}),
       columnAxis(columns, (kind) => plainText(shortKind(kind), 24)),

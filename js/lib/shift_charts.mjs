@@ -29,12 +29,13 @@ import { anglePlace, finite } from "./shift_model.mjs";
  * @property {(of: T) => number | null} value
  * @property {{id: string, range: (of: T) => [number, number] | null}[]} [bands]
  * @property {{id: string, value: (of: T) => number | null}[]} [marks]
- * @property {boolean} [numbers] write each value at the end of its bar
+ * @property {(value: number) => string} [number] for charts that write each value at the end of its bar
  */
 
 /** Room between two kinds of blocks, in columns. */
 const GAP = 0.4;
 const PAD = 3;
+const PAD_OF_NUMBERS = 14;
 const AXIS_HEIGHT = 28;
 const MOST_LABELS = 24;
 
@@ -72,6 +73,16 @@ export function columnPlaces(columns) {
 }
 
 /**
+ * Where a value lies in a chart, in pixels from the top.
+ * @param {Pick<Track<unknown>, "axis" | "height" | "number">} track
+ * @returns {(value: number) => number}
+ */
+function heightOf({ axis, height, number }) {
+  const pad = number ? PAD_OF_NUMBERS : PAD;
+  return (value) => round(pad + (1 - clamp(axis.place(value))) * (height - 2 * pad));
+}
+
+/**
  * @template T
  * @param {Track<T>} track
  * @param {Column<T>[]} columns
@@ -79,7 +90,7 @@ export function columnPlaces(columns) {
  */
 export function trackChart(track, columns, describe) {
   const { height, axis } = track;
-  const y = (/** @type {number} */ value) => round(PAD + (1 - clamp(axis.place(value))) * (height - 2 * PAD));
+  const y = heightOf(track);
   const { starts, width } = columnPlaces(columns);
   const lines = axis.ticks.map((tick) => svg("line", { class: tick === axis.base ? "patchbay-shift-base" : "patchbay-shift-grid", x1: 0, x2: "100%", y1: y(tick), y2: y(tick) }));
   const groups = columns.map((column, i) =>
@@ -110,7 +121,7 @@ function columnBars(track, column, start, width, y) {
     const value = finite(track.value(of));
     const [ground, end] = [y(track.axis.base), y(value ?? track.axis.base)];
     if (value !== null) drawn.push(box(`patchbay-shift-bar patchbay-shift-${stream}`, left + room * 0.17, room * 0.66, ground, end));
-    if (value !== null && track.numbers) drawn.push(svg("text", { class: "patchbay-shift-value", x: percent(left + room / 2), y: round(end > ground ? end + 11 : end - 4), "text-anchor": "middle" }, track.axis.format(value)));
+    if (value !== null && track.number) drawn.push(svg("text", { class: "patchbay-shift-value", x: percent(left + room / 2), y: round(end > ground ? end + 11 : end - 4), "text-anchor": "middle" }, track.number(value)));
     for (const { id, value: read } of track.marks ?? []) {
       const at = finite(read(of));
       if (at !== null) drawn.push(svg("line", { class: `patchbay-shift-mark-${id}`, x1: percent(left), x2: percent(left + room), y1: y(at), y2: y(at) }));
@@ -193,9 +204,10 @@ export function intervalBar({ value, low, high, whole, name, plain = null }) {
   );
 }
 
-/** Labels beside a chart, each at its height. @param {Axis} axis @param {number} height */
-export function axisLabels(axis, height) {
-  const spans = axis.ticks.map((tick) => h("span", { style: { top: `${round(PAD + (1 - clamp(axis.place(tick))) * (height - 2 * PAD))}px` } }, axis.format(tick)));
+/** Labels beside a chart, each at its height. @param {Pick<Track<unknown>, "axis" | "height" | "number">} track */
+export function axisLabels(track) {
+  const y = heightOf(track);
+  const spans = track.axis.ticks.map((tick) => h("span", { style: { top: `${y(tick)}px` } }, track.axis.format(tick)));
   return h("div", { class: "patchbay-shift-ticks", "aria-hidden": "true" }, ...spans);
 }
 

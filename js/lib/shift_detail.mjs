@@ -77,18 +77,20 @@ export function figureTable(data, columns, language) {
 function figuresOf(data, { t, locale }) {
   const ratio = (/** @type {unknown} */ value) => formatRatio(finite(value), locale);
   const number = (/** @type {unknown} */ value) => formatNumber(finite(value), locale);
+  // Close to 1, three digits would all be the same.
+  const cosine = (/** @type {unknown} */ value) => formatNumber(finite(value), locale, Number(value) > 0.99 ? 5 : 3);
   /** @type {[string, (row: ShiftRow) => string][]} */
   const features = [
     [t("shift.figure.shift"), (row) => ratio(row.shift)],
     [t("shift.figure.seeds"), (row) => ratio(row.seeds)],
     [t("shift.figure.floor"), (row) => ratio(row.floor)],
-    [t("shift.figure.cosine"), (row) => number(row.cosine)],
+    [t("shift.figure.cosine"), (row) => cosine(row.cosine)],
     [t("shift.figure.frechet"), (row) => number(row.frechet)],
   ];
   if (!data.transfer) return features;
   return [
-    [t("shift.figure.direction"), (row) => number(row.change_cosine)],
-    [t("shift.figure.control"), (row) => number(row.seed_cosine)],
+    [t("shift.figure.direction"), (row) => cosine(row.change_cosine)],
+    [t("shift.figure.control"), (row) => cosine(row.seed_cosine)],
     [t("shift.figure.ratio"), (row) => (finite(row.ratio) === null ? "–" : `×${number(row.ratio)}`)],
     [t("shift.figure.error"), (row) => ratio(row.change_error)],
     [t("shift.figure.reference"), (row) => ratio(row.reference_shift)],

@@ -103,7 +103,7 @@ export function roundAbove(value) {
 /** The lower end of an axis that ends at 1, for cosines. @param {number[]} values */
 export function cosineFloor(values) {
   const least = Math.min(1, ...values);
-  return least < 0 ? -1 : Number((1 - Math.min(1, roundAbove(Math.max(1e-6, 1 - least)))).toPrecision(8));
+  return least < 0 ? -1 : Number((1 - Math.min(1, roundAbove(Math.max(0.001, 1 - least)))).toPrecision(8));
 }
 
 /** The reach of an axis of factors around 1: 2, 4 or 8. @param {number[]} values */

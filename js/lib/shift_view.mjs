@@ -114,7 +114,7 @@ function blockCharts(data, blocks, output, language, state) {
   const rows = (/** @type {import("./shift_charts.mjs").Track<ShiftRow>[]} */ tracks) =>
     tracks.flatMap((track) => [
       h("div", { class: "patchbay-shift-title", title: track.hint }, track.title),
-      axisLabels(track.axis, track.height),
+      axisLabels(track),
       trackChart(track, columns, describe),
     ]);
   const axis = () => [h("div", {}), columnAxis(columns, (kind) => (kind === "output" ? t("shift.output") : plainText(shortKind(kind), 24)))];
