@@ -154,7 +154,7 @@ export const extension = {
 
   setup() {
     ready = true;
-    for (const name of ["panel", "report_card", "strength_editor", "compare", "measure", "shift", "map", "sidebar", "lora_card"]) {
+    for (const name of ["panel", "report_card", "strength_editor", "compare", "measure", "shift", "fit", "map", "sidebar", "lora_card"]) {
       useStyleSheet(new URL(`../css/${name}.css`, import.meta.url).href);
     }
     onLanguageChange(languageChanged);

@@ -139,8 +139,8 @@ for (const [page, palette] of Object.entries(PAGES)) {
     const variables = { ...rule(css("panel"), ".patchbay-panel"), ...rule(sheet, ".patchbay-shift"), ...palette };
     const low = Object.entries(SHIFT_PAIRS).map(([name, [ink, ground, least]]) => [name, contrast(colour(ink, variables), colour(ground, variables)), least]).filter(([, ratio, least]) => ratio < least);
     assert.deepEqual(low.map(([name, ratio, least]) => `${name}: ${ratio.toFixed(2)} < ${least}`), []);
-    for (const selector of [".patchbay-shift-zone.patchbay-is-here", ".patchbay-shift-zone-0.patchbay-is-here", ".patchbay-fit-tag"]) {
-      const { background } = rule(sheet, selector);
+    for (const [of, selector] of [[sheet, ".patchbay-shift-zone.patchbay-is-here"], [sheet, ".patchbay-shift-zone-0.patchbay-is-here"], [css("fit"), ".patchbay-fit-tag"]]) {
+      const { background } = rule(of, selector);
       assert.ok(contrast([255, 255, 255], colour(background, {})) >= 4.5, selector);
     }
   });
