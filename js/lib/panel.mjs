@@ -44,7 +44,7 @@ const runs = new Map();
 const earlier = new Map();
 
 let workflow = "";
-/** Nodes that were bypassed or muted when it was last looked. */
+/** Nodes that were bypassed or muted when it was last looked or drawn. */
 let idle = "";
 /** @type {LoadedAnswer | null} */
 let loaded = null;
@@ -227,6 +227,8 @@ const emptyState = (all) => ({ language: language(), shown: null, sources: all, 
 /** Draws again only where something changed, and keeps the focus and the place. */
 function draw() {
   if (!drawn) return;
+  // What is drawn is what a change is told from: a node may be bypassed and back between two looks.
+  idle = idleNodes();
   const { state, signature } = currentState();
   if (signature === drawnAs) return;
   drawnAs = signature;

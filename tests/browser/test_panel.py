@@ -115,19 +115,6 @@ def _keys_lead_through_the_panel(comfy_page: ComfyPage, side: Locator) -> None:
     keyboard.press("Escape")
 
 
-def test_results_come_back_after_a_reload(comfy_page: ComfyPage) -> None:
-    comfy_page.load_workflow(FIT)
-    comfy_page.queue_and_wait()
-    comfy_page.open()
-    comfy_page.load_workflow(FIT)
-    open_side_bar(comfy_page)
-    comfy_page.page.locator(".patchbay-map-row").first.wait_for()
-    set_setting(comfy_page, "LoraPatchbay.Panel.ShowSidebar", False)
-    comfy_page.page.locator(".patchbay-side").wait_for(state="detached")
-    set_setting(comfy_page, "LoraPatchbay.Panel.ShowSidebar", True)
-    comfy_page.assert_no_pack_errors()
-
-
 @pytest.mark.parametrize("renderer", ["classic"])
 def test_ten_thousand_layers_are_drawn_quickly_and_scroll_smoothly(comfy_page: ComfyPage) -> None:
     """Of 100 blocks with 100 layers, and of 4000 blocks with 2, which have a scroller of their own."""

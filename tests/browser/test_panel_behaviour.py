@@ -187,4 +187,11 @@ def test_a_measurement_is_in_the_side_bar_and_gives_the_map_its_times(comfy_page
     assert row.locator(".patchbay-map-coloured").count() == 1
     side.locator("[data-key='view resident']").click()
     page.wait_for_function(ALL_RESIDENT)
+
+    comfy_page.open()
+    comfy_page.load_workflow(COST)
+    page.locator(".patchbay-measure .patchbay-measure-strip").first.wait_for(state="attached")
+    open_side_bar(comfy_page)
+    select_node(comfy_page, "PatchbayMeasureReport")
+    side.locator(".patchbay-measure-strip").first.wait_for()
     comfy_page.assert_no_pack_errors()
