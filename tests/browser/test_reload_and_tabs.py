@@ -110,11 +110,11 @@ def _progress_was_shown(comfy_page: ComfyPage) -> None:
 def _each_part_can_be_switched_off(comfy_page: ComfyPage) -> None:
     page = comfy_page.page
     for setting, part in SWITCHES.items():
-        for wanted, state in ((False, "detached"), (True, "attached")):
-            if part == ".patchbay-side" and wanted:
-                continue  # the tab is there again, and closed
-            set_setting(comfy_page, setting, wanted)
-            page.locator(part).first.wait_for(state=state)
+        set_setting(comfy_page, setting, False)
+        page.locator(part).first.wait_for(state="detached")
+        if part != ".patchbay-side":  # its tab is there again, and closed
+            set_setting(comfy_page, setting, True)
+            page.locator(part).first.wait_for(state="attached")
     set_setting(comfy_page, "LoraPatchbay.Panel.ShowSidebar", True)
     open_side_bar(comfy_page)
     assert page.evaluate(CARD_IN_MENU)
