@@ -68,6 +68,9 @@ def tiny_model(name: str, seed: int = 0) -> Any:
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * size)
             if parameter.dim() == 1:
                 parameter.add_(0.5)
+        for name, buffer in model.named_buffers():
+            if name.endswith("pos_embed"):  # SD3 leaves it unset until a checkpoint fills it
+                buffer.copy_(torch.randn(buffer.shape, generator=generator) * 0.5)
     return ModelPatcher(model, torch.device("cpu"), torch.device("cpu"))
 
 
