@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from .core.errors import PatchbayError
+from .core.guidance import check_reference_cfg
 from .core.report import to_json
 from .core.report_text import report_text
 from .core.shift_report import LARGELY, PARTLY, SAME, shift_text
@@ -40,6 +41,30 @@ def probe_inputs() -> list[io.Input]:
             tooltip="The first noise; every prompt and every further seed has another one.",
         ),
     ]
+
+
+def reference_cfg_input(**options: Any) -> io.Input:
+    """The guidance that a reference is compared at."""
+    return io.Float.Input(
+        "reference_cfg",
+        default=0.0,
+        min=0.0,
+        max=30.0,
+        step=0.1,
+        tooltip="The CFG that the reference is compared at. A distilled model has more or less of its base's guidance "
+        "built in: 0 measures how much, with negative connected. 1 compares without guidance.",
+        **options,
+    )
+
+
+def negative_input() -> io.Input:
+    """The prompt that the reference is guided away from."""
+    return io.Conditioning.Input(
+        "negative",
+        optional=True,
+        tooltip="The negative (or empty) prompt that the reference is used with. Without one it is compared without "
+        "guidance.",
+    )
 
 
 class PatchbayFeatureShift(io.ComfyNode):
@@ -82,6 +107,7 @@ class PatchbayFeatureShift(io.ComfyNode):
                     tooltip="On: a model that was measured on the same latents before is not run again. Its "
                     "measurements are kept in ComfyUI's user folder.",
                 ),
+                reference_cfg_input(advanced=True),
                 io.Model.Input(
                     "reference_a",
                     optional=True,
@@ -91,6 +117,7 @@ class PatchbayFeatureShift(io.ComfyNode):
                 io.Model.Input(
                     "reference_b", optional=True, tooltip="The model that the LoRA was trained on, with it."
                 ),
+                negative_input(),
             ],
             outputs=report_outputs(),
             hidden=[io.Hidden.unique_id],
@@ -108,8 +135,10 @@ class PatchbayFeatureShift(io.ComfyNode):
         seeds: int,
         levels: int = 4,
         use_cache: bool = True,
+        reference_cfg: float = 0.0,
         reference_a: Any = None,
         reference_b: Any = None,
+        negative: Any = None,
     ) -> io.NodeOutput:
         if (reference_a is None) != (reference_b is None):
             raise PatchbayError(
@@ -118,7 +147,11 @@ class PatchbayFeatureShift(io.ComfyNode):
             )
         settings = ProbeSettings(conditioning, latent_image, sigmas, seed, seeds, levels)
         reference = None if reference_a is None else (reference_a, reference_b)
-        measured = measure_shift(model_a, model_b, settings, reference, use_cache, cls.hidden.unique_id)
+        if reference is not None:
+            check_reference_cfg(reference_cfg, negative is not None)
+        measured = measure_shift(
+            model_a, model_b, settings, reference, use_cache, cls.hidden.unique_id, reference_cfg, negative
+        )
         text = f"{report_text(measured.report)}\n{shift_text(measured.table)}\n"
         ui = {
             "patchbay_shift": [shift_data(measured)],

@@ -9,11 +9,12 @@ import folder_paths
 from comfy_api.latest import io
 
 from .core.errors import PatchbayError
-from .core.fit_report import WORTHWHILE, fit_text
+from .core.fit_report import PLAIN, fit_text, least_gain
+from .core.guidance import check_reference_cfg
 from .core.report import to_json
 from .core.report_text import report_text
 from .core.translation import config_stamp
-from .feature_shift import probe_inputs
+from .feature_shift import negative_input, probe_inputs, reference_cfg_input
 from .host.feature_shift import ProbeSettings
 from .host.fit_strengths import FitSettings, Fitted, fit_strengths
 from .host.folders import file_stamp
@@ -112,15 +113,7 @@ class PatchbayFitStrengths(io.ComfyNode):
                     default=GROUPINGS[0],
                     tooltip="What shares one strength. Fewer groups need fewer evaluations and generalise better.",
                 ),
-                io.Float.Input(
-                    "reference_cfg",
-                    default=1.0,
-                    min=1.0,
-                    max=30.0,
-                    step=0.1,
-                    tooltip="The CFG that the reference is used with. A distilled model has its base's guidance built "
-                    "in, so set the base's CFG and connect negative; 1 compares without guidance.",
-                ),
+                reference_cfg_input(),
                 *_advanced_inputs(),
                 io.Model.Input(
                     "reference",
@@ -128,9 +121,7 @@ class PatchbayFitStrengths(io.ComfyNode):
                     tooltip="The model that the LoRA was trained on, without it. Without a reference nothing is "
                     "fitted: blocks that shift far more than the others are limited, by a rule of thumb.",
                 ),
-                io.Conditioning.Input(
-                    "negative", optional=True, tooltip="The negative prompt, for a reference_cfg above 1."
-                ),
+                negative_input(),
             ],
             outputs=[
                 io.String.Output(
@@ -157,7 +148,7 @@ class PatchbayFitStrengths(io.ComfyNode):
         seed: int,
         seeds: int,
         grouping: str,
-        reference_cfg: float,
+        reference_cfg: float = 0.0,
         low: float = 0.0,
         high: float = 2.0,
         ridge: float = 0.0,
@@ -173,10 +164,8 @@ class PatchbayFitStrengths(io.ComfyNode):
                 "conditioning: one prompt and one seed leave nothing to hold out for the check. Join a second prompt "
                 "with Conditioning (Combine), or set seeds to 2 or more."
             )
-        if reference is not None and reference_cfg != 1.0 and negative is None:
-            raise PatchbayError(
-                f"reference_cfg is {reference_cfg:g}, but no negative prompt is connected. Connect one, or set it to 1."
-            )
+        if reference is not None:
+            check_reference_cfg(reference_cfg, negative is not None)
         path = folder_paths.get_full_path_or_raise("loras", lora_name)
         probes = ProbeSettings(conditioning, latent_image, sigmas, seed, seeds, levels)
         settings = FitSettings(
@@ -194,7 +183,7 @@ class PatchbayFitStrengths(io.ComfyNode):
 
 def fit_data(fitted: Fitted) -> dict[str, Any]:
     """What the picture on the node is drawn from."""
-    report = fitted.report
+    report, plain = fitted.report, fitted.table.candidate(PLAIN)
     return {
         **to_json(fitted.table),
         "schema": "patchbay.fit",
@@ -206,5 +195,5 @@ def fit_data(fitted: Fitted) -> dict[str, Any]:
         "advice": report.advice,
         "notes": list(report.notes),
         "blocks": fitted.blocks,
-        "worthwhile": WORTHWHILE,
+        "worthwhile": 0.0 if plain is None else least_gain(plain.error.mean),
     }

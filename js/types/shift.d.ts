@@ -24,6 +24,20 @@ export interface ShiftRow {
   histogram_b: number[];
 }
 
+/** The guidance that the reference was compared at, and what was measured. */
+export interface Guidance {
+  cfg: number;
+  low: number | null;
+  high: number | null;
+  /** By noise level. */
+  levels: number[];
+  distance: number | null;
+  distance_unguided: number | null;
+  scenes: number;
+  /** What the user set instead; `null` where it was measured. */
+  given: number | null;
+}
+
 export interface ShiftTable {
   rows: ShiftRow[];
   prompts: number;
@@ -33,6 +47,8 @@ export interface ShiftTable {
   seconds: number;
   from_cache: number;
   transfer: boolean;
+  /** Absent in old results. */
+  guidance?: Guidance | null;
 }
 
 /** What both nodes say in words. */
@@ -85,6 +101,10 @@ export interface FitTable {
   guard: boolean;
   guarded: Record<string, number>;
   saved_as: string;
+  /** Absent in old results. */
+  guidance?: Guidance | null;
+  /** What the user set; 0 has the guidance measured. */
+  reference_cfg?: number;
 }
 
 export interface FitData extends FitTable, Words {

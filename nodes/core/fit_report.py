@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .fit_solver import Interval
+from .guidance import Guidance, guidance_note
 from .report import Level, LoraSummary, ModelSummary, Report
 
 PLAIN, BEST_SINGLE, FITTED, REFIT = "plain 1.0", "best single strength", "fitted strengths", "refit LoRA"
 INVERSE_NORM, ACTIVATION_RATIO = "inverse-norm rule", "activation-ratio rule"
 
 WORTHWHILE = 0.01
-"""An improvement of the held-out error by less is not worth another strength, however certain it is."""
+"""What takes the place of plain 1.0 must win back so much of the LoRA's own effect, as a share of its square: what
+strength 0.9 instead of 1 costs on the LoRA's own model, to first order. docs/transfer.md has it in pictures."""
+
+GOOD = WORTHWHILE**0.5
+"""Where plain 1.0 misses less than this, nothing can win back that much: strengths stay 1."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +56,28 @@ class FitTable:
     """Whether there was no reference model, so that nothing was fitted."""
     guarded: dict[str, float] = field(default_factory=dict)
     saved_as: str = ""
+    guidance: Guidance | None = None
+    """That the reference was compared at; without one there was no negative prompt, or CFG 1 was set."""
+    reference_cfg: float = 0.0
+    """What the user set; 0 has it measured."""
 
     def candidate(self, name: str) -> Candidate | None:
         """The candidate of this name."""
         return next((item for item in self.candidates if item.name == name), None)
 
 
+def least_gain(plain_error: float) -> float:
+    """The gain over plain 1.0's error that is worth another strength; the whole error where that is below ``GOOD``."""
+    return plain_error - math.sqrt(max(plain_error**2 - WORTHWHILE, 0.0))
+
+
 def choose(candidates: Sequence[Candidate], floor: float, allowed: Sequence[str]) -> str:
     """The name of the candidate to use: the best whose gain is certain and worthwhile, else plain 1.0.
 
-    Certain: the whole 95 % interval of the gain is above the floor.
+    Certain: the whole 95 % interval of the gain is above the floor. Worthwhile: more than :func:`least_gain`.
     """
-    best, least = PLAIN, WORTHWHILE
+    plain = next(item for item in candidates if item.name == PLAIN)
+    best, least = PLAIN, least_gain(plain.error.mean)
     for item in candidates:
         if item.name in allowed and item.gain.low > floor and item.gain.mean > least:
             best, least = item.name, item.gain.mean
@@ -83,11 +99,15 @@ def _judge(table: FitTable) -> tuple[Level, str, str, str]:
     plain, fitted = table.candidate(PLAIN), table.candidate(FITTED)
     if plain is None or fitted is None:
         return Level.ERROR, "nothing fitted", "Nothing could be fitted.", ""
+    if table.chosen == PLAIN and plain.error.mean <= GOOD:
+        missed = _percent(plain.error.mean)
+        sentence = f"Strength 1 stays: on held-out probes plain 1.0 misses the LoRA's own effect by only {missed}."
+        return Level.OK, "keep 1.0", f"{sentence} {_LEFT_ALONE}", ""
     if table.chosen == PLAIN:
         sentence = (
             f"Strength 1 stays: on held-out probes the fitted strengths miss the LoRA's own effect by "
             f"{_percent(fitted.error.mean)}, plain 1.0 by {_percent(plain.error.mean)} "
-            f"(gain {_gain(fitted)}), which is {_why_not(fitted, table.floor)}."
+            f"(gain {_gain(fitted)}), which is {_why_not(fitted, plain, table.floor)}."
         )
         advice = (
             "" if plain.error.mean < 0.4 else "Strengths cannot mend this: compare pictures, or train on this model."
@@ -101,9 +121,12 @@ def _judge(table: FitTable) -> tuple[Level, str, str, str]:
     return Level.OK, table.chosen, sentence, "The error is of the model's output, not of pictures: look at both."
 
 
-def _why_not(item: Candidate, floor: float) -> str:
+_LEFT_ALONE = "Below 10 %, what strength 0.9 instead of 1 would miss on its own model, strengths are left alone."
+
+
+def _why_not(item: Candidate, plain: Candidate, floor: float) -> str:
     if item.gain.low > floor:
-        return f"too small to be worth another strength (below {_percent(WORTHWHILE)})"
+        return f"too small to be worth another strength (it takes {_percent(least_gain(plain.error.mean))} here)"
     return "not a certain improvement"
 
 
@@ -137,6 +160,7 @@ def _notes(table: FitTable) -> list[str]:
     )
     notes.append(f"{split}; {table.seeds} seeds each.")
     notes.append(f"Run-to-run floor of the held-out error (A/A): {_percent(table.floor)}. Ridge {table.ridge:g}.")
+    notes.append(guidance_note(table.guidance, table.reference_cfg or None))
     if table.saved_as:
         notes.append(f"The refit LoRA was saved as {table.saved_as}.")
     return notes

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from .guidance import Guidance
 from .report import Level, ModelSummary, Report
 from .report_text import number
 from .shift_profile import OUTPUT, Change, FeatureRecord, Profile, Shift, change, seed_shift, shift
@@ -69,6 +70,8 @@ class ShiftTable:
     from_cache: int = 0
     """Profiles that were not taken again."""
     transfer: bool = False
+    guidance: Guidance | None = None
+    """That the reference's output was compared at, where a negative prompt was given."""
 
 
 def build_rows(

@@ -23,6 +23,7 @@ from ..core.fit_report import (
 )
 from ..core.fit_rules import activation_ratio, added_shift, by_group, guard, inverse_norm
 from ..core.fit_solver import Normal, choose_ridge, interval, normal_equations, parabola_minimum, solve
+from ..core.guidance import Guidance, needs_negative
 from ..core.report import LayerState, Report
 from ..core.shift_profile import OUTPUT, ProbeId, Profile, shift
 from .apply import summarise_lora
@@ -32,15 +33,16 @@ from .measuring import measure_plan
 from .patching import MATCHES, plan_patches
 from .probes import Conditioning, Probes, Scene, evaluations, plan_probes, walk_latents
 from .profiling import take_profile
-from .refit import Refitted, refit_lora
+from .refit import Refitted, refit_lora, refit_passes
 from .run_costs import Costs
 from .strength_lab import (
     Outputs,
+    Reference,
     StrengthLab,
     difference,
     find_groups,
-    lora_change,
     patch_model,
+    run_reference,
     scenes_of,
     strengths_text,
 )
@@ -61,6 +63,7 @@ class FitSettings:
     ridge: float
     """0: chosen by leaving training prompts out."""
     reference_cfg: float
+    """CFG of the reference; 0 measures what ``model`` has built in."""
     negative: Conditioning | None
     rounds: int = 1
     compare_rules: bool = True
@@ -105,6 +108,8 @@ class _Fit:
         self._model, self._reference, self._lora, self._settings = model, reference, lora, settings
         self._selectors = [group.selector for group in groups]
         self._by_prompt = len(settings.probes.conditioning) > 1
+        self._negative = settings.negative if needs_negative(settings.reference_cfg) else None
+        self._guidance: Guidance | None = None
         self._training = probes.only(self._is_training)
         self._held = probes.only(lambda scene: not self._is_training(scene))
         self._costs = Costs(self._planned(probes, len(groups)), node_id)
@@ -121,19 +126,26 @@ class _Fit:
         held = len(probes) - training
         if self._reference is None:
             return 2 * every
-        guided = 2 if self._settings.reference_cfg != 1.0 and self._settings.negative is not None else 1
+        guided = 1 if self._negative is None else 2
         rules = 2 if self._settings.compare_rules else 0
         rounds = self._settings.rounds
         fitting = training * (groups * rounds + rounds - 1 + len(SINGLE_STRENGTHS) - 1 + 2 * rules)
-        return (3 + 2 * guided) * every + fitting + held * (2 + rules) + len(probes.sigmas)
+        refit = training * refit_passes(self._model, self._reference, self._lora) + held if self._refits else 0
+        return (3 + 2 * guided) * every + fitting + held * (2 + rules) + len(probes.sigmas) + refit
+
+    @property
+    def _refits(self) -> bool:
+        return bool(self._settings.refit_name.strip())
 
     # --- with a reference -----------------------------------------------------------------------------
 
     def run(self) -> Fitted:
         """Fit, compare, choose."""
         training, held = self._walk(self._training), self._walk(self._held)
-        wanted, wanted_held = self._wanted(training), self._wanted(held)
         plain, at_one = self._lab.plain(training), self._lab.at(training)
+        there, there_held = self._run_reference(training), self._run_reference(held)
+        self._guidance = there.guidance(plain, self._settings.reference_cfg or None)
+        wanted, wanted_held = there.change(self._guidance), there_held.change(self._guidance)
         strengths, ridge, predicted = self._solve(training, wanted, plain, at_one)
         candidates = {PLAIN: self._lab.uniform(1.0), FITTED: strengths}
         single, errors = self._best_single(training, wanted, plain, at_one)
@@ -158,10 +170,8 @@ class _Fit:
     def _walk(self, probes: Probes) -> Probes:
         return walk_latents(self._model, probes, step_done=self._costs.step)
 
-    def _wanted(self, probes: Probes) -> Outputs:
-        """What the LoRA adds on its own model, weighted so that every noise level counts the same."""
-        cfg, negative = self._settings.reference_cfg, self._settings.negative
-        return lora_change(self._reference, self._lora, probes, cfg, negative, self._costs.step)
+    def _run_reference(self, probes: Probes) -> Reference:
+        return run_reference(self._reference, self._lora, probes, self._negative, self._costs.step)
 
     def _solve(
         self, training: Probes, wanted: Outputs, plain: Outputs, at_one: Outputs
@@ -230,13 +240,13 @@ class _Fit:
         self, training: Probes, held: Probes, judge: _Judge, judged: list[Candidate], floor: float
     ) -> Refitted | None:
         """Refit the LoRA's own factors, judge it like the others, and keep it only where it certainly helps."""
-        if not self._settings.refit_name.strip():
+        if not self._refits:
             return None
         refitted = refit_lora(self._model, self._reference, self._lora, training, self._costs)
         outputs = refitted.outputs(self._model, held, self._costs.step)
         candidate = judge.of(REFIT, {}, outputs, None)
         judged.append(candidate)
-        if choose([candidate], floor, (REFIT,)) == REFIT:
+        if choose([judged[0], candidate], floor, (REFIT,)) == REFIT:
             return replace(refitted, saved_as=refitted.save(self._settings.refit_name))
         return refitted
 
@@ -267,7 +277,8 @@ class _Fit:
         return FitTable(
             judged, chosen, tuple(self._selectors), ridge, floor, len(training), len(held - training),
             self._settings.probes.seeds, self._training.sigmas, self._costs.done, self._costs.seconds,
-            saved_as=refitted.saved_as if refitted else "",
+            saved_as=refitted.saved_as if refitted else "", guidance=self._guidance,
+            reference_cfg=self._settings.reference_cfg,
         )  # fmt: skip
 
     def _report(self, table: FitTable, blocks: str) -> Report:

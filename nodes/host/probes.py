@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..core.errors import PatchbayError
 from ..core.shift_profile import ProbeId
+from .content_digest import conditioning_digest
 
 Conditioning = list[list[Any]]
 
@@ -58,8 +59,8 @@ class Probes:
         return replace(self, scenes=tuple(scene for scene in self.scenes if keep(scene)))
 
     @property
-    def digest(self) -> str:
-        """A hash of everything that a profile depends on besides the model."""
+    def digest(self) -> str | None:
+        """A hash of everything that a profile depends on besides the model; ``None`` where that cannot be hashed."""
         state = hashlib.sha256(repr((self.sigmas, [(s.prompt, s.seed) for s in self.scenes])).encode())
         state.update(self.latent.contiguous().float().numpy().tobytes())
         for scene in self.scenes:
@@ -67,9 +68,10 @@ class Probes:
             for probe in self.of(scene):
                 if probe in self.latents:
                     state.update(self.latents[probe].contiguous().numpy().tobytes())
-            for tensor, options in scene.conditioning:
-                state.update(str((tuple(tensor.shape), sorted(map(str, options)))).encode())
-                state.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+            prompt = conditioning_digest(scene.conditioning)
+            if prompt is None:
+                return None
+            state.update(prompt.encode())
         return state.hexdigest()
 
     def of(self, scene: Scene) -> list[ProbeId]:
@@ -202,17 +204,6 @@ def outputs(
     found: dict[ProbeId, Tensor] = {}
     evaluate(model, probes, lambda probe, _, value: found.__setitem__(probe, value), None, step_done, negative)
     return found
-
-
-def guided_outputs(
-    model: Any, probes: Probes, cfg: float, negative: Conditioning | None, step_done: Callable[[], None] = lambda: None
-) -> dict[ProbeId, Tensor]:
-    """The same with classifier-free guidance: ``negative + cfg (positive - negative)``."""
-    positive = outputs(model, probes, step_done)
-    if cfg == 1.0 or negative is None:
-        return positive
-    empty = outputs(model, probes, step_done, negative)
-    return {probe: empty[probe] + cfg * (value - empty[probe]) for probe, value in positive.items()}
 
 
 def evaluations(probe_sets: Iterable[Probes]) -> int:

@@ -9,29 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import folder_paths
-import torch
 from torch import Tensor
 
 from ..core.errors import PatchbayError
 from ..core.shift_profile import OUTPUT, ProbeId, Profile, load_profile, save_profile
 from ..core.shift_stats import SKETCH_SIZE, Sketcher
 from .activations import BlockTap
-from .matching import is_adapter
-from .norms import parameter
+from .content_digest import model_digest
 from .probes import Probes, evaluate
 
 CACHE_BYTES = 512 << 20
 """Profiles on disk beyond this total are deleted, the oldest first."""
 
-_SAMPLES = 64
-_PATCH_SAMPLES = 4096
 _SKETCHER = Sketcher()
 
 
-def take_profile(model: Any, probes: Probes, step_done: Callable[[], None] = lambda: None) -> Profile:
+def take_profile(
+    model: Any, probes: Probes, step_done: Callable[[], None] = lambda: None, inside: bool = True
+) -> Profile:
     """Evaluate ``model`` on the probes and record every stream of every block, and the output.
 
     Probes without latents are walked along the model's own trajectory, and the profile keeps the latents.
+
+    Args:
+        inside: Record the blocks too, not the output alone.
 
     Raises:
         PatchbayError: the model calls none of its blocks as modules (a compiled model).
@@ -48,8 +49,8 @@ def take_profile(model: Any, probes: Probes, step_done: Callable[[], None] = lam
         if probe not in probes.latents:
             profile.latents[probe] = x
 
-    evaluate(model, probes, seen, tap, step_done)
-    if not any(tap.seen for tap in taps):
+    evaluate(model, probes, seen, tap if inside else None, step_done)
+    if inside and not any(tap.seen for tap in taps):
         raise PatchbayError(
             "The features of this model cannot be read: none of its blocks reported anything. A compiled model hides "
             "them; connect the model from before the compile node."
@@ -77,7 +78,7 @@ class ProfileCache:
             run: Tells apart runs that are repeated on purpose.
         """
         path = self._path(model, probes, run)
-        if not path.is_file():
+        if path is None or not path.is_file():
             return None
         try:
             profile = load_profile(path)
@@ -88,8 +89,10 @@ class ProfileCache:
         return profile
 
     def put(self, model: Any, probes: Probes, profile: Profile, run: str = "") -> None:
-        """Keep a profile, and delete the oldest ones beyond the limit."""
+        """Keep a profile, and delete the oldest ones beyond the limit. What has no digest is not kept."""
         path = self._path(model, probes, run)
+        if path is None:
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         save_profile(path, profile)
         files = sorted(path.parent.glob("*.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True)
@@ -99,8 +102,11 @@ class ProfileCache:
             if total > self._limit and file != path:
                 file.unlink(missing_ok=True)
 
-    def _path(self, model: Any, probes: Probes, run: str) -> Path:
-        text = f"1 {SKETCH_SIZE} {run} {model_digest(model)} {probes.digest}"
+    def _path(self, model: Any, probes: Probes, run: str) -> Path | None:
+        of_model, of_probes = model_digest(model), probes.digest
+        if of_model is None or of_probes is None:
+            return None
+        text = f"2 {SKETCH_SIZE} {run} {of_model} {of_probes}"
         key = hashlib.sha256(text.encode()).hexdigest()
         return Path(self._folder()) / f"{key[:40]}.safetensors"
 
@@ -111,55 +117,3 @@ def _default_folder() -> str:
 
 PROFILES = ProfileCache()
 """Shared by all nodes."""
-
-
-def model_digest(model: Any) -> str:
-    """A hash of what a model computes with: samples of its unpatched weights, and its patches with their strengths.
-
-    64 numbers of every weight are read and 4,096 of every tensor of a patch, which tells any two trained models apart
-    without reading gigabytes.
-    """
-    state = hashlib.sha256(type(model.model).__name__.encode())
-    for key, tensor in model.model_state_dict().items():
-        backup = model.backup.get(key)
-        weight = backup.weight if backup is not None else parameter(model, key)
-        if not isinstance(weight, Tensor):
-            weight = tensor
-        state.update(f"{key} {tuple(weight.shape)} {weight.dtype}".encode())
-        _sample(state, weight, _SAMPLES)
-    for key in sorted(model.patches, key=str):
-        for strength, value, strength_model, offset, function in model.patches[key]:
-            state.update(f"{key} {strength} {strength_model} {offset} {function is not None}".encode())
-            _patch(state, value)
-    options = model.model_options.get("transformer_options", {})
-    state.update(str(sorted(map(str, options))).encode())
-    state.update(str(sorted(map(str, model.object_patches))).encode())
-    state.update(str(getattr(model.get_model_object("model_sampling"), "shift", "")).encode())
-    return state.hexdigest()
-
-
-def _patch(state: Any, value: Any) -> None:
-    if is_adapter(value):
-        state.update(value.name.encode())
-        value = value.weights
-    if isinstance(value, Tensor):
-        state.update(f"{tuple(value.shape)} {value.dtype}".encode())
-        _sample(state, value, _PATCH_SAMPLES)
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            _patch(state, item)
-    else:
-        state.update(repr(value).encode())
-
-
-def _sample(state: Any, tensor: Tensor, count: int) -> None:
-    if tensor.is_meta or tensor.numel() == 0:
-        return
-    if type(tensor) not in (Tensor, torch.nn.Parameter) and hasattr(tensor, "_qdata"):
-        tensor = getattr(tensor, "_qdata")  # noqa: B009 - a quantised weight: the stored numbers
-    flat = tensor.detach().reshape(-1)
-    step = max(1, flat.numel() // count)
-    picked = flat[::step][:count].cpu()
-    if picked.dtype == torch.bool or not picked.dtype.is_floating_point:
-        picked = picked.to(torch.int64)
-    state.update(picked.to(torch.float64).numpy().tobytes())

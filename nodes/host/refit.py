@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -27,6 +26,9 @@ from .run_costs import Costs
 
 SAMPLE_BYTES = 1 << 30
 """Memory for the layer outputs that are kept of each model."""
+
+_HASHES = frozenset({"sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256"})
+"""Metadata that is untrue of a file with other numbers."""
 
 _LEAST_ROWS, _MOST_ROWS = 16, 1024
 _Captured = dict[tuple[str, ProbeId], Tensor]
@@ -81,31 +83,50 @@ class Refitted:
         return str(path.relative_to(root))
 
 
+def refit_passes(model: Any, reference: Any, lora: LoadedLora) -> int:
+    """How often :func:`refit_lora` evaluates every probe."""
+    plan = plan_patches(lora, MATCHES.model_keys(model, None), 1.0, 0.0, "")
+    return 3 + len(_by_block(model, _refittable(plan, model, reference, lora)))
+
+
 def refit_lora(model: Any, reference: Any, lora: LoadedLora, probes: Probes, costs: Costs) -> Refitted:
     """Refit ``lora`` so that each layer's output on ``model`` gains what it gained on ``reference``.
 
-    Block after block, each with the earlier ones already refitted. Only plain LoRAs on whole linear layers (or slices
-    of their rows) take part.
+    Block after block, each with the earlier ones already refitted. Only plain LoRAs on whole linear layers of blocks
+    (or slices of their rows) take part, and of them those whose factor stands in the file as it is used: what could not
+    be saved is not refitted.
     """
-    keys = MATCHES.model_keys(model, None)
-    plan = plan_patches(lora, keys, 1.0, 0.0, "")
+    plan = plan_patches(lora, MATCHES.model_keys(model, None), 1.0, 0.0, "")
     there = plan_patches(lora, MATCHES.model_keys(reference, None), 1.0, 0.0, "")
-    fit = [patch for patch in plan.patches if _can_refit(patch, model, reference)]
-    names = list(dict.fromkeys(_key(patch) for patch in fit))
+    blocks = _by_block(model, _refittable(plan, model, reference, lora))
+    names = [name for block in blocks.values() for name in dict.fromkeys(_key(patch) for patch in block)]
     rows = _rows_for(model, names, len(probes))
-    blocks: dict[str, list[str]] = {}
-    for name in names:
-        blocks.setdefault(keys.layout.place(name).address, []).append(name)
-    costs.add((3 + len(blocks)) * len(probes))
     patched_reference = apply_plan(there, reference, None, lora.name)[0]
     wanted = _capture(patched_reference, probes, names, rows, costs)
     for place, value in _capture(reference, probes, names, rows, costs).items():
         wanted[place] -= value
     for place, value in _capture(model, probes, names, rows, costs).items():
         wanted[place] += value  # the output that each layer should have
-    for block in [str(block) for block in keys.layout.blocks if str(block) in blocks]:
-        plan = _refit_block(plan, model, probes, blocks[block], rows, wanted, costs)
-    return _collect(plan, lora, {id(patch.value) for patch in fit})
+    for patches in blocks.values():
+        plan = _refit_block(plan, model, probes, patches, rows, wanted, costs)
+    return _collect(plan, lora, [patch for block in blocks.values() for patch in block])
+
+
+def _refittable(plan: PatchPlan, model: Any, reference: Any, lora: LoadedLora) -> list[PlannedPatch]:
+    return [
+        patch
+        for patch in plan.patches
+        if _can_refit(patch, model, reference) and _name_in_file(lora, patch.value.weights[0]) is not None
+    ]
+
+
+def _by_block(model: Any, patches: Sequence[PlannedPatch]) -> dict[str, list[PlannedPatch]]:
+    """The patches of each block, in the model's order; without those of no block."""
+    layout = MATCHES.model_keys(model, None).layout
+    found: dict[str, list[PlannedPatch]] = {str(block): [] for block in layout.blocks}
+    for patch in patches:
+        found.get(layout.place(_key(patch)).address, []).append(patch)
+    return {name: members for name, members in found.items() if members}
 
 
 def _key(patch: PlannedPatch) -> str:
@@ -159,30 +180,32 @@ def _refit_block(
     plan: PatchPlan,
     model: Any,
     probes: Probes,
-    names: Sequence[str],
+    patches: Sequence[PlannedPatch],
     rows: int,
     wanted: _Captured,
     costs: Costs,
 ) -> PatchPlan:
     """The plan with the factors of one block refitted."""
-    chosen = {id(p): p for p in plan.patches if _key(p) in names and _can_refit(p, model, model)}
-    sums = {number: FactorSums() for number in chosen}
+    by_layer: dict[str, list[PlannedPatch]] = {}
+    for patch in patches:
+        by_layer.setdefault(_key(patch), []).append(patch)
+    sums = {id(patch): FactorSums() for patch in patches}
 
     def tap(probe: ProbeId) -> AbstractContextManager[Any]:
         def visit(name: str, inputs: Tensor, output: Tensor) -> None:
             missing = wanted[name, probe] - _sampled(output, rows)
             x = _sampled(inputs, rows)
-            for number, patch in chosen.items():
-                if _key(patch) == name:
-                    part = _rows_of_target(patch)
-                    rest = missing if part is None else missing[:, part[0] : part[0] + part[1]]
-                    sums[number].add(patch.value.weights[1].detach().float().cpu(), x, rest)
+            for patch in by_layer[name]:
+                part = _rows_of_target(patch)
+                rest = missing if part is None else missing[:, part[0] : part[0] + part[1]]
+                sums[id(patch)].add(patch.value.weights[1].detach().float().cpu(), x, rest)
 
-        return LayerTap(model, names, visit)
+        return LayerTap(model, list(by_layer), visit)
 
     evaluate(apply_plan(plan, model, None, "refit")[0], probes, lambda *_: None, tap, costs.step)
-    patches = tuple(_stepped(patch, sums[id(patch)]) if id(patch) in sums else patch for patch in plan.patches)
-    return replace(plan, patches=patches)
+    return replace(
+        plan, patches=tuple(_stepped(patch, sums[id(patch)]) if id(patch) in sums else patch for patch in plan.patches)
+    )
 
 
 def _stepped(patch: PlannedPatch, sums: FactorSums) -> PlannedPatch:
@@ -191,28 +214,27 @@ def _stepped(patch: PlannedPatch, sums: FactorSums) -> PlannedPatch:
     scale = 1.0 if alpha is None else float(alpha) / down.shape[0]
     if not sums.gram.numel():
         return patch
-    new = (up.detach().double().cpu() + sums.step(scale)).to(torch.float32)
+    new = (up.detach().double().cpu() + sums.step(scale).reshape(up.shape)).to(up.dtype)  # as the file will have it
     return replace(patch, value=type(value)(value.loaded_keys, (new, *value.weights[1:])))
 
 
-def _collect(plan: PatchPlan, lora: LoadedLora, fitted: set[int]) -> Refitted:
+def _collect(plan: PatchPlan, lora: LoadedLora, refitted: Sequence[PlannedPatch]) -> Refitted:
     """The file's tensors with the new factors in the place of the old ones."""
     tensors = dict(lora.tensors)
-    old = {str(match.target): match.value for match in plan.matched.patches}
-    done = 0
-    for patch in plan.patches:
-        before = old.get(str(patch.target))
-        if before is None or id(before) not in fitted:
-            continue
-        up = before.weights[0]
-        name = next((key for key, tensor in lora.tensors.items() if _is_same(tensor, up)), None)
+    new = {str(patch.target): patch.value.weights[0] for patch in plan.patches}
+    for patch in refitted:
+        name = _name_in_file(lora, patch.value.weights[0])
         if name is not None:
-            tensors[name] = patch.value.weights[0].reshape(up.shape).to(up.dtype)
-            done += 1
-    metadata = {str(key): str(value) for key, value in lora.header.metadata.items()}
+            tensors[name] = new[str(patch.target)]
+    metadata = {str(key): str(value) for key, value in lora.header.metadata.items() if key not in _HASHES}
     metadata["patchbay.refit_of"] = lora.name
-    return Refitted(plan, tensors, metadata, done, len(plan.patches) - done, lora.name)
+    return Refitted(plan, tensors, metadata, len(refitted), len(plan.patches) - len(refitted), lora.name)
+
+
+def _name_in_file(lora: LoadedLora, factor: Tensor) -> str | None:
+    """The file's name of a factor; ``None`` where it was made of several tensors, or of a part of one."""
+    return next((name for name, tensor in lora.tensors.items() if _is_same(tensor, factor)), None)
 
 
 def _is_same(tensor: Tensor, other: Tensor) -> bool:
-    return tensor.data_ptr() == other.data_ptr() and tensor.numel() == other.numel()
+    return tensor.data_ptr() == other.data_ptr() and tensor.shape == other.shape and tensor.dtype == other.dtype

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from ..core.blocks import OTHER, Place
 from ..core.errors import PatchbayError
+from ..core.guidance import Guidance, guided, measure_guidance
 from ..core.shift_profile import ProbeId
 from .lora_cache import LoadedLora
 from .patching import MATCHES, apply_plan, plan_patches
-from .probes import Conditioning, Probes, guided_outputs, outputs
+from .probes import Conditioning, Probes, outputs
 
 STREAMS = ("img", "txt")
 GROUPINGS = ("block and stream", "block", "kind of block")
@@ -111,18 +112,40 @@ def patch_model(model: Any, lora: LoadedLora, blocks: str) -> Any:
     return apply_plan(plan_patches(lora, keys, 1.0, 0.0, blocks), model, None, lora.name)[0]
 
 
-def lora_change(
+@dataclass(frozen=True)
+class Reference:
+    """What the LoRA's own model returns without and with it, for each prompt and for the negative one."""
+
+    plain: Outputs
+    patched: Outputs
+    plain_negative: Outputs | None = None
+    patched_negative: Outputs | None = None
+
+    def guidance(self, target: Outputs, given: float | None) -> Guidance | None:
+        """The guidance to compare at; ``None`` where there is no negative prompt to guide away from."""
+        if self.plain_negative is None:
+            return None
+        return measure_guidance(target, self.plain, self.plain_negative, given)
+
+    def change(self, guidance: Guidance | None) -> Outputs:
+        """What the LoRA adds to the guided output."""
+        after = guided(self.patched, self.patched_negative, guidance)
+        return difference(after, guided(self.plain, self.plain_negative, guidance))
+
+
+def run_reference(
     model: Any,
     lora: LoadedLora,
     probes: Probes,
-    cfg: float = 1.0,
     negative: Conditioning | None = None,
     step_done: Callable[[], None] = lambda: None,
-) -> Outputs:
-    """What the LoRA at strength 1 adds to the model's (guided) output at each probe."""
-    before = guided_outputs(model, probes, cfg, negative, step_done)
-    after = guided_outputs(patch_model(model, lora, ""), probes, cfg, negative, step_done)
-    return difference(after, before)
+) -> Reference:
+    """Evaluate the LoRA's own model on the probes, without it and at strength 1."""
+    plain, patched = (
+        (outputs(each, probes, step_done), None if negative is None else outputs(each, probes, step_done, negative))
+        for each in (model, patch_model(model, lora, ""))
+    )
+    return Reference(plain[0], patched[0], plain[1], patched[1])
 
 
 def difference(a: Outputs, b: Outputs) -> Outputs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -81,6 +82,24 @@ def kohya_lora(rank: int = 4, alpha: float = 2.0, **options: float | int) -> dic
         state[f"{prefix}.lora_{'down' if kind[0] == 'A' else 'up'}.weight"] = tensor
         state[f"{prefix}.alpha"] = torch.tensor(alpha)
     return state
+
+
+def with_guidance(model: Any, negative: list[list[Any]], cfg: float) -> Any:
+    """A clone that does at CFG 1 what ``model`` does at ``cfg``: an exactly distilled student, by evaluating twice."""
+    empty = negative[0][0]
+    empty = torch.nn.functional.pad(empty, (0, 0, 512 - empty.shape[1], 0))  # as FLUX.2 pads
+
+    def guided(apply_model: Any, args: dict[str, Any]) -> torch.Tensor:
+        def run(**change: Any) -> torch.Tensor:
+            c = {**args["c"], "transformer_options": dict(args["c"]["transformer_options"]), **change}
+            return apply_model(args["input"], args["timestep"], **c)
+
+        positive, away = run(), run(c_crossattn=empty)
+        return away + cfg * (positive - away)
+
+    clone = model.clone()
+    clone.set_model_unet_function_wrapper(guided)
+    return clone
 
 
 def write(path: Path, state: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> str:

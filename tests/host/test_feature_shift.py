@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from nano_models import flux2_state_dict, kohya_lora, write
+from nano_models import flux2_state_dict, kohya_lora, with_guidance, write
 from tiny_models import SMALL, tiny_conditioning, tiny_latent, tiny_model
 
 pytestmark = pytest.mark.host
@@ -153,6 +153,47 @@ def test_a_lora_on_its_own_model_transfers_perfectly(host: Any, nano: Any, lora:
     assert measured.report.verdict == "transfers"
 
 
+def test_a_guidance_that_is_built_in_is_no_failure_to_transfer(host: Any, nano: Any, lora: str) -> None:
+    """The target is the reference with guidance 3 inside: with the negative prompt that is seen, without it is not."""
+    negative = [[torch.zeros(1, 8, 64), {}]]
+    patched = host.apply(lora, "x", nano, None, 1.0, 0.0, "").model
+    target, target_patched = (with_guidance(model, negative, 3.0) for model in (nano, patched))
+    chosen = settings(host, 2, 1)
+    found = host.shift.measure_shift(target, target_patched, chosen, (nano, patched), negative=negative)
+    output = found.table.rows[-1]
+    assert found.table.guidance.levels == pytest.approx((3.0, 3.0), abs=1e-3)
+    assert (output.ratio, output.change_cosine) == (pytest.approx(1.0, abs=1e-3), pytest.approx(1.0, abs=1e-5))
+    assert output.change_error < 1e-3
+    assert any("CFG 3.00" in note for note in found.report.notes)
+    blind = host.shift.measure_shift(target, target_patched, chosen, (nano, patched))
+    assert blind.table.rows[-1].change_error > 0.1
+    assert blind.table.guidance is None
+    assert any("no negative prompt" in note for note in blind.report.notes)
+
+
+def test_a_guided_transfer_costs_what_was_announced_and_comes_from_the_cache(
+    host: Any, nano: Any, lora: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced: list[int] = []
+    costs = host.shift.Costs
+    monkeypatch.setattr(host.shift, "Costs", lambda count, node: announced.append(count) or costs(count, node))
+    negative = [[torch.zeros(1, 8, 64), {}]]
+    patched = host.apply(lora, "x", nano, None, 1.0, 0.0, "").model
+    weaker = host.apply(lora, "x", nano, None, 0.5, 0.0, "").model
+    arguments = (nano, weaker, settings(host, 1, 1), (nano, patched))
+    first, second = (host.shift.measure_shift(*arguments, negative=negative) for _ in range(2))
+    assert announced == [6 * 2 + 2] * 2
+    assert first.table.evaluations == announced[0]
+    assert (second.table.evaluations, second.table.from_cache) == (0, 7)
+    assert second.table.rows == first.table.rows
+    assert second.table.guidance == first.table.guidance
+    other = host.shift.measure_shift(*arguments, negative=[[torch.ones(1, 8, 64), {}]])
+    assert other.table.evaluations == 2 * 2
+    none = host.shift.measure_shift(*arguments, negative=negative, reference_cfg=1.0)
+    assert none.table.evaluations == 0
+    assert any("as set" in note for note in none.report.notes)
+
+
 def test_hooks_are_removed_after_an_error(host: Any, nano: Any) -> None:
     chosen = settings(host, 1, 1)
     probes = host.probes.plan_probes(nano, chosen.conditioning, chosen.latent_image, FLOW, 0, 1, 4)
@@ -241,6 +282,58 @@ def test_the_digest_knows_a_model_and_its_patches(host: Any, nano: Any, lora: st
     assert found[0] == found[1]
     assert found[3] == found[4]
     assert len(set(found)) == 5
+
+
+def test_the_digest_knows_what_else_is_attached(host: Any, nano: Any, lora: str) -> None:
+    digest = host.profiling.model_digest
+    beside = [host.apply(lora, "x", nano, None, s, 0.0, "", "bypass").model for s in (1, 1, 0.5)]
+    sampling = nano.clone()
+    other = type(nano.get_model_object("model_sampling"))(nano.model.model_config)
+    other.set_parameters(shift=5.0)
+    sampling.add_object_patch("model_sampling", other)
+    options = nano.clone()
+    options.model_options["transformer_options"]["some_setting"] = 3
+    found = [digest(model) for model in (nano, *beside, sampling, options)]
+    assert found[1] == found[2]
+    assert len(set(found)) == 5
+    assert None not in found
+    unknown = nano.clone()
+    unknown.set_model_unet_function_wrapper(lambda apply, args: apply(args["input"], args["timestep"], **args["c"]))
+    wrapped = nano.clone()
+    wrapped.add_wrapper_with_key("diffusion_model", "another pack", lambda executor, *a, **k: executor(*a, **k))
+    assert [digest(model) for model in (unknown, wrapped)] == [None, None]
+
+
+def test_a_lora_that_runs_beside_the_weights_is_not_taken_for_the_plain_model(
+    host: Any, nano: Any, lora: str
+) -> None:
+    beside = host.apply(lora, "x", nano, None, 1.0, 0.0, "", "bypass").model
+    for _ in range(2):
+        measured = host.shift.measure_shift(nano, beside, settings(host, 1, 1))
+        assert measured.table.rows[-1].shift > 0.01
+
+
+def test_what_has_no_digest_is_measured_every_time(host: Any, nano: Any, tmp_path: Path) -> None:
+    unknown = nano.clone()
+    unknown.set_model_unet_function_wrapper(
+        lambda apply, args: 0.9 * apply(args["input"], args["timestep"], **args["c"])
+    )
+    for _ in range(2):
+        measured = host.shift.measure_shift(nano, unknown, settings(host, 1, 1))
+        assert measured.table.rows[-1].shift > 0.01
+    assert measured.table.from_cache == 2  # the plain model's
+
+
+def test_the_digest_of_prompts_knows_everything_they_carry(host: Any) -> None:
+    import comfy.hooks
+    from pack.nodes.host.content_digest import conditioning_digest as digest
+
+    text, pooled = torch.ones(1, 8, 64), torch.ones(1, 4)
+    options = ({}, {"guidance": 3.5}, {"guidance": 1.0}, {"pooled_output": pooled}, {"pooled_output": 2 * pooled})
+    found = [digest([[text, each]]) for each in options]
+    assert len(set(found)) == 5
+    assert found == [digest([[text.clone(), dict(each)]]) for each in options]
+    assert digest([[text, {"hooks": comfy.hooks.HookGroup()}]]) is None
 
 
 def test_a_given_picture_is_noised(host: Any, nano: Any) -> None:

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from nano_models import flux2_state_dict, kohya_lora, write
+from nano_models import flux2_state_dict, kohya_lora, with_guidance, write
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.host
 NANO = {"hidden": 128, "double": 1, "single": 2}
 FLOW = torch.tensor([1.0, 0.7, 0.0])
+NEGATIVE = [[torch.zeros(1, 8, 64), {}]]
+QUICK = {"prompts": 2, "grouping": "kind of block"}
 GROUPS = ["double_blocks.0.img", "double_blocks.0.txt", "single_blocks.0", "single_blocks.1"]
 
 
@@ -53,7 +55,7 @@ def settings(host: Any, prompts: int = 4, seeds: int = 2, **change: Any) -> Any:
     conditioning = [[torch.randn(1, 8, 64, generator=generator), {}] for _ in range(prompts)]
     latent = {"samples": torch.zeros(1, 128, 4, 4)}
     probes = host.shift.ProbeSettings(conditioning, latent, FLOW, 1, seeds, 4)
-    chosen = {"grouping": "block and stream", "low": 0.0, "high": 2.0, "ridge": 0.0, "reference_cfg": 1.0}
+    chosen = {"grouping": "block and stream", "low": 0.0, "high": 2.0, "ridge": 0.0, "reference_cfg": 0.0}
     return host.fit.FitSettings(**{"probes": probes, "negative": None, "compare_rules": False, **chosen, **change})
 
 
@@ -143,9 +145,9 @@ def test_known_strengths_are_found_again(host: Any, nano: Any, lora: str, monkey
 
     def own(model: Any, loaded: Any, probes: Any, *_: Any) -> Any:
         after = host.probes.outputs(host.lab.patch_model(nano, loaded, text), probes)
-        return host.lab.difference(after, host.probes.outputs(nano, probes))
+        return host.lab.Reference(host.probes.outputs(nano, probes), after)
 
-    monkeypatch.setattr(host.fit, "lora_change", own)
+    monkeypatch.setattr(host.fit, "run_reference", own)
     fitted = host.fit.fit_strengths(nano, nano, lora, "x", settings(host, rounds=3))
     assert fitted.table.chosen == host.words.FITTED
     found = fitted.table.candidate(host.words.FITTED)
@@ -168,34 +170,75 @@ def test_on_its_own_model_strength_one_stays(host: Any, nano: Any, lora: str) ->
     assert (fitted.table.training_prompts, fitted.table.held_out_prompts) == (2, 2)
 
 
-def test_the_announced_cost_is_the_real_one(host: Any, nano: Any, near: Any, lora: str) -> None:
-    guided = {"reference_cfg": 2.0, "negative": [[torch.zeros(1, 8, 64), {}]]}
-    for change in ({}, {"compare_rules": True}, {"rounds": 2}, guided):
-        chosen = settings(host, **change)
+def test_the_announced_cost_is_the_real_one(
+    host: Any, nano: Any, near: Any, lora: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    negative = {"negative": NEGATIVE}
+    refit = {"refit_name": "not saved"}
+    for change in ({}, {"compare_rules": True}, {"rounds": 2}, negative, {**negative, "reference_cfg": 1.0}, refit):
+        chosen = settings(host, **QUICK, seeds=1, **change)
         loaded = host.load(lora, "x")
         groups = host.lab.find_groups(loaded, nano, chosen.grouping)
         p = chosen.probes
-        probes = host.probes.plan_probes(nano, p.conditioning, p.latent_image, p.sigmas, 1, 2, 4)
+        probes = host.probes.plan_probes(nano, p.conditioning, p.latent_image, p.sigmas, 1, 1, 4)
         fit = host.fit._Fit(nano, near, loaded, groups, chosen, probes, None)
         announced = fit._costs._total
+        monkeypatch.setattr(host.refit.Refitted, "save", lambda *_: "nowhere")
         assert fit.run().table.evaluations == announced, change
 
 
-def test_guidance_of_the_reference_changes_the_target(host: Any, nano: Any, near: Any, lora: str) -> None:
-    negative = [[torch.zeros(1, 8, 64), {}]]
+def test_a_given_guidance_of_the_reference_changes_the_target(host: Any, nano: Any, near: Any, lora: str) -> None:
     chosen = settings(host, 1, 1)
     p = chosen.probes
     probes = host.probes.walk_latents(nano, host.probes.plan_probes(
         nano, p.conditioning, p.latent_image, p.sigmas, 1, 1, 4
     ))  # fmt: skip
     loaded = host.load(lora, "x")
-    plain, guided = (host.lab.lora_change(near, loaded, probes, cfg, negative) for cfg in (1.0, 3.0))
+    there = host.lab.run_reference(near, loaded, probes, NEGATIVE)
+    plain = there.change(None)
+    guided = there.change(there.guidance(host.probes.outputs(nano, probes), 3.0))
     patched = host.lab.patch_model(near, loaded, "")
     empty = host.lab.difference(
-        host.probes.outputs(patched, probes, negative=negative), host.probes.outputs(near, probes, negative=negative)
+        host.probes.outputs(patched, probes, negative=NEGATIVE), host.probes.outputs(near, probes, negative=NEGATIVE)
     )
     for probe, value in guided.items():
         torch.testing.assert_close(value, empty[probe] + 3 * (plain[probe] - empty[probe]), rtol=1e-3, atol=1e-5)
+
+
+def test_a_guidance_that_is_built_in_is_measured_and_nothing_else_is_changed(host: Any, nano: Any, lora: str) -> None:
+    """The target is the reference with its guidance inside: the LoRA transfers without loss, and only that is true."""
+    target = with_guidance(nano, NEGATIVE, 3.0)
+    found = host.fit.fit_strengths(target, nano, lora, "x", settings(host, **QUICK, negative=NEGATIVE))
+    guidance = found.table.guidance
+    assert guidance.cfg == pytest.approx(3.0, abs=1e-3)
+    assert guidance.levels == pytest.approx((3.0, 3.0), abs=1e-3)
+    assert guidance.high - guidance.low < 1e-3
+    assert guidance.distance < 1e-4 < 0.02 < guidance.distance_unguided
+    assert found.blocks == "all=1"
+    assert found.table.candidate(host.words.PLAIN).error.mean < 1e-3
+    assert "left alone" in found.report.summary
+    assert any("CFG 3.00" in note for note in found.report.notes)
+    blind = host.fit.fit_strengths(target, nano, lora, "x", settings(host, **QUICK))
+    assert blind.table.guidance is None
+    assert blind.table.candidate(host.words.PLAIN).error.mean > 0.1
+    assert any("no negative prompt" in note for note in blind.report.notes)
+
+
+def test_on_its_own_model_the_guidance_is_none_and_strengths_stay(host: Any, nano: Any, lora: str) -> None:
+    found = host.fit.fit_strengths(nano, nano, lora, "x", settings(host, **QUICK, negative=NEGATIVE))
+    assert (found.table.guidance.cfg, found.table.guidance.used) == (1.0, (1.0, 1.0))
+    assert found.blocks == "all=1"
+    assert found.table.candidate(host.words.PLAIN).error.mean == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_target_that_is_guided_the_other_way_counts_as_without_guidance(host: Any, nano: Any, lora: str) -> None:
+    p = settings(host, 1, 1).probes
+    plan = host.probes.plan_probes(nano, p.conditioning, p.latent_image, p.sigmas, 1, 1, 4)
+    probes = host.probes.walk_latents(nano, plan)
+    there = host.lab.run_reference(nano, host.load(lora, "x"), probes, NEGATIVE)
+    backwards = host.probes.outputs(with_guidance(nano, NEGATIVE, 0.4), probes)
+    assert there.guidance(backwards, None).used == (1.0, 1.0)
+    assert there.guidance(backwards, 1.5).used == (1.5, 1.5)
 
 
 def test_without_a_reference_there_is_only_a_guard(host: Any, nano: Any, tmp_path: Path) -> None:
@@ -272,6 +315,8 @@ def test_the_node_asks_for_what_is_missing(pack_nodes: dict[str, Any], host: Any
         node.execute(*given, 1, "block", 1.0, reference=nano)
     with pytest.raises(ValueError, match="no negative prompt"):
         node.execute(*given, 2, "block", 1.5, reference=nano)
+    with pytest.raises(ValueError, match="expected 0, which measures it"):
+        node.execute(*given, 2, "block", 0.5, reference=nano, negative=p.conditioning)
     shift = pack_nodes["PatchbayFeatureShift"]
     with pytest.raises(ValueError, match="belong together"):
         shift.execute(nano, nano, p.conditioning, p.sigmas, p.latent_image, 0, 1, reference_a=nano)

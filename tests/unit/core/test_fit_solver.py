@@ -7,7 +7,17 @@ import math
 import numpy as np
 import pytest
 import torch
-from pack.nodes.core.fit_report import BEST_SINGLE, FITTED, PLAIN, Candidate, FitTable, choose, fit_report, fit_text
+from pack.nodes.core.fit_report import (
+    BEST_SINGLE,
+    FITTED,
+    PLAIN,
+    Candidate,
+    FitTable,
+    choose,
+    fit_report,
+    fit_text,
+    least_gain,
+)
 from pack.nodes.core.fit_rules import activation_ratio, added_shift, by_group, guard, inverse_norm
 from pack.nodes.core.fit_solver import choose_ridge, interval, normal_equations, parabola_minimum, solve
 from pack.nodes.core.refit_factors import FactorSums, sample_rows
@@ -82,8 +92,8 @@ def test_the_interval_is_students() -> None:
     assert math.isnan(interval([]).mean)
 
 
-def candidate(name: str, gains: list[float]) -> Candidate:
-    return Candidate(name, {"blocks.0": 0.5}, tuple(gains), interval([0.5 - g for g in gains]), interval(gains))
+def candidate(name: str, gains: list[float], plain: float = 0.5) -> Candidate:
+    return Candidate(name, {"blocks.0": 0.5}, tuple(gains), interval([plain - g for g in gains]), interval(gains))
 
 
 def fit_table(candidates: list[Candidate], chosen: str) -> FitTable:
@@ -104,6 +114,23 @@ def test_strength_one_stays_unless_the_gain_is_certain() -> None:
     assert report.verdict == "keep 1.0"
     assert "Strength 1 stays" in report.summary
     assert report.summary.isascii()
+
+
+@pytest.mark.parametrize("error", [0.02, 0.09, 0.3, 0.75])
+def test_another_strength_must_win_back_what_a_tenth_of_strength_costs(error: float) -> None:
+    """A hundredth of the square of the LoRA's own effect; below an error of 10 % there is not that much to win."""
+    least = least_gain(error)
+    assert error**2 - (error - least) ** 2 == pytest.approx(min(0.01, error**2))
+    plain = candidate(PLAIN, [0.0] * 4, error)
+    for share, expected in ((0.98, PLAIN), (1.02, FITTED if error > 0.1 else PLAIN)):
+        gain = min(share * least, error)
+        found = candidate(FITTED, [gain, gain, gain, gain], error)
+        assert choose([plain, found], 0.0, (FITTED,)) == expected
+        report = fit_report(fit_table([plain, found], expected), "", "t", None, None, ())
+        if error < 0.1:
+            assert "misses the LoRA's own effect by only" in report.summary
+        elif expected == PLAIN:
+            assert "too small to be worth another strength" in report.summary
 
 
 def test_a_gain_is_said_with_its_interval() -> None:

@@ -187,7 +187,7 @@ test("names from others stay text of bounded length, and numbers that are none d
   }
 });
 
-const SENDERS = { ShiftRow: "core/shift_report.py", ShiftTable: "core/shift_report.py", Interval: "core/fit_solver.py", Candidate: "core/fit_report.py", FitTable: "core/fit_report.py" };
+const SENDERS = { ShiftRow: "core/shift_report.py", ShiftTable: "core/shift_report.py", Interval: "core/fit_solver.py", Guidance: "core/guidance.py", Candidate: "core/fit_report.py", FitTable: "core/fit_report.py" };
 const types = readFileSync(new URL("../../../js/types/shift.d.ts", import.meta.url), "utf8").replaceAll("\r\n", "\n");
 
 for (const [name, file] of Object.entries(SENDERS)) {
