@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from .workflow_graph import Graph, Node
-from .workflow_parts import BASE, BASE_CFG, DISTILLED, DUOTONE, PROMPTS
+from .workflow_parts import BASE, DISTILLED, DUOTONE, PROMPTS
 
 PLAIN_APPLY = [DUOTONE, 1.0, 1.0, "", "merge", False]
-FIT = ["block and stream", BASE_CFG, 0.0, 2.0, 0.0, 1, 4, True, ""]
+MEASURED = 0.0
+"""``reference_cfg``: the guidance that the model has built in is measured."""
+FIT = ["block and stream", MEASURED, 0.0, 2.0, 0.0, 1, 4, True]
 COMFY_ORG = "https://huggingface.co/Comfy-Org"
 FLUX2_FILES = f"{COMFY_ORG}/flux2-klein/resolve/main/split_files"
 NANO_PROMPTS = ("butterfly", "rocket", "pizza", "owl")
@@ -49,13 +51,44 @@ def _nano(graph: Graph) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _shift(graph: Graph, given: dict[str, Any], loras: tuple[Node, Node], pos: tuple[int, int]) -> Node:
+def _empty(graph: Graph) -> Any:
+    """The prompt that the base is guided away from."""
+    return graph.add("PatchbayLoadConditioning", (380, 1040), (260, 170), [PROMPTS, "empty"])["conditioning"]
+
+
+def _shift(
+    graph: Graph, given: dict[str, Any], models: tuple[Any, Any], pos: tuple[int, int], title: str = "", **more: Any
+) -> Node:
     return graph.add(
-        "PatchbayFeatureShift", pos, (560, 900), [0, 2, 4, True],
-        model_a=given["student"], model_b=loras[1]["model"], conditioning=given["conditioning"],
-        sigmas=given["sigmas"], latent_image=given["latent_image"],
-        reference_a=given["base"], reference_b=loras[0]["model"],
+        "PatchbayFeatureShift", pos, (560, 900), [0, 2, 4, True, MEASURED], title,
+        model_a=models[0], model_b=models[1], conditioning=given["conditioning"],
+        sigmas=given["sigmas"], latent_image=given["latent_image"], **more,
     )  # fmt: skip
+
+
+def two_models_nano(object_info: dict[str, Any]) -> Graph:
+    """Without and with a LoRA, and base and distilled: the shift of the features, block by block."""
+    graph = Graph(object_info, "How far apart are two models (Klein Nano)")
+    graph.note(
+        "## What moves inside?\n\n"
+        "**Feature Shift** runs two models on the *same* noisy latents and compares what their blocks compute, image "
+        "and text tokens apart.\n\n"
+        "Above: the base without and with a LoRA. Below: the base and its distilled version. Any two models of one "
+        "family will do, for example bf16 and fp8.\n\n"
+        "The red area is what running the same model twice changes, the grey one what another seed changes. Click a "
+        "block to see its values before and after, and the channels that moved most.",
+        (-420, 0),
+        (380, 420),
+        "Read me",
+    )
+    given = _nano(graph)
+    lora = graph.add("PatchbayApplyLora", (700, 0), (400, 900), PLAIN_APPLY, model=given["base"])
+    _shift(graph, given, (given["base"], lora["model"]), (1160, 0), "Without and with the LoRA")
+    _shift(graph, given, (given["base"], given["student"]), (1160, 1240), "Base and distilled")
+    graph.group("Models, prompts, noise levels", (-20, -80, 680, 1380))
+    graph.group("A LoRA", (680, -80, 440, 1260), "#8a6d3b")
+    graph.group("What moves inside?", (1140, -80, 600, 2280), "#3b7d4f")
+    return graph
 
 
 def shift_nano(object_info: dict[str, Any]) -> Graph:
@@ -66,11 +99,12 @@ def shift_nano(object_info: dict[str, Any]) -> Graph:
         "The duotone LoRA was trained on the base model. **Feature Shift** runs base and distilled model, each without "
         "and with the LoRA, on the *same* noisy latents, and compares what the LoRA changes: how large, and whether "
         "it points the same way, block by block.\n\n"
+        "The distilled model has guidance built in. How much is measured, with the *negative* prompt, so that like is "
+        "compared with like; the notes of the report say what was found.\n\n"
         "The floor (the same run twice) and another seed stand beside every figure. The verdict is about the model's "
-        "output; look at pictures too.\n\n"
-        "Leave both *reference* inputs open to compare just two models.",
+        "output; look at pictures too.",
         (-420, 0),
-        (380, 420),
+        (380, 440),
         "Read me",
     )
     given = _nano(graph)
@@ -78,11 +112,22 @@ def shift_nano(object_info: dict[str, Any]) -> Graph:
         graph.add("PatchbayApplyLora", (700, 1240 * row), (400, 900), PLAIN_APPLY, title, model=given[model])
         for row, (model, title) in enumerate((("base", "LoRA on its own model"), ("student", "LoRA on another model")))
     )
-    _shift(graph, given, (base, student), (1160, 0))
+    _shift(
+        graph, given, (given["student"], student["model"]), (1160, 0),
+        reference_a=given["base"], reference_b=base["model"], negative=_empty(graph),
+    )  # fmt: skip
     graph.group("Models, prompts, noise levels", (-20, -80, 680, 1380))
     graph.group("The same LoRA on both", (680, -80, 440, 2540), "#8a6d3b")
     graph.group("Does it transfer?", (1140, -80, 600, 1020), "#3b7d4f")
     return graph
+
+
+def _fit(graph: Graph, given: dict[str, Any], refit_name: str = "") -> Node:
+    return graph.add(
+        "PatchbayFitStrengths", (700, 0), (560, 1040), [DUOTONE, 0, 2, *FIT, refit_name],
+        model=given["student"], reference=given["base"], conditioning=given["conditioning"], sigmas=given["sigmas"],
+        latent_image=given["latent_image"], negative=_empty(graph),
+    )  # fmt: skip
 
 
 def fit_nano(object_info: dict[str, Any]) -> Graph:
@@ -95,24 +140,47 @@ def fit_nano(object_info: dict[str, Any]) -> Graph:
         "the rules used elsewhere are measured on the same held-out prompts.\n\n"
         "On Klein Nano the LoRA transfers by itself, so the honest answer is **keep 1.0** (`all=1`). Try another LoRA "
         "or model.\n\n"
-        "The strengths go straight into **Apply LoRA**. The run takes about 400 evaluations of the tiny model.",
+        "The strengths go straight into **Apply LoRA**. The run takes about 550 evaluations of the tiny model.",
         (-420, 0),
         (380, 440),
         "Read me",
     )
     given = _nano(graph)
-    empty = graph.add("PatchbayLoadConditioning", (380, 1040), (260, 170), [PROMPTS, "empty"])
-    fit = graph.add(
-        "PatchbayFitStrengths", (700, 0), (560, 1040), [DUOTONE, 0, 2, *FIT],
-        model=given["student"], reference=given["base"], conditioning=given["conditioning"], sigmas=given["sigmas"],
-        latent_image=given["latent_image"], negative=empty["conditioning"],
-    )  # fmt: skip
+    fit = _fit(graph, given)
     apply = graph.add(
         "PatchbayApplyLora", (1320, 0), (420, 900), PLAIN_APPLY, model=given["student"], blocks=fit["blocks"]
     )
     graph.add("PatchbayShowPatches", (1320, 1260), (420, 440), model=apply["model"])
     graph.group("Models, prompts, noise levels", (-20, -80, 680, 1380))
     graph.group("Fit", (680, -80, 600, 1380), "#8a6d3b")
+    graph.group("Use", (1300, -80, 460, 1820), "#3b7d4f")
+    return graph
+
+
+def refit_nano(object_info: dict[str, Any]) -> Graph:
+    """The LoRA's own factors refitted to the distilled model, beside everything else that can be done."""
+    graph = Graph(object_info, "Refit a LoRA to another model (Klein Nano)")
+    graph.note(
+        "## Retraining without a data set?\n\n"
+        "With a name in *refit_name*, **Fit Strengths** also refits the LoRA's own factors, layer by layer, by least "
+        "squares on what the layers compute; the rank stays. The new LoRA is compared with the others on held-out "
+        "prompts.\n\n"
+        "It is saved to your loras folder **only if it certainly helps**. On Klein Nano the LoRA transfers by itself, "
+        "so there is nothing to save: the table shows it beside the other ways, and the last note says so.\n\n"
+        "Where a file was saved, a note names it: choose it in **Apply LoRA** and compare pictures. Training on the "
+        "model itself remains the better way where pictures to train on are at hand.",
+        (-420, 0),
+        (380, 460),
+        "Read me",
+    )
+    given = _nano(graph)
+    fit = _fit(graph, given, "klein-nano-duotone-refit")
+    apply = graph.add(
+        "PatchbayApplyLora", (1320, 0), (420, 900), PLAIN_APPLY, model=given["student"], blocks=fit["blocks"]
+    )
+    graph.add("PatchbayShowPatches", (1320, 1260), (420, 440), model=apply["model"])
+    graph.group("Models, prompts, noise levels", (-20, -80, 680, 1380))
+    graph.group("Fit and refit", (680, -80, 600, 1380), "#8a6d3b")
     graph.group("Use", (1300, -80, 460, 1820), "#3b7d4f")
     return graph
 
@@ -132,10 +200,11 @@ def transfer_klein_4b(object_info: dict[str, Any]) -> Graph:
         f"**Files**\n\n{listed}\n\n"
         "**Choose your LoRA** in both *Apply LoRA* nodes. The one that is set is made for Klein "
         "Nano and does not fit.\n\n"
-        "Feature Shift says whether the LoRA transfers. If it does so only in part, add *Fit Strengths* with the same "
+        "Feature Shift says whether the LoRA transfers. The guidance that the distilled model has built in is "
+        "measured with the empty prompt. If the LoRA transfers only in part, add *Fit Strengths* with the same "
         "connections.",
         (-440, 0),
-        (400, 460),
+        (400, 480),
         "Read me",
     )
     base, student = (
@@ -153,15 +222,19 @@ def transfer_klein_4b(object_info: dict[str, Any]) -> Graph:
         "base": base["MODEL"], "student": student["MODEL"], "conditioning": _joined(graph, prompts, 400, 720),
         "sigmas": sigmas["SIGMAS"], "latent_image": latent["LATENT"],
     }  # fmt: skip
+    negative = graph.add("CLIPTextEncode", (0, 1230), (360, 100), [""], "Empty prompt", clip=clip["CLIP"])
     loras = tuple(
         graph.add("PatchbayApplyLora", (720, 1240 * row), (420, 900), PLAIN_APPLY, title, model=given[key])
         for row, (key, title) in enumerate((("base", "Your LoRA on base"), ("student", "Your LoRA on distilled")))
     )
-    _shift(graph, given, (loras[0], loras[1]), (1200, 0))
-    graph.group("Models and prompts", (-20, -80, 700, 1360))
+    _shift(
+        graph, given, (given["student"], loras[1]["model"]), (1200, 0),
+        reference_a=given["base"], reference_b=loras[0]["model"], negative=negative["CONDITIONING"],
+    )  # fmt: skip
+    graph.group("Models and prompts", (-20, -80, 700, 1460))
     graph.group("Your LoRA", (700, -80, 460, 2540), "#8a6d3b")
     graph.group("Does it transfer?", (1180, -80, 600, 1020), "#3b7d4f")
     return graph
 
 
-WORKFLOWS = (shift_nano, fit_nano, transfer_klein_4b)
+WORKFLOWS = (two_models_nano, shift_nano, fit_nano, refit_nano, transfer_klein_4b)
