@@ -79,6 +79,15 @@ export function foreignText(text, props = {}) {
 }
 
 /**
+ * A key or a file name of somebody else, which may go on in the next line after a dot, a dash or an underscore.
+ * @param {string} text
+ */
+export function foreignKey(text) {
+  const parts = text.split(/(?<=[._/-])(?=[^._/-])/);
+  return h("bdi", { class: "patchbay-key" }, ...parts.flatMap((part, at) => (at > 0 ? [h("wbr"), part] : [part])));
+}
+
+/**
  * Links a style sheet once.
  * @param {string} href
  */

@@ -75,7 +75,7 @@ function between(a, b) {
 }
 
 /** A layer that was left alone changed by nothing, which is a figure; one that was not measured has none. @param {{value: number | null, status: string} | undefined} side */
-const canCompare = (side) => !side || side.value !== null || side.status === "untouched" || side.status === "skipped";
+const canCompare = (side) => !side || side.value !== null || ["untouched", "skipped", "dead"].includes(side.status);
 
 /**
  * `b / a`; infinite where only `b` is there, 0 where only `a` is, `null` where neither is.

@@ -23,6 +23,13 @@ export function layersCsv(layers) {
 }
 
 /**
+ * The same table with tabs, which spreadsheets and text editors take from the clipboard.
+ * @param {LayerReport[]} layers
+ */
+export const layersTable = (layers) =>
+  [COLUMNS.join("\t"), ...layers.map((layer) => COLUMNS.map((name) => csvField(layer[name]).replace(/[\t\r\n]+/g, " ")).join("\t"))].join("\n");
+
+/**
  * A text that begins like a formula gets an apostrophe: a spreadsheet would run it.
  * @param {unknown} value
  */

@@ -12,15 +12,18 @@ import { ownerColour } from "./owner_colours.mjs";
  */
 
 /** Statuses that the legend explains, in order. */
-const EXPLAINED = /** @type {const} */ (["untouched", "skipped", "unmeasured", "partial", "missed"]);
+const EXPLAINED = /** @type {const} */ (["untouched", "skipped", "dead", "unmeasured", "partial", "missed"]);
 
 /** @param {ModelMap} map @param {Language} language */
 export function renderLegend(map, language) {
   const { t } = language;
-  const keys = EXPLAINED.filter((status) => shownStatuses(map).includes(status)).map((status) => key(`patchbay-map-is-${status}`, t(`legend.${status}`)));
+  const keys = legendStatuses(map).map((status) => key(`patchbay-map-is-${status}`, t(`legend.${status}`)));
   if (map.foreign) keys.push(key("patchbay-map-foreign patchbay-map-coloured", t("legend.foreign")));
   return h("div", { class: "patchbay-map-legend" }, ramp(map, language), keys.length > 0 && h("ul", { class: "patchbay-map-keys" }, ...keys));
 }
+
+/** Those that need a word, in order. @param {ModelMap} map */
+export const legendStatuses = (map) => EXPLAINED.filter((status) => shownStatuses(map).includes(status));
 
 /** Statuses that can be seen: a block with a figure of its own shows nothing of its layers. @param {ModelMap} map */
 function shownStatuses(map) {

@@ -26,6 +26,7 @@ export function statusOf(layers, value) {
   if (missed === layers.length) return "missed";
   if (missed > 0) return "partial";
   if (layers.some((layer) => layer.state === "in_file")) return "present";
+  if (layers.every((layer) => layer.state === "dead")) return "dead";
   if (!layers.some((layer) => layer.state === "applied")) return "skipped";
   return value === null ? "unmeasured" : "applied";
 }

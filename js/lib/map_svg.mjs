@@ -1,18 +1,22 @@
-// The map as a picture that stands on its own: SVG text with title, legend and the reasons of what did not land. Pure.
+// The map as a picture that stands on its own: SVG text with title, legend and what did not land. Pure.
 
-import { plainText } from "./format.mjs";
+import { formatCount, plainText } from "./format.mjs";
 import { drawsWholeBlocks } from "./map_figures.mjs";
-import { SCALES, colourOf, scaleStops } from "./map_scale.mjs";
-import { asLine, describe, groupTitle } from "./map_words.mjs";
-import { ownerColour } from "./owner_colours.mjs";
+import { SCALES } from "./map_scale.mjs";
+import { cellSvg, patterns } from "./map_svg_cell.mjs";
+import { legendSvg } from "./map_svg_legend.mjs";
+import { groupTitle } from "./map_words.mjs";
+import { escapeXml, line, rect, text, textWidth, wrapText } from "./svg_text.mjs";
 
 /**
  * @typedef {import("../types/map").ModelMap} ModelMap
  * @typedef {import("../types/map").MapGroup} MapGroup
  * @typedef {import("../types/map").MapRow} MapRow
- * @typedef {import("../types/map").MapCell} MapCell
+ * @typedef {import("../types/map").MapColumn} MapColumn
  * @typedef {import("./i18n.mjs").Language} Language
  * @typedef {{ground: string, ink: string, soft: string, line: string, sunk: string, alarm: string}} Palette
+ * @typedef {{map: ModelMap, language: Language, palette: Palette}} Drawing
+ * @typedef {{width: number, height: number, text: string}} Piece
  */
 
 /** @type {Record<"dark" | "light", Palette>} */
@@ -21,14 +25,17 @@ export const PALETTES = {
   light: { ground: "#ffffff", ink: "#1c1c1f", soft: "#55555e", line: "#b9b9c2", sunk: "#eeeef1", alarm: "#c22a0a" },
 };
 
-const CELL = { width: 30, height: 18, gap: 2 };
-const LABEL = 26;
-const VALUE = 54;
-const LIST_LABEL = 190;
-const MARGIN = 24;
-const GROUP_GAP = 36;
-const HEAD = 104;
-const TOP = 78;
+const CELL = { width: 30, height: 20, gap: 2 };
+const BAND_GAP = 6;
+const MARGIN = 28;
+const GROUP_GAP = 30;
+const LEAST_WIDTH = 680;
+const VALUE = 56;
+const TITLE = { size: 18, line: 24 };
+const SUBTITLE = { size: 12, line: 17, most: 4 };
+const HEADING = { most: 22, size: 10, line: 18 };
+/** A row outside of blocks: pixels of its name. */
+const LIST_LABEL = { least: 90, most: 230 };
 const MOST_ROWS = 400;
 const FONT = "Inter, 'Noto Sans', 'Noto Sans CJK JP', 'Hiragino Sans', Meiryo, system-ui, sans-serif";
 
@@ -38,154 +45,134 @@ const FONT = "Inter, 'Noto Sans', 'Noto Sans CJK JP', 'Hiragino Sans', Meiryo, s
  * @returns {{svg: string, width: number, height: number}}
  */
 export function mapSvg(map, { title, subtitle, language, palette }) {
-  const groups = map.groups.filter((group) => group.rows.length > 0);
-  /** @type {string[]} */
-  const parts = [];
-  let [x, tallest] = [MARGIN, 0];
-  for (const group of groups) {
-    const { width, height, text } = groupSvg(map, group, x, language, palette);
-    parts.push(text);
-    tallest = Math.max(tallest, height);
-    x += width + GROUP_GAP;
-  }
-  const width = Math.max(640, x - GROUP_GAP + MARGIN);
-  const foot = TOP + tallest + 28;
-  const height = foot + 58 + (map.owners.length > 1 ? map.owners.length * 18 : 0);
+  const drawing = { map, language, palette };
+  const groups = map.groups.map((group) => ({ ...group, rows: shownRows(map, group), rest: group.rows.length })).filter(({ rows, rest }) => rows.length > 0 || (rest > 0 && !drawsWholeBlocks(map)));
+  const head = headRoom(map, groups);
+  const pieces = groups.map((group) => groupSvg(group, group.rest - group.rows.length, head, drawing));
+  const width = Math.max(LEAST_WIDTH, pieces.reduce((sum, piece) => sum + piece.width + GROUP_GAP, 2 * MARGIN - GROUP_GAP));
+  const inside = width - 2 * MARGIN;
+  const titles = wrapText(title, TITLE.size, inside, 2);
+  const subtitles = wrapText(subtitle, SUBTITLE.size, inside, SUBTITLE.most);
+  const under = MARGIN + titles.length * TITLE.line;
+  const top = under + subtitles.length * SUBTITLE.line + 14;
+  const legendTop = top + Math.max(0, ...pieces.map((piece) => piece.height)) + 26;
+  const legend = legendSvg(drawing, inside);
+  const height = legendTop + legend.height + MARGIN - 6;
+  let x = MARGIN;
+  const placed = pieces.map((piece) => {
+    const at = x;
+    x += piece.width + GROUP_GAP;
+    return moved(at, top, piece.text);
+  });
   const svg = [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" font-family="${FONT}" font-size="12" fill="${palette.ink}">`,
-    `<title>${escape(title)}</title>`,
-    `<desc>${escape(subtitle)}</desc>`,
-    hatch(palette),
-    `<rect width="${width}" height="${height}" fill="${palette.ground}"/>`,
-    text(MARGIN, 36, title, { "font-size": 18, "font-weight": 700 }),
-    text(MARGIN, 58, subtitle, { fill: palette.soft }),
-    ...parts,
-    legend(map, MARGIN, foot, language, palette),
-    owners(map, MARGIN, foot + 56, palette, language),
+    `<title>${escapeXml(title)}</title>`,
+    `<desc>${escapeXml(subtitle)}</desc>`,
+    patterns(palette),
+    rect(0, 0, width, height, { fill: palette.ground }),
+    ...titles.map((each, i) => text(MARGIN, MARGIN + 14 + i * TITLE.line, each, { "font-size": TITLE.size, "font-weight": 700 })),
+    ...subtitles.map((each, i) => text(MARGIN, under + 12 + i * SUBTITLE.line, each, { fill: palette.soft })),
+    ...placed,
+    moved(MARGIN, legendTop, legend.text),
     "</svg>",
   ].filter(Boolean);
   return { svg: `${svg.join("\n")}\n`, width, height };
 }
 
-/** @param {Palette} palette */
-const hatch = ({ ground }) =>
-  `<defs><pattern id="foreign" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="2" height="5" fill="${ground}"/></pattern></defs>`;
+/** @param {number} x @param {number} y @param {string} content */
+const moved = (x, y, content) => `<g transform="translate(${x} ${y})">\n${content}\n</g>`;
 
-/** @param {ModelMap} map @param {MapGroup} group @param {number} x @param {Language} language @param {Palette} palette */
-function groupSvg(map, group, x, language, palette) {
-  const list = group.columns.length === 0;
-  const label = list ? LIST_LABEL : LABEL;
-  const columns = list ? 1 : group.columns.length;
-  const cells = columns * (CELL.width + CELL.gap);
-  const whole = drawsWholeBlocks(map);
-  const top = TOP + (list || whole ? 24 : HEAD);
-  const rows = group.rows.slice(0, MOST_ROWS);
-  const lines = [`<g>`, text(x, TOP + 12, groupTitle(group.kind, language.t), { "font-weight": 700 })];
-  (whole ? [] : group.columns).forEach(({ label: name, band }, i) => {
-    const at = x + label + i * (CELL.width + CELL.gap) + CELL.width / 2 + 4;
-    if (band && group.columns[i - 1]?.band !== band) lines.push(text(at - CELL.width / 2 - 4, TOP + 30, band, { fill: palette.soft, "font-size": 11 }));
-    lines.push(text(0, 0, plainText(name, 22), { transform: `translate(${at} ${top - 6}) rotate(-90)`, fill: palette.soft, "font-size": 10 }));
+/** Of what lies outside of blocks, only what was touched. @param {ModelMap} map @param {MapGroup} group */
+function shownRows(map, group) {
+  if (group.columns.length > 0) return group.rows;
+  if (drawsWholeBlocks(map)) return group.rows.filter((row) => row.value !== null);
+  return map.view === "resident" ? group.rows : group.rows.filter((row) => row.status !== "untouched" || row.value !== null);
+}
+
+/** Height of the headings over the blocks, the same for all, so that rows are level. @param {ModelMap} map @param {MapGroup[]} groups */
+function headRoom(map, groups) {
+  const columns = drawsWholeBlocks(map) ? [] : groups.flatMap((group) => group.columns);
+  const longest = Math.max(0, ...columns.map(({ label }) => textWidth(plainText(label, HEADING.most), HEADING.size)));
+  return { bands: columns.some(({ band }) => band) ? HEADING.line : 0, names: columns.length > 0 ? Math.ceil(longest) + 14 : 8 };
+}
+
+/** Where the columns begin, with a gap between streams. @param {MapColumn[]} columns */
+function columnPlaces(columns) {
+  let x = 0;
+  return columns.map(({ band }, i) => {
+    if (i > 0 && columns[i - 1]?.band !== band) x += BAND_GAP;
+    const at = x;
+    x += CELL.width + CELL.gap;
+    return at;
   });
-  rows.forEach((row, i) => lines.push(rowSvg(map, row, x, top + i * (CELL.height + CELL.gap), label, list || whole ? cells - CELL.gap : null, language, palette)));
-  const rest = group.rows.length - rows.length;
-  if (rest > 0) lines.push(text(x, top + (rows.length + 1) * (CELL.height + CELL.gap), `+ ${rest}`, { fill: palette.soft }));
-  lines.push("</g>");
-  return { width: label + cells + VALUE, height: top - TOP + (rows.length + (rest > 0 ? 1 : 0)) * (CELL.height + CELL.gap), text: lines.join("\n") };
 }
 
 /**
- * @param {ModelMap} map
- * @param {MapRow} row
- * @param {number} x
- * @param {number} y
- * @param {number} label
- * @param {number | null} wide pixels of the one cell of a row that has no others
- * @param {Language} language
- * @param {Palette} palette
+ * @param {MapGroup} group with the rows that are shown
+ * @param {number} rest rows that nothing touched
+ * @param {{bands: number, names: number}} head
+ * @param {Drawing} drawing
+ * @returns {Piece}
  */
-function rowSvg(map, row, x, y, label, wide, language, palette) {
-  const list = label === LIST_LABEL;
+function groupSvg(group, rest, head, drawing) {
+  const { map, language, palette } = drawing;
+  const list = group.columns.length === 0;
+  const whole = drawsWholeBlocks(map);
+  const rows = group.rows.slice(0, MOST_ROWS);
+  const label = list ? listLabel(rows, language) : Math.ceil(8 + textWidth(String(rows.at(-1)?.label ?? ""), 11));
+  const places = list || whole ? [0] : columnPlaces(group.columns);
+  const cells = (whole && !list ? 4 * CELL.width : (places.at(-1) ?? 0) + CELL.width) + CELL.gap;
+  const top = 18 + (list ? 8 : head.bands + head.names);
+  const lines = [text(0, 12, groupTitle(group.kind, language.t), { "font-weight": 700 })];
+  if (!list && !whole) lines.push(...headings(group.columns, places, label, head, palette));
+  rows.forEach((row, i) => lines.push(rowSvg(row, top + i * (CELL.height + CELL.gap), { label, list, places, cells: list || whole ? cells - CELL.gap : null, value: label + cells + VALUE - 8 }, drawing)));
+  const hidden = rest + group.rows.length - rows.length;
+  const below = top + rows.length * (CELL.height + CELL.gap) + 12;
+  if (hidden > 0 && !whole) lines.push(text(0, below, language.t("map.rest", { n: formatCount(hidden, language.locale) }), { fill: palette.soft, "font-size": 11 }));
+  return { width: Math.ceil(label + cells + VALUE), height: hidden > 0 ? below + 6 : below - 12, text: lines.join("\n") };
+}
+
+/** @param {MapRow[]} rows @param {Language} language */
+function listLabel(rows, { t }) {
+  const longest = Math.max(0, ...rows.map((row) => textWidth(rowLabel(row, t), 11)));
+  return Math.min(LIST_LABEL.most, Math.max(LIST_LABEL.least, Math.ceil(longest) + 10));
+}
+
+/** @param {MapRow} row @param {Language["t"]} t */
+const rowLabel = (row, t) => plainText(row.label, 36) || t("column.none");
+
+/** @param {MapColumn[]} columns @param {number[]} places @param {number} label @param {{bands: number, names: number}} head @param {Palette} palette */
+function headings(columns, places, label, head, palette) {
+  const foot = 18 + head.bands + head.names - 6;
+  /** @type {string[]} */
+  const lines = [];
+  columns.forEach(({ label: name, band }, i) => {
+    const x = label + (places[i] ?? 0);
+    if (band && columns[i - 1]?.band !== band) {
+      const last = columns.findLastIndex((column) => column.band === band);
+      const end = label + (places[last] ?? 0) + CELL.width;
+      lines.push(text((x + end) / 2, 28, band, { fill: palette.soft, "font-size": 11, "text-anchor": "middle" }), line([x, 33], [end, 33], { stroke: palette.soft }));
+    }
+    lines.push(text(0, 0, plainText(name, HEADING.most), { transform: `translate(${x + CELL.width / 2 + 4} ${foot}) rotate(-90)`, fill: palette.soft, "font-size": HEADING.size }));
+  });
+  return lines;
+}
+
+/**
+ * @param {MapRow} row
+ * @param {number} y
+ * @param {{label: number, list: boolean, places: number[], cells: number | null, value: number}} where
+ * @param {Drawing} drawing
+ */
+function rowSvg(row, y, { label, list, places, cells, value: end }, drawing) {
+  const { map, language, palette } = drawing;
   const middle = y + CELL.height / 2 + 4;
-  const cells = wide !== null ? [cellSvg(map, row, row, x + label, y, language, palette, wide)] : row.cells.map((cell, i) => cellSvg(map, row, cell, x + label + i * (CELL.width + CELL.gap), y, language, palette));
+  const box = (/** @type {number} */ x, /** @type {number} */ width) => ({ x, y, width, height: CELL.height });
+  const drawn = cells !== null ? [cellSvg(row, row, box(label, cells), drawing)] : row.cells.map((cell, i) => cellSvg(row, cell, box(label + (places[i] ?? 0), CELL.width), drawing));
   const value = row.value === null ? "" : SCALES[map.scale].format(row.value, language.locale);
-  const end = x + label + (list ? 1 : row.cells.length) * (CELL.width + CELL.gap) + VALUE - 8;
-  const name = list ? plainText(row.label, 30) || language.t("column.none") : row.label;
   return [
-    text(list ? x : x + label - 6, middle, name, { fill: palette.soft, "font-size": 11, "text-anchor": list ? "start" : "end" }),
-    ...cells,
+    text(list ? 0 : label - 6, middle, list ? rowLabel(row, language.t) : row.label, { fill: palette.soft, "font-size": 11, "text-anchor": list ? "start" : "end" }),
+    ...drawn,
     value && text(end, middle, value, { "font-size": 11, "text-anchor": "end" }),
   ].filter(Boolean).join("\n");
 }
-
-/**
- * @param {ModelMap} map
- * @param {MapRow} row
- * @param {MapCell | MapRow} cell
- * @param {number} x
- * @param {number} y
- * @param {Language} language
- * @param {Palette} palette
- * @param {number} [width]
- */
-function cellSvg(map, row, cell, x, y, language, palette, width = CELL.width) {
-  const told = describe(map, row, "column" in cell ? cell : null, language);
-  const missed = cell.status === "partial" || cell.status === "missed";
-  const fill = cell.value !== null ? colourOf(map.scale, cell.value) : cell.status === "untouched" ? "none" : palette.sunk;
-  const shapes = [rect(x, y, width, CELL.height, { fill, stroke: missed ? palette.alarm : palette.line, "stroke-width": missed ? 2 : 1 })];
-  for (const part of "parts" in cell ? cell.parts : []) {
-    const of = part.value === null ? palette.sunk : colourOf(map.scale, part.value);
-    shapes.push(rect(x + part.from * width, y, (part.to - part.from) * width, CELL.height, { fill: of }));
-  }
-  if (cell.foreign) shapes.push(rect(x, y, width, CELL.height, { fill: "url(#foreign)" }));
-  if (cell.status === "unmeasured") shapes.push(text(x + width / 2, y + 12, "?", { "text-anchor": "middle", fill: palette.soft, "font-size": 10 }));
-  if (cell.status === "skipped") shapes.push(rect(x + 10, y + CELL.height / 2 - 1, width - 20, 2, { fill: palette.soft }));
-  let left = x;
-  for (const { owner, share } of "shares" in cell ? cell.shares : []) {
-    shapes.push(rect(left, y + CELL.height - 5, share * width, 5, { fill: ownerColour(owner) }));
-    left += share * width;
-  }
-  return `<g>${shapes.join("")}<title>${escape(asLine(told))}</title></g>`;
-}
-
-/** @param {ModelMap} map @param {number} x @param {number} y @param {Language} language @param {Palette} palette */
-function legend(map, x, y, { t, locale }, palette) {
-  const { ticks, place, format } = SCALES[map.scale];
-  const width = 240;
-  const stops = scaleStops(map.scale).map(([at, colour]) => `<stop offset="${at.toFixed(3)}" stop-color="${colour}"/>`);
-  const title = map.scale === "factor" ? t("legend.factor") : map.view === "resident" ? t("map.view.resident") : t(`metric.${map.metric.id}.hint`);
-  return [
-    `<defs><linearGradient id="ramp">${stops.join("")}</linearGradient></defs>`,
-    text(x, y, title, { fill: palette.soft, "font-size": 11 }),
-    rect(x, y + 8, width, 10, { fill: "url(#ramp)" }),
-    ...ticks.map((tick) => text(x + place(tick) * width, y + 32, format(tick, locale), { fill: palette.soft, "font-size": 10, "text-anchor": "middle" })),
-  ].join("\n");
-}
-
-/** @param {ModelMap} map @param {number} x @param {number} y @param {Palette} palette @param {Language} language */
-function owners(map, x, y, palette, { t, locale }) {
-  if (map.owners.length < 2) return "";
-  return map.owners
-    .map(({ name, share, foreign }, i) => {
-      const line = `${foreign ? t("map.foreign") : plainText(name, 80)} ${share === null ? "" : SCALES.share.format(share, locale)}`;
-      return rect(x, y + i * 18, 10, 10, { fill: ownerColour(i) }) + text(x + 16, y + 9 + i * 18, line, { fill: palette.soft, "font-size": 11 });
-    })
-    .join("\n");
-}
-
-/** @param {number} x @param {number} y @param {number} width @param {number} height @param {Record<string, string | number>} more */
-const rect = (x, y, width, height, more) => `<rect x="${round(x)}" y="${round(y)}" width="${round(width)}" height="${round(height)}"${attributes(more)}/>`;
-
-/** @param {number} x @param {number} y @param {string} content @param {Record<string, string | number>} [more] */
-const text = (x, y, content, more = {}) => `<text x="${round(x)}" y="${round(y)}"${attributes(more)}>${escape(content)}</text>`;
-
-/** @param {Record<string, string | number>} values */
-const attributes = (values) => Object.entries(values).map(([name, value]) => ` ${name}="${escape(String(value))}"`).join("");
-
-/** @param {number} value */
-const round = (value) => Number(value.toFixed(1));
-
-/** Text of a file as XML text: no markup, no character that XML forbids. @param {string} value */
-const escape = (value) =>
-  plainText(value, 600)
-    .replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]|[\ufffe\uffff]/g, "�")
-    .replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);

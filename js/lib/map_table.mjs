@@ -1,9 +1,10 @@
 // The layers of one block: keys, shapes, rank, where the scale comes from, strengths.
 
-import { foreignText, h, setStyle } from "./dom.mjs";
+import { foreignKey, foreignText, h, setStyle } from "./dom.mjs";
 import { formatCount, formatNumber, formatRatio, plainText } from "./format.mjs";
 import { stateName } from "./i18n.mjs";
-import { panelIcon, stateIcon } from "./icons.mjs";
+import { actionIcon, panelIcon, stateIcon } from "./icons.mjs";
+import { OTHER_NODE } from "./map_figures.mjs";
 import { reportWords } from "./report_words.mjs";
 import { ratioColour } from "./scale.mjs";
 
@@ -19,9 +20,9 @@ const MOST_LAYERS = 240;
  * @param {string} title
  * @param {LayerReport[]} layers
  * @param {Language} language
- * @param {{close: () => void, csv: () => void}} actions
+ * @param {{close: () => void, copy: () => void, csv: () => void}} actions
  */
-export function renderBlockTable(title, layers, language, { close, csv }) {
+export function renderBlockTable(title, layers, language, { close, copy, csv }) {
   const { t, locale } = language;
   const shown = layers.slice(0, MOST_LAYERS);
   const rest = layers.length - shown.length;
@@ -33,13 +34,17 @@ export function renderBlockTable(title, layers, language, { close, csv }) {
       "header",
       {},
       h("h4", {}, foreignText(title), h("small", {}, ` ${t("block.layers", { n })}`)),
-      h("button", { type: "button", class: "patchbay-button", "data-key": "block csv", on: { click: csv } }, "CSV"),
-      h("button", { type: "button", class: "patchbay-button patchbay-icon-button", "aria-label": t("block.close"), title: t("block.close"), "data-key": "block close", on: { click: close } }, panelIcon("close")),
+      iconButton("block copy", t("block.copy"), copy, actionIcon("text")),
+      h("button", { type: "button", class: "patchbay-button", title: t("block.csv"), "aria-label": t("block.csv"), "data-key": "block csv", on: { click: csv } }, "CSV"),
+      iconButton("block close", t("block.close"), close, panelIcon("close")),
     ),
     layers.length === 0 ? h("p", { class: "patchbay-muted" }, t("cell.untouched")) : h("ul", { class: "patchbay-block-layers" }, ...shown.map((layer) => layerItem(layer, language))),
     rest > 0 && h("p", { class: "patchbay-muted" }, t("block.more", { n: formatCount(rest, locale) })),
   );
 }
+
+/** @param {string} key @param {string} label @param {() => void} click @param {Node} icon */
+const iconButton = (key, label, click, icon) => h("button", { type: "button", class: "patchbay-button patchbay-icon-button", "aria-label": label, title: label, "data-key": key, on: { click } }, icon);
 
 /** @param {LayerReport} layer @param {Language} language */
 function layerItem(layer, language) {
@@ -57,7 +62,7 @@ function layerItem(layer, language) {
       h("strong", {}, foreignText(plainText(layer.layer || layer.lora_key || layer.model_key, 120))),
       h("span", { class: "patchbay-figure" }, changed && swatch, changed ? formatRatio(layer.norm_ratio, locale) : stateName(layer.state, t)),
     ),
-    h("dl", { class: "patchbay-block-facts" }, ...facts(layer, language).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, foreignText(plainText(value, 300)))])),
+    h("dl", { class: "patchbay-block-facts" }, ...facts(layer, language).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, foreignKey(plainText(value, 300)))])),
     layer.reason && h("p", { class: "patchbay-block-reason" }, foreignText(plainText(reportWords(layer.reason, locale), 400))),
   );
 }
@@ -70,15 +75,26 @@ function facts(layer, { t, locale }) {
   const slice = layer.slice ? ` [${layer.slice[1]}–${layer.slice[1] + layer.slice[2] - 1}]` : "";
   /** @type {[string, string][]} */
   const all = [
+    [t("table.owner"), ownerName(layer.owner, t)],
     [t("table.modelKey"), layer.model_key && `${layer.model_key}${slice}`],
     [t("table.loraKey"), layer.lora_key],
     [t("table.shape"), layer.shape ? layer.shape.join(" × ") : ""],
     [t("table.format"), [layer.format, layer.rank === null ? "" : t("card.rank", { rank: layer.rank })].filter(Boolean).join(" · ")],
     [t("table.scale"), scale],
     [t("table.strength"), layer.state === "applied" || layer.state === "skipped" ? strength + block : ""],
-    [t("table.norm"), layer.delta_norm === null ? "" : `${formatNumber(layer.delta_norm, locale)}${layer.weight_norm === null ? "" : ` / ${formatNumber(layer.weight_norm, locale)}`}`],
-    [t("table.owner"), layer.owner],
+    [t("table.deltaNorm"), normsText(layer, t, locale)],
+    [t("table.weightNorm"), layer.weight_norm === null ? "" : formatNumber(layer.weight_norm, locale)],
     [t("table.notMeasured"), reportWords(layer.not_measured, locale)],
   ];
   return all.filter(([, value]) => value !== "");
 }
+
+/** The change at strength 1, and its largest singular value where that is known. @param {LayerReport} layer @param {Language["t"]} t @param {string} locale */
+function normsText(layer, t, locale) {
+  if (layer.delta_norm === null) return "";
+  const spectral = typeof layer.spectral_norm === "number" ? ` (${t("table.spectral", { norm: formatNumber(layer.spectral_norm, locale) })})` : "";
+  return formatNumber(layer.delta_norm, locale) + spectral;
+}
+
+/** @param {string} owner @param {Language["t"]} t */
+const ownerName = (owner, t) => (owner === OTHER_NODE ? t("map.foreign") : owner);

@@ -24,7 +24,23 @@ import { ownerColour } from "./owner_colours.mjs";
  * @property {string | null} selected address of the block whose layers are shown
  */
 
+/** Height of a row where there are many; rows outside of blocks have it in any case. */
 export const ROW_PIXELS = 18;
+
+/** A model with few blocks has room for larger cells: blocks of the longest column, at most. */
+const FEW_ROWS = 8;
+
+/** Columns of a map that has one figure for each block: all its bars are equally long. */
+const WHOLE_COLUMNS = 5;
+
+/** Pixels of a character of an upright heading, of its room, and of the longest heading. */
+const HEADING = { character: 5, room: 8, most: 104 };
+
+/** Pixels of a digit of a block's index, and of its room. */
+const INDEX = { digit: 6.5, room: 7 };
+
+/** @type {import("../types/map").CellStatus[]} */
+const NOTHING_ADDED = ["skipped", "dead"];
 
 /** Beyond this many blocks of one kind, only the rows in view exist. */
 const VIRTUAL_FROM = 160;
@@ -37,30 +53,50 @@ const SPARE_ROWS = 8;
  * @param {MapActions} actions
  */
 export function renderMap(map, place, actions) {
-  const groups = map.groups.filter((group) => group.rows.length > 0);
-  const root = h("div", { class: "patchbay-map", role: "group", "aria-label": place.label }, ...groups.map((group) => groupElement(map, group, place)));
+  const groups = map.groups.filter((group) => shownRows(map, group).length > 0 || (group.rows.length > 0 && !drawsWholeBlocks(map)));
+  const head = headRoom(groups);
+  const classes = `patchbay-map${hasFewRows(groups) && !drawsWholeBlocks(map) ? " patchbay-map-few" : ""}`;
+  const root = h("div", { class: classes, role: "group", "aria-label": place.label, style: { "--patchbay-heading": `${head.pixels}px` } }, ...groups.map((group) => groupElement(map, group, place, head.bands)));
   followPointer(root, map, place, actions);
   root.querySelector(".patchbay-map-row")?.setAttribute("tabindex", "0");
   return root;
 }
 
-/** @param {ModelMap} map @param {MapGroup} group @param {MapPlace} place */
-function groupElement(map, group, place) {
+/** Outside of blocks, only what the view has something to say about. @param {ModelMap} map @param {MapGroup} group */
+function shownRows(map, group) {
+  const list = group.columns.length === 0;
+  if (list && drawsWholeBlocks(map)) return group.rows.filter((row) => row.value !== null);
+  return list && map.view !== "resident" ? group.rows.filter((row) => row.status !== "untouched" || row.value !== null) : group.rows;
+}
+
+/** @param {MapGroup[]} groups */
+const hasFewRows = (groups) => groups.every(({ columns, rows }) => columns.length === 0 || rows.length <= FEW_ROWS);
+
+/** What the headings of the model's blocks need, so that the rows of containers side by side are level. @param {MapGroup[]} groups */
+function headRoom(groups) {
+  const columns = groups.filter(({ kind }) => kind !== "te").flatMap((group) => group.columns);
+  const longest = Math.max(0, ...columns.map(({ label }) => label.length));
+  return { bands: columns.some(({ band }) => band), pixels: Math.min(HEADING.most, Math.ceil(longest * HEADING.character + HEADING.room)) };
+}
+
+/** @param {ModelMap} map @param {MapGroup} group @param {MapPlace} place @param {boolean} bands some container has streams */
+function groupElement(map, group, place, bands) {
   const list = group.columns.length === 0;
   const title = groupTitle(group.kind, place.language.t);
   const rows = h("div", { class: "patchbay-map-rows", role: "rowgroup" });
   const grid = h(
     "div",
     { class: "patchbay-map-grid", role: "grid", "aria-label": title, "aria-rowcount": group.rows.length, "aria-colcount": group.columns.length + 1 },
-    list || drawsWholeBlocks(map) ? null : headings(group),
+    list || drawsWholeBlocks(map) ? null : headings(group, bands && group.kind !== "te"),
     rows,
   );
-  setStyle(grid, { "--patchbay-columns": group.columns.length });
-  const shown = list && map.view !== "resident" ? group.rows.filter((row) => row.status !== "untouched" || row.value !== null) : group.rows;
+  const shown = shownRows(map, group);
   fillRows(rows, { ...group, rows: shown }, map, place);
-  const rest = group.rows.filter((row) => !shown.includes(row));
+  const rest = drawsWholeBlocks(map) ? [] : group.rows.filter((row) => !shown.includes(row));
   const classes = `patchbay-map-group${list ? " patchbay-map-list" : ""}`;
-  return h("section", { class: classes, "data-kind": group.kind, style: { "--patchbay-columns": group.columns.length } }, h("h4", {}, foreignText(title)), shown.length > 0 && grid, rest.length > 0 && untouched(rest, place.language));
+  const digits = Math.max(1, ...group.rows.map(({ label }) => label.length));
+  const style = { "--patchbay-columns": drawsWholeBlocks(map) ? WHOLE_COLUMNS : group.columns.length, "--patchbay-index": `${Math.ceil(digits * INDEX.digit + INDEX.room)}px` };
+  return h("section", { class: classes, "data-kind": group.kind, style }, h("h4", {}, foreignText(title)), shown.length > 0 && grid, rest.length > 0 && untouched(rest, place.language));
 }
 
 /** Layers outside of blocks are many and seldom touched: those that are not share one line. @param {MapRow[]} rows @param {Language} language */
@@ -69,8 +105,8 @@ function untouched(rows, { t, locale }) {
   return h("p", { class: "patchbay-muted patchbay-map-rest", title: names.slice(0, 4000) }, t("map.rest", { n: formatCount(rows.length, locale) }));
 }
 
-/** Streams over the columns, and under them the layers' names, upright. @param {MapGroup} group */
-function headings({ columns }) {
+/** Streams over the columns, and under them the layers' names, upright. @param {MapGroup} group @param {boolean} bandLine */
+function headings({ columns }, bandLine) {
   /** @type {{band: string, count: number}[]} */
   const bands = [];
   for (const { band } of columns) {
@@ -85,7 +121,7 @@ function headings({ columns }) {
   return h(
     "div",
     { class: "patchbay-map-head", role: "row" },
-    bands.some(({ band }) => band) && h("div", { class: "patchbay-map-line", "aria-hidden": "true" }, h("span", {}), ...streams),
+    (bandLine || bands.some(({ band }) => band)) && h("div", { class: `patchbay-map-line${bands.some(({ band }) => band) ? "" : " patchbay-map-level"}`, "aria-hidden": "true" }, h("span", {}), ...streams),
     h("div", { class: "patchbay-map-line", role: "presentation" }, h("span", { class: "patchbay-map-corner" }), ...names),
   );
 }
@@ -145,9 +181,9 @@ function rowElement(map, group, row, at, { language, selected }) {
   const list = group.columns.length === 0;
   const whole = !list && drawsWholeBlocks(map);
   const cells = list || whole ? [cellElement(map, row, row, false)] : row.cells.map((cell, i) => cellElement(map, row, cell, startsBand(group.columns, i)));
-  if (whole && cells[0]) setStyle(cells[0], { "grid-column": `span ${group.columns.length}` });
+  if (whole && cells[0]) setStyle(cells[0], { "grid-column": `span ${WHOLE_COLUMNS}` });
   const label = row.address === "" ? language.t("block.layers", { n: formatCount(row.layers.length, language.locale) }) : row.label;
-  const value = row.value === null && map.scale !== "factor" ? (row.status === "untouched" ? "" : row.status === "skipped" ? "0" : "–") : SCALES[map.scale].format(row.value, language.locale);
+  const value = row.value === null && map.scale !== "factor" ? (row.status === "untouched" ? "" : NOTHING_ADDED.includes(row.status) ? "0" : "–") : SCALES[map.scale].format(row.value, language.locale);
   const classes = ["patchbay-map-row", `patchbay-map-is-${row.status}`];
   if (row.stranger) classes.push("patchbay-map-stranger");
   return h(

@@ -14,8 +14,11 @@ import { formatBytes, formatNumber, plainText } from "./format.mjs";
 /** A bar longer than this many steady evaluations is cut, and its time written on it. */
 const CUT = 3;
 const STRIP_HEIGHT = 52;
-const BAR = 7;
-const STEP = 9;
+/** Pixels from bar to bar, as wide as fits into `FULL_WIDTH`, within these bounds. */
+const STEP = { least: 2.5, most: 9 };
+const FULL_WIDTH = 256;
+/** Bars' room between the run after a switch and the warm one. */
+const PAUSE = 2;
 const MOST_BARS = 120;
 
 /**
@@ -52,44 +55,57 @@ export function formatDuration(ms, locale) {
 }
 
 /**
+ * From bar to bar, the same for all conditions, so that strips can be compared; what does not fit can be scrolled.
+ * @param {Measurement} measurement
+ */
+export function stripStep(measurement) {
+  const counts = measurement.conditions.map((condition) => {
+    const runs = shownRuns(measurement, condition.label);
+    return runs.reduce((sum, run) => sum + runBars(run).length, PAUSE * Math.max(0, runs.length - 1));
+  });
+  const step = rounded(Math.min(STEP.most, Math.max(STEP.least, FULL_WIDTH / Math.max(1, ...counts))));
+  return { step, width: Math.max(FULL_WIDTH, Math.ceil(step * Math.max(0, ...counts))) };
+}
+
+/**
  * @param {Measurement} measurement
  * @param {ConditionSummary} condition
  * @param {number} top
  * @param {Language} language
  */
 export function evaluationStrip(measurement, condition, top, { t, locale }) {
-  const runs = shownRuns(measurement, condition.label).map(runBars);
+  const { step, width } = stripStep(measurement);
   let x = 0;
   const marks = [];
-  for (const bars of runs) {
+  for (const bars of shownRuns(measurement, condition.label).map(runBars)) {
     for (const bar of bars) {
-      marks.push(...drawBar(bar, x, top, t, locale));
-      x += STEP;
+      marks.push(...drawBar(bar, rounded(x), step, top, t, locale));
+      x += step;
     }
-    x += 2 * STEP;
+    x += PAUSE * step;
   }
-  const width = Math.max(x, 24 * STEP);
   const words = t("measure.strip.aria", { name: plainText(condition.label, 60), steady: condition.steady_ms ? formatDuration(condition.steady_ms.median, locale) : "–" });
   return svg(
     "svg",
-    { class: "patchbay-measure-strip", viewBox: `0 0 ${width} ${STRIP_HEIGHT}`, width, height: STRIP_HEIGHT, role: "img", "aria-label": words, preserveAspectRatio: "xMinYMax meet" },
+    { class: "patchbay-measure-strip", viewBox: `0 0 ${width} ${STRIP_HEIGHT}`, width, height: STRIP_HEIGHT, role: "img", "aria-label": words },
     svg("line", { class: "patchbay-measure-ground", x1: 0, y1: STRIP_HEIGHT - 0.5, x2: width, y2: STRIP_HEIGHT - 0.5 }),
     ...marks,
   );
 }
 
-/** @param {Bar} bar @param {number} x @param {number} top @param {Language["t"]} t @param {string} locale */
-function drawBar(bar, x, top, t, locale) {
+/** @param {Bar} bar @param {number} x @param {number} step @param {number} top @param {Language["t"]} t @param {string} locale */
+function drawBar(bar, x, step, top, t, locale) {
   const tall = rounded(Math.max(1, (Math.min(bar.ms, top) / top) * (STRIP_HEIGHT - 14)));
   const y = rounded(STRIP_HEIGHT - 1 - tall);
   const time = formatDuration(bar.ms, locale);
-  const rectangle = svg("rect", { class: `patchbay-measure-${bar.kind}`, x, y, width: BAR, height: tall }, svg("title", {}, `${t(`measure.bar.${bar.kind}`)}: ${time}`));
+  const width = rounded(step - Math.min(2, step * 0.25));
+  const rectangle = svg("rect", { class: `patchbay-measure-${bar.kind}`, x, y, width, height: tall }, svg("title", {}, `${t(`measure.bar.${bar.kind}`)}: ${time}`));
   if (bar.ms <= top) return [rectangle];
   return [
     rectangle,
-    svg("path", { class: "patchbay-measure-cut", d: `M${x - 1} ${y + 7}l${BAR + 2} -4` }),
+    svg("path", { class: "patchbay-measure-cut", d: `M${rounded(x - 1)} ${rounded(y + 7)}l${rounded(width + 2)} -4` }),
     // Loading is written above its bar, an evaluation beside it, over the short ones that follow.
-    svg("text", { class: "patchbay-measure-long", x: bar.kind === "loading" ? x : x + STEP, y: bar.kind === "loading" ? 10 : 23 }, time),
+    svg("text", { class: "patchbay-measure-long", x: bar.kind === "loading" ? x : rounded(x + step), y: bar.kind === "loading" ? 10 : 23 }, time),
   ];
 }
 

@@ -94,50 +94,47 @@ function outputText(what, difference, { t, locale }) {
 }
 
 /**
- * `+12.3 % (+11 % – +13.6 %)`
+ * `+12.3 % [+11, +13.6]`, as the reports write intervals.
  * @param {Ratio} ratio
  * @param {string} locale
  */
 export function ratioText(ratio, locale) {
   if (ratio.value === null) return "–";
-  const change = (/** @type {number} */ value) => `${value >= 1 ? "+" : "−"}${formatNumber(Math.abs(value - 1) * 100, locale, Math.abs(value - 1) < 0.001 ? 1 : 3)} %`;
+  const change = (/** @type {number} */ value) => `${value >= 1 ? "+" : "−"}${formatNumber(Math.abs(value - 1) * 100, locale, Math.abs(value - 1) < 0.001 ? 1 : 3)}`;
   const bounded = ratio.low !== null && ratio.high !== null && ratio.high <= 2 * ratio.value;
-  return bounded ? `${change(ratio.value)} (${change(/** @type {number} */ (ratio.low))} – ${change(/** @type {number} */ (ratio.high))})` : change(ratio.value);
+  return `${change(ratio.value)} %${bounded ? ` [${change(/** @type {number} */ (ratio.low))}, ${change(/** @type {number} */ (ratio.high))}]` : ""}`;
 }
 
 /** @param {Measurement} measurement @param {Language} language */
 function strips(measurement, language) {
   const { t, locale } = language;
   const top = stripTop(measurement);
-  const rows = measurement.conditions.flatMap((condition) => [
-    h(
-      "div",
-      { class: "patchbay-measure-name" },
-      foreignText(plainText(condition.label, 60)),
-      h("small", {}, t("measure.counts", { steps: formatCount(condition.steps, locale), evaluations: formatCount(condition.evaluations, locale) })),
+  const rows = measurement.conditions.map((condition) =>
+    row(
+      [foreignText(plainText(condition.label, 60)), h("small", {}, t("measure.counts", { steps: formatCount(condition.steps, locale), evaluations: formatCount(condition.evaluations, locale) }))],
+      h("div", { class: "patchbay-measure-scroll" }, evaluationStrip(measurement, condition, top, language)),
+      [condition.steady_ms ? formatDuration(condition.steady_ms.median, locale) : "–", h("small", {}, condition.iterations_per_s.value === null ? "" : t("measure.pace", { pace: formatNumber(condition.iterations_per_s.value, locale) }))],
     ),
-    h("div", { class: "patchbay-measure-scroll" }, evaluationStrip(measurement, condition, top, language)),
-    h(
-      "div",
-      { class: "patchbay-measure-value" },
-      condition.steady_ms ? formatDuration(condition.steady_ms.median, locale) : "–",
-      h("small", {}, condition.iterations_per_s.value === null ? "" : t("measure.pace", { pace: formatNumber(condition.iterations_per_s.value, locale) })),
-    ),
-  ]);
+  );
   const present = new Set(measurement.conditions.flatMap((condition) => shownRuns(measurement, condition.label).flatMap(runBars)).map((bar) => bar.kind));
   const legend = [...present].map((kind) => legendEntry(`patchbay-measure-${kind}`, t(`measure.bar.${kind}`)));
   return section(t("measure.strips"), h("div", { class: "patchbay-measure-grid" }, ...rows), h("p", { class: "patchbay-measure-legend" }, ...legend));
 }
 
+/**
+ * One condition: its name, its picture, its figures. The three are columns where there is room for them.
+ * @param {(Node | string)[]} name
+ * @param {Node} picture
+ * @param {(Node | string)[]} figures
+ */
+const row = (name, picture, figures) =>
+  h("div", { class: "patchbay-measure-row" }, h("div", { class: "patchbay-measure-name" }, ...name), picture, h("div", { class: "patchbay-measure-value" }, ...figures));
+
 /** @param {Measurement} measurement @param {Language} language */
 function memory({ conditions }, language) {
   const { t, locale } = language;
   const whole = memoryWhole(conditions);
-  const rows = conditions.flatMap((condition) => [
-    h("div", { class: "patchbay-measure-name" }, foreignText(plainText(condition.label, 60))),
-    memoryBar(condition, whole, language),
-    h("div", { class: "patchbay-measure-value" }, memoryText(condition, locale)),
-  ]);
+  const rows = conditions.map((condition) => row([foreignText(plainText(condition.label, 60))], memoryBar(condition, whole, language), [memoryText(condition, locale)]));
   const names = [...new Set(conditions.flatMap((condition) => condition.segments.map((segment) => cssName(segment.name))))];
   const onCpu = conditions.every((condition) => condition.facts.mode === "CPU");
   return section(
@@ -153,9 +150,13 @@ const legendEntry = (colour, words) => h("span", { class: "patchbay-measure-entr
 /** @param {Measurement} measurement @param {Language} language */
 function why({ sentences }, language) {
   if (sentences.length === 0) return null;
-  const items = sentences.map((sentence) =>
-    h("li", {}, h("strong", {}, foreignText(plainText(sentence.condition, 60)), ": "), foreignText(sentenceText(sentence, language))),
-  );
+  /** What holds for several conditions is said once. @type {Map<string, string[]>} */
+  const byText = new Map();
+  for (const sentence of sentences) {
+    const text = sentenceText(sentence, language);
+    byText.set(text, [...(byText.get(text) ?? []), plainText(sentence.condition, 60)]);
+  }
+  const items = [...byText].map(([text, names]) => h("li", {}, h("strong", {}, foreignText([...new Set(names)].join(", ")), ": "), foreignText(text)));
   return section(language.t("measure.why"), h("ul", { class: "patchbay-measure-why" }, ...items));
 }
 
@@ -254,4 +255,4 @@ function notes(measurement, { t }) {
 const section = (title, ...children) => h("section", { class: "patchbay-measure-section" }, h("h4", {}, title), ...children);
 
 /** @param {string} name @param {string} title @param {...(Node | null)} children */
-const fold = (name, title, ...children) => h("details", { class: "patchbay-measure-fold", "data-fold": name }, h("summary", {}, title), ...children);
+const fold = (name, title, ...children) => h("details", { class: "patchbay-fold patchbay-measure-fold", "data-fold": name }, h("summary", {}, title), ...children);

@@ -4,7 +4,7 @@ import { h } from "./dom.mjs";
 import { openHelp } from "./help_dialog.mjs";
 import { language, outputKey } from "./host.mjs";
 import { differenceMap } from "./map_diff.mjs";
-import { exportName, layersCsv, reportJson } from "./map_export.mjs";
+import { exportName, layersCsv, layersTable, reportJson } from "./map_export.mjs";
 import { availableMetrics, viewOf } from "./map_figures.mjs";
 import { buildMap } from "./map_model.mjs";
 import { mapSvg, PALETTES } from "./map_svg.mjs";
@@ -12,7 +12,8 @@ import { createTip } from "./map_tip.mjs";
 import { ask, goToNode, idleNodes, keyOfExecution, pageTheme, pastRuns, reportOf, reportSources, selectedNode, toast } from "./panel_host.mjs";
 import { atMost, renderProgress } from "./panel_progress.mjs";
 import { chooseSource, comparable, reportKey, withRun } from "./panel_sources.mjs";
-import { renderPanel } from "./panel_view.mjs";
+import { renderPanel, sourceTitle } from "./panel_view.mjs";
+import { reportWords } from "./report_words.mjs";
 import { copyText, saveBlob, saveText, toPng } from "./save_file.mjs";
 
 /**
@@ -281,19 +282,24 @@ const actions = {
   tell: (told, at) => drawn?.tip.tell(told, at),
 };
 
-/** @param {"csv" | "json" | "svg" | "png" | "text" | "block"} what */
+/** @param {Parameters<import("./panel_view.mjs").PanelActions["save"]>[0]} what */
 async function save(what) {
   const { state } = currentState();
   const { shown, maps, language: { t } } = state;
   if (!shown) return;
   const { report } = shown;
-  if (what === "text") return void toast((await copyText(shown.text || report.summary)) ? "success" : "error", t("card.copied"));
+  const block = maps?.map.groups.flatMap((group) => group.rows).find((row) => row.address === look.block)?.layers ?? [];
+  if (what === "text") return void say(await copyText(shown.text || report.summary), t);
+  if (what === "block text") return void say(await copyText(layersTable(block)), t);
   if (what === "csv") saveText(exportName(report, "csv"), layersCsv(report.layers), "text/csv");
   if (what === "json") saveText(exportName(report, "json"), reportJson(shown.measurement ?? report), "application/json");
-  if (what === "block") saveText(exportName(report, "csv"), layersCsv(maps?.map.groups.flatMap((group) => group.rows).find((row) => row.address === look.block)?.layers ?? []), "text/csv");
+  if (what === "block") saveText(exportName(report, "csv"), layersCsv(block), "text/csv");
   if ((what !== "svg" && what !== "png") || !maps) return;
   const map = maps.difference ?? maps.map;
-  const picture = mapSvg(map, { title: shown.title || report.title, subtitle: report.summary, language: state.language, palette: PALETTES[pageTheme()] });
+  const picture = mapSvg(map, { title: sourceTitle(shown.title || report.title, report), subtitle: reportWords(report.summary, state.language.locale), language: state.language, palette: PALETTES[pageTheme()] });
   if (what === "svg") saveText(exportName(report, "svg"), picture.svg, "image/svg+xml");
   else saveBlob(exportName(report, "png"), await toPng(picture));
 }
+
+/** @param {boolean} copied @param {import("./i18n.mjs").Language["t"]} t */
+const say = (copied, t) => toast(copied ? "success" : "error", t(copied ? "card.copied" : "card.copyFailed"));

@@ -116,7 +116,9 @@ function cardOfSelected() {
 async function copyShown() {
   const words = language();
   const shown = shownReport();
-  if (shown) toast((await copyText(shown.text || shown.report.summary)) ? "success" : "error", words.t("card.copied"));
+  if (!shown) return;
+  const copied = await copyText(shown.text || shown.report.summary);
+  toast(copied ? "success" : "error", words.t(copied ? "card.copied" : "card.copyFailed"));
 }
 
 /** Whether what runs is shown. */

@@ -49,7 +49,7 @@ import { renderUnapplied } from "./unapplied_list.mjs";
  * @property {(id: string) => void} compare
  * @property {(owner: string | null) => void} owner
  * @property {(address: string | null) => void} block
- * @property {(what: "csv" | "json" | "svg" | "png" | "text" | "block") => void} save
+ * @property {(what: "csv" | "json" | "svg" | "png" | "text" | "block" | "block text") => void} save
  * @property {(name: string, open: boolean) => void} fold
  * @property {import("./map_view.mjs").MapActions["tell"]} tell
  */
@@ -84,7 +84,7 @@ const iconButton = (name, label, click, more = {}) =>
   h("button", { type: "button", class: "patchbay-button patchbay-icon-button", title: label, "aria-label": label, "data-key": name, ...more, on: { click } }, panelIcon(name));
 
 /** @param {string} title @param {Report} report */
-const sourceTitle = (title, report) => [plainText(title, 60), plainText(report.lora?.name ?? "", 60).replace(/\.safetensors$/, "")].filter(Boolean).join(" · ");
+export const sourceTitle = (title, report) => [plainText(title, 60), plainText(report.lora?.name ?? "", 60).replace(/\.safetensors$/, "")].filter(Boolean).join(" · ");
 
 /** @param {string} value @param {string} text @param {boolean} selected */
 const option = (value, text, selected) => h("option", { value, selected }, text);
@@ -186,6 +186,8 @@ function picture(state, actions) {
   const { t, locale } = language;
   if (!maps) return null;
   if (maps.map.groups.length === 0) return h("p", { class: "patchbay-muted" }, t("map.nothing"));
+  const notLoaded = state.view === "resident" && maps.map.groups.every((group) => group.rows.every((row) => row.value === null));
+  if (notLoaded) return h("p", { class: "patchbay-muted", role: "status" }, t("map.notLoaded"));
   const labels = maps.other ? [t("map.compare.a", { name: titleOf(state, "") }), t("map.compare.b", { name: titleOf(state, state.compare) }), t("map.compare.difference")] : [t("map.label")];
   const figures = [maps.map, maps.other, maps.difference].map((map, i) => {
     if (!map) return null;
@@ -199,8 +201,7 @@ function picture(state, actions) {
       (i !== 1) && renderLegend(map, language),
     );
   });
-  const unknown = state.view === "resident" && maps.map.groups.every((group) => group.rows.every((row) => row.value === null));
-  return h("div", { class: "patchbay-maps" }, unknown && h("p", { class: "patchbay-muted", role: "status" }, t("map.notLoaded")), wholeMap && renderOwners(wholeMap, owner, language, actions.owner), h("div", { class: "patchbay-map-figures" }, ...figures));
+  return h("div", { class: "patchbay-maps" }, wholeMap && state.view !== "resident" && renderOwners(wholeMap, owner, language, actions.owner), h("div", { class: "patchbay-map-figures" }, ...figures));
 }
 
 /** What a measuring node found, as on the node itself. @param {PanelState} state */
@@ -212,7 +213,7 @@ function block({ maps, block: address, language }, actions) {
   const row = group?.rows.find((each) => each.address === address);
   if (!group || !row) return null;
   const title = row.address === "" ? groupTitle("", language.t) : rowName(row, language.t);
-  return renderBlockTable(title, row.layers, language, { close: () => actions.block(null), csv: () => actions.save("block") });
+  return renderBlockTable(title, row.layers, language, { close: () => actions.block(null), copy: () => actions.save("block text"), csv: () => actions.save("block") });
 }
 
 /** @param {PanelState} state @param {PanelActions} actions */

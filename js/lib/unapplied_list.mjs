@@ -1,7 +1,7 @@
 // The layers that change nothing: by state, then by reason, with the layers each reason holds for.
 
 import { layerName } from "./blocks.mjs";
-import { foreignText, h } from "./dom.mjs";
+import { foreignKey, foreignText, h } from "./dom.mjs";
 import { formatCount, plainText } from "./format.mjs";
 import { stateName } from "./i18n.mjs";
 import { stateIcon } from "./icons.mjs";
@@ -36,7 +36,7 @@ function stateGroup(group, language) {
 
 /** @param {UnappliedGroups[number]["reasons"][number]} group @param {Language} language */
 function reasonGroup({ reason, layers }, { t, locale }) {
-  const names = layers.slice(0, MOST_LAYERS).map((layer) => h("li", {}, foreignText(plainText(layerName(layer), 160))));
+  const names = layers.slice(0, MOST_LAYERS).map((layer) => h("li", {}, foreignKey(plainText(layerName(layer), 160))));
   const rest = layers.length - names.length;
   return h(
     "div",

@@ -16,7 +16,7 @@ export interface Metric {
 
 export type ScaleId = "ratio" | "norm" | "share" | "factor" | "milliseconds";
 
-export type CellStatus = "untouched" | "skipped" | "applied" | "unmeasured" | "present" | "partial" | "missed";
+export type CellStatus = "untouched" | "skipped" | "dead" | "applied" | "unmeasured" | "present" | "partial" | "missed";
 
 /** A slice of a fused weight, in 0..1 of its side. */
 export interface CellPart {

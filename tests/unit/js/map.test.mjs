@@ -166,7 +166,7 @@ test("the map, its legend, the LoRAs and a block's table, as a person can read t
     renderMap(map, { language: en, label: "Map of the model", selected: "double_blocks.1" }, NOTHING),
     renderLegend(map, en),
     renderOwners(map, null, en, () => {}),
-    renderBlockTable("double 1", row.layers, en, { close() {}, csv() {} }),
+    renderBlockTable("double 1", row.layers, en, { close() {}, copy() {}, csv() {} }),
   ];
   matchesSnapshot("map_mixed.html", parts.map((part) => readable(part)).join("\n"));
 });
@@ -194,7 +194,7 @@ test("hostile names stay text, in the page and in the picture", () => {
   freshPage();
   const map = buildMap(made, APPLIED);
   const element = renderMap(map, { language: en, label: evil.slice(0, 99), selected: null }, NOTHING);
-  const table = renderBlockTable("x", made.layers, en, { close() {}, csv() {} });
+  const table = renderBlockTable("x", made.layers, en, { close() {}, copy() {}, csv() {} });
   for (const each of [element, table, renderOwners(map, null, en, () => {})]) {
     assert.equal(each.querySelectorAll("img, script, iframe, a").length, 0);
     assert.doesNotMatch(each.textContent, /[\u202e\u0000]/);
