@@ -122,6 +122,7 @@ class BlockLayout:
         self._containers = _find_containers(self._keys)
         self._text_containers = _find_containers(sorted(self._text_encoder_keys))
         self._two_streams = _two_stream_modules(self._keys)
+        self._places: dict[str, Place] = {}
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -150,6 +151,14 @@ class BlockLayout:
 
     def place(self, key: str) -> Place:
         """Where ``key`` lies. Works for keys that the model does not have, by the same containers."""
+        known = self._places.get(key)
+        if known is None:
+            known = self._find(key)
+            if len(self._places) < 2 * (len(self._keys) + len(self._text_encoder_keys)):  # a file may name anything
+                self._places[key] = known
+        return known
+
+    def _find(self, key: str) -> Place:
         if key in self._text_encoder_keys:
             block, inside = _split_block(key, self._text_containers)
             inner = _strip_parameter(inside if block else key.partition(".")[2])

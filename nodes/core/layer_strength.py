@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .adapters import dora_delta
-from .adapters.base import dense_strength
+from .adapters.base import Strength, dense_strength
 from .errors import AdapterFormatError
 from .header import Header
 from .lora_file import LoraLayer
@@ -33,13 +33,14 @@ class LayerStrength:
 
 
 def measure_layer(
-    layer: LoraLayer, tensors: Mapping[str, Tensor], weight: Tensor | None = None
+    layer: LoraLayer, tensors: Mapping[str, Tensor], weight: Tensor | None = None, spectral: bool = True
 ) -> LayerStrength:
     """Norms of the layer's delta, without building it where an exact form exists.
 
     Args:
         tensors: The layer's tensors by role (see :func:`load_layer`).
         weight: The model's own weight (the slice of it that the layer changes), for formats that depend on it.
+        spectral: Find the largest singular value as well, which can take most of the time.
     """
     if layer.adapter is None:
         return LayerStrength(not_measured=layer.note or "the format is not known")
@@ -55,9 +56,10 @@ def measure_layer(
             return LayerStrength(0.0, 0.0, None, "", dead=True)
         if layer.dora:
             delta = layer_delta(layer, tensors, weight)
-            strength = dense_strength(delta)
+            strength = dense_strength(delta, spectral)
         else:
-            strength = layer.adapter.strength(tensors, layer.scale, weight)
+            parts = (tensors, layer.scale, weight)
+            strength = layer.adapter.strength(*parts) if spectral else Strength(layer.adapter.norm(*parts))
     except (AdapterFormatError, RuntimeError) as error:
         return LayerStrength(not_measured=str(error).split("\n", 1)[0][:300])
     if not math.isfinite(strength.delta_norm):

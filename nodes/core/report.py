@@ -248,7 +248,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {name: _plain(getattr(value, name)) for name in _names(type(value))}
+        # Most fields are plain already; a file has thousands of them.
+        items = ((name, getattr(value, name)) for name in _names(type(value)))
+        return {name: item if type(item) in _AS_IT_IS else _plain(item) for name, item in items}
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

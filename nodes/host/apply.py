@@ -62,11 +62,11 @@ def apply_lora(
     plan = plan_patches(lora, keys, strength_model, strength_clip, blocks, as_stock)
     selection = select_method(method, plan, keys, model, clip, as_stock, steps)
     placed = place_plan(plan, keys, model, clip, name, selection.method)
-    layers = measure_plan(plan, keys, model, clip)
+    layers = measure_plan(plan, keys, model, clip, quick=True)
     level, summary, notes = _judge(layers, name)
     known = plan.matched.stranger
     if not known:
-        known.append(find_stranger(lora.file, keys.own_shapes))
+        known.append(find_stranger(lora.file, keys.own_shapes, keys.architecture))
     stranger = known[0]
     if stranger is not None:
         level, notes = Level.WARNING if level is Level.OK else level, (stranger.warning, *notes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.check_report import Checked, CheckedModel, conclude
-from ..core.compat import find_stranger, identify_weights
+from ..core.compat import find_stranger
 from .lora_cache import LORA_CACHE
 from .measuring import measure_plan
 from .patching import MATCHES, plan_patches
@@ -21,9 +21,8 @@ def check_lora(path: str, name: str, model: Any, clip: Any) -> Checked:
     lora = LORA_CACHE.load(path, name)
     keys = MATCHES.model_keys(model, clip)
     plan = plan_patches(lora, keys, 1.0, 1.0, "")
-    match = identify_weights(keys.own_shapes)
     layers = measure_plan(plan, keys, model, clip)
     layers = add_stock(layers, lora.file, MATCHES.match(lora, keys, as_stock=True), keys)
-    checked = CheckedModel(keys.summary, match, keys.layout, keys.own_shapes)
-    stranger = find_stranger(lora.file, keys.own_shapes, match)
+    checked = CheckedModel(keys.summary, keys.architecture, keys.layout, keys.own_shapes)
+    stranger = find_stranger(lora.file, keys.own_shapes, keys.architecture)
     return conclude(lora.file, name, checked, layers, stranger, None if clip is None else 1.0)

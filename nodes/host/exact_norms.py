@@ -46,9 +46,23 @@ def exact_norm(value: PatchValue, read_weight: Callable[[], torch.Tensor | None]
         return None
     try:
         on_cpu = {role: tensor.detach().cpu() for role, tensor in tensors.items()}
-        return adapter.strength(on_cpu, scale, None if weight is None else weight.detach().cpu()).delta_norm
+        return adapter.norm(on_cpu, scale, None if weight is None else weight.detach().cpu())
     except (AdapterFormatError, RuntimeError):
         return None
+
+
+def exact_work(value: PatchValue) -> int | None:
+    """About how many numbers :func:`exact_norm` makes, 0 for next to none; ``None`` where it needs a whole matrix."""
+    parts = _parts(value)
+    if parts is None or parts[0].needs_weight:
+        return None
+    adapter, tensors, _ = parts
+    if adapter.name != "loha":
+        return 0
+    if "hada_t1" in tensors:
+        return None
+    first, second, other = (tensors[f"hada_{name}"] for name in ("w1_a", "w1_b", "w2_b"))
+    return int(second.shape[0] * other.shape[0] * (first.shape[0] + second.shape[1]))
 
 
 def _parts(value: PatchValue) -> tuple[Adapter, dict[str, torch.Tensor], float] | None:

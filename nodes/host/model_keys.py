@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import comfy.lora
@@ -13,6 +14,7 @@ import torch
 from ..core.arch_facts import collect_facts
 from ..core.architectures import ArchitectureMatch, identify_architecture
 from ..core.blocks import MODEL_PREFIX, BlockLayout
+from ..core.compat import identify_weights
 from ..core.name_table import Target
 from ..core.report import BlockGroup, ModelSummary
 
@@ -41,7 +43,7 @@ class ModelKeys:
         """Whether a CLIP is connected."""
         return bool(self.text_encoder_keys)
 
-    @property
+    @cached_property
     def own_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the diffusion model's own weights, without prefix and without a text encoder's."""
         return {
@@ -49,6 +51,11 @@ class ModelKeys:
             for key, shape in self.shapes.items()
             if key.startswith(MODEL_PREFIX) and key not in self.text_encoder_keys and not is_storage(key)
         }
+
+    @cached_property
+    def architecture(self) -> ArchitectureMatch:
+        """What the diffusion model's own weights say it is."""
+        return identify_weights(self.own_shapes)
 
 
 def read_model_keys(model: Any, clip: Any = None) -> ModelKeys:

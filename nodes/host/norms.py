@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import comfy.utils
 import torch
 
 from ..core.errors import AdapterFormatError
-from .exact_norms import exact_norm
+from .exact_norms import exact_norm, exact_work
 from .matching import PatchValue, has_dora_scale, is_adapter, patch_format, patch_tensors
 from .products import product_norms
 
@@ -57,6 +58,17 @@ def delta_norm(
     if patched is None:
         return None, f"{patch_format(value)} failed on this weight"
     return float((patched - weight).double().norm()), ""
+
+
+def norm_work(value: PatchValue, shape: tuple[int, ...]) -> int:
+    """About how many numbers have to be made or read for :func:`delta_norm`; 0 where the factors alone tell it."""
+    if isinstance(value, list):
+        return 0
+    size = math.prod(shape)
+    if not is_adapter(value):
+        return 0 if value[0] == "set" else size // 4
+    exact = exact_work(value)
+    return size if exact is None else min(exact, size)
 
 
 def is_product(value: PatchValue) -> bool:

@@ -244,6 +244,8 @@ class _Planner:
         self, patch: MatchedPatch, shape: tuple[int, ...]
     ) -> list[tuple[Target, PatchValue, float, tuple[int, int, int] | None]]:
         """The patch whole, or cut where the strengths of a fused weight's slices differ."""
+        if self._table.is_uniform_one:
+            return [(patch.target, patch.value, 1.0, None)]
         place = self._keys.layout.place(patch.model_key)
         parts = [(part, overlap(part.offset, patch.offset)) for part in fused_slices(place, shape)]
         cuts = [(part, offset, self._table.strength(place, part.names)) for part, offset in parts if offset]

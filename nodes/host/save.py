@@ -86,7 +86,7 @@ def save_lora(
     digest = file_hashes(Path(path), lora.header.data_start)["sha256"]
     source = Source(os.path.basename(name), digest, *strengths, blocks.strip(), keys.summary.architecture)
     baked = write_baked(target, layers, options, source, lora.header.metadata)
-    reports = _layer_reports(measure_plan(plan, keys, model, clip), builder.written, baked)
+    reports = _layer_reports(measure_plan(plan, keys, model, clip, quick=True), builder.written, baked)
     return Saved(baked, _report(lora, keys, baked, reports, strengths, blocks, [taken, *builder.notes()]))
 
 

@@ -129,7 +129,7 @@ def schedule_lora(
     hooks = _hooks(pieces, parsed.unit)
     layers = _layers(plans, pieces, parsed, keys, model, clip)
     level, summary, notes = _judge(layers, pieces, hooks, name)
-    stranger = find_stranger(lora.file, keys.own_shapes)
+    stranger = find_stranger(lora.file, keys.own_shapes, keys.architecture)
     if stranger is not None:
         level, notes = Level.WARNING if level is Level.OK else level, [stranger.warning, *notes]
     if callable(getattr(model, "is_dynamic", None)) and model.is_dynamic():
@@ -233,7 +233,7 @@ def _layers(
     curves = {id(piece.value): piece.curve for piece in pieces}
     chosen: dict[Any, LayerReport] = {}
     for plan in plans:
-        for planned, measured in zip(plan.layers, measure_plan(plan, keys, model, clip), strict=True):
+        for planned, measured in zip(plan.layers, measure_plan(plan, keys, model, clip, quick=True), strict=True):
             key = (measured.lora_key, measured.model_key, measured.slice)
             known = chosen.get(key)
             if known is not None and (known.state is LayerState.APPLIED or measured.state is not LayerState.APPLIED):

@@ -173,6 +173,8 @@ def _want_product(layer: LoraLayer, tensors: dict[str, torch.Tensor], theirs: Pa
         return _Wanted(writer_adapter(layer, tensors), "the stock loader cannot apply it to this convolution")
     if layer.format == "glora" and not same_layout:
         return _Wanted(writer_adapter(layer, tensors), f"the stock loader {MIXED_HALVES}")
+    if theirs is not None and _is_meant(theirs, layer, tensors):
+        return _Wanted(theirs)
     value = _stock_adapter(layer, tensors, _alpha_for(layer))
     if value is None:
         return _Wanted(refusal=f"its {layer.format} tensors do not make a patch")
@@ -215,11 +217,10 @@ def _want_rotation(
     """OFT and BOFT: ComfyUI's at strength 1 where nothing is bounded or rescaled in another way."""
     if "oft_blocks" not in tensors:
         return _Wanted(writer_adapter(layer, tensors), "the stock loader cannot read oft_diag")
-    blocks, bound = tensors["oft_blocks"].float(), layer.alpha or 0.0
-    norm = float((blocks - blocks.transpose(-1, -2)).norm())
+    bound = layer.alpha or 0.0
     # LyCORIS and kohya store the bound for one row, ComfyUI's trainer the bound itself.
     meant = bound * shape[0] if lycoris and shape else bound
-    alike = bound <= 0 or meant == bound or norm <= bound
+    alike = bound <= 0 or meant == bound or _skew_norm(tensors["oft_blocks"]) <= bound
     ignored = layer.format == "oft" and "rescale" in tensors
     if alike and not ignored and same_layout and (layer.format == "oft" or "alpha" in tensors):
         value = _stock_adapter(layer, tensors, layer.alpha)
@@ -237,6 +238,12 @@ def _want_rotation(
     else:
         why = "cannot apply a BOFT without alpha"
     return _Wanted(writer_adapter(layer, tensors), f"the stock loader {why}")
+
+
+def _skew_norm(blocks: torch.Tensor) -> float:
+    """Size of the skew-symmetric part, which a bound limits."""
+    blocks = blocks.float()
+    return float((blocks - blocks.transpose(-1, -2)).norm())
 
 
 def _by_comfyui(file: LoraFile) -> bool:
@@ -272,6 +279,16 @@ def _stock_adapter(
         state["x.alpha"] = torch.tensor(alpha, dtype=torch.float64)
     value: Any = comfy.lora.load_lora(state, {"x": "y"}, log_missing=False).get("y")
     return value if isinstance(value, WeightAdapterBase) else None
+
+
+def _is_meant(theirs: PatchValue, layer: LoraLayer, tensors: Mapping[str, torch.Tensor]) -> bool:
+    """Whether ComfyUI's own patch is made of all of the layer's tensors and scales as the file means: most are."""
+    if not isinstance(theirs, WeightAdapterBase) or layer.adapter is None or theirs.name != layer.adapter.name:
+        return False
+    own = {id(tensor) for role, tensor in tensors.items() if role != "alpha"}
+    if own != {id(tensor) for tensor in patch_tensors(theirs)}:
+        return False
+    return math.isclose(_stock_scale(theirs), layer.scale, rel_tol=1e-6)
 
 
 def _same_patch(theirs: PatchValue, ours: WeightAdapterBase) -> bool:

@@ -223,3 +223,24 @@ def test_the_model_that_came_in_is_left_alone(host: Any, model: Any, lora_path: 
     host.apply(lora_path, "x", model, None, 1.0, 0.0, "")
     assert model.patches == {}
     assert torch.equal(sample(model), before)
+
+
+def test_sizes_that_would_make_applying_wait_are_left_to_show_patches(host: Any, tmp_path: Path) -> None:
+    """A DoRA's change has to be found from the weights themselves; on a real model that takes a minute."""
+    sizes = {"hidden": 512, "double": 1, "single": 1}
+    model = host.sd.load_diffusion_model_state_dict(flux2_state_dict(**sizes))
+    state = native_lora(**sizes)
+    for key in [key for key in state if key.endswith("lora_B.weight")]:
+        state[key.replace("lora_B.weight", "lora_magnitude_vector")] = torch.rand(state[key].shape[0]) + 0.5
+    plain = "diffusion_model.single_blocks.0.linear2"
+    del state[f"{plain}.lora_magnitude_vector"]
+    path = write(tmp_path / "dora.safetensors", state)
+    layers = {layer.model_key: layer for layer in host.apply(path, "dora", model, None, 1.0, 0.0, "").report.layers}
+    left = [layer for layer in layers.values() if layer.delta_norm is None]
+    assert len(left) == len(layers) - 1
+    assert {layer.not_measured for layer in left} == {"measured by Show Patches for a model of this size"}
+    assert layers[f"{plain}.weight"].delta_norm is not None
+    one = host.apply(path, "dora", model, None, 1.0, 0.0, "all=0, single_blocks.0=1")
+    shown = {layer.model_key: layer.delta_norm for layer in host.show(one.model).layers}
+    assert shown.keys() == one.model.patches.keys()
+    assert all(shown.values())

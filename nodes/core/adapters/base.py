@@ -84,19 +84,23 @@ class Adapter(ABC):
         """Norms of the delta; formats with an exact form override this and never build the product."""
         return dense_strength(self.delta(tensors, scale, weight))
 
+    def norm(self, tensors: Tensors, scale: float, weight: Tensor | None = None) -> float:
+        """The Frobenius norm alone: the largest singular value can cost a hundred times as much."""
+        return dense_strength(self.delta(tensors, scale, weight), spectral=False).delta_norm
+
     def is_dead(self, tensors: Tensors) -> bool:
         """Whether the tensors change nothing, whatever the weight: a factor is all zero."""
         return False
 
 
-def dense_strength(delta: Tensor) -> Strength:
-    """Norms of a delta that is at hand."""
+def dense_strength(delta: Tensor, spectral: bool = True) -> Strength:
+    """Norms of a delta that is at hand, or its Frobenius norm alone."""
     import torch
 
     norm = torch.linalg.vector_norm(delta.flatten(), dtype=torch.float64).item()
     if delta.dim() < 2:
         return Strength(norm, norm)
-    if not math.isfinite(norm):
+    if not math.isfinite(norm) or not spectral:
         return Strength(norm)
     matrix = delta.flatten(1)
     if min(matrix.shape) > 1024:

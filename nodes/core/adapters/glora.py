@@ -16,7 +16,7 @@ from .base import (
     mismatch,
     require_weight,
 )  # fmt: skip
-from .lowrank import column_gram, gram_strength, row_gram
+from .lowrank import column_gram, gram_norm, gram_strength, row_gram
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,6 +57,10 @@ class GloraAdapter(Adapter):
     def strength(self, tensors: Tensors, scale: float, weight: Tensor | None = None) -> Strength:
         up, down = _factors(tensors, require_weight(weight, "GLoRA"))
         return gram_strength(column_gram(up), row_gram(down), scale)
+
+    def norm(self, tensors: Tensors, scale: float, weight: Tensor | None = None) -> float:
+        up, down = _factors(tensors, require_weight(weight, "GLoRA"))
+        return gram_norm(column_gram(up), row_gram(down), scale)
 
     def is_dead(self, tensors: Tensors) -> bool:
         return all_zero(tensors["a1"], tensors["a2"]) and all_zero(tensors["b1"], tensors["b2"])

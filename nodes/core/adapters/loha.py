@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from .base import Adapter, Described, Shape, Strength, Tensors, all_zero, as_double, as_float, mismatch
-from .lowrank import gram_strength
+from .lowrank import gram_norm, gram_strength
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,19 +65,32 @@ class LohaAdapter(Adapter):
         return delta.reshape(weight.shape) if weight is not None else delta
 
     def strength(self, tensors: Tensors, scale: float, weight: Tensor | None = None) -> Strength:
-        import torch
-
         if "hada_t1" in tensors and "hada_t2" in tensors:
             return super().strength(tensors, scale, weight)
         a1, b1, a2, b2 = (as_double(tensors[f"hada_{name}"]) for name in ("w1_a", "w1_b", "w2_a", "w2_b"))
         if b1.shape[0] * b2.shape[0] <= _GRAM_RANK:
-            up = torch.einsum("or,os->ors", a1, a2).flatten(1)  # [out, rank^2]
-            down = torch.einsum("ri,si->rsi", b1, b2).flatten(0, 1)  # [rank^2, in]
-            return gram_strength(up.T @ up, down @ down.T, scale)
+            return gram_strength(*_grams(a1, b1, a2, b2), scale)
         return Strength(abs(scale) * _chunked_norm(a1, b1, a2, b2), _times(scale, _power(a1, b1, a2, b2)))
+
+    def norm(self, tensors: Tensors, scale: float, weight: Tensor | None = None) -> float:
+        if "hada_t1" in tensors and "hada_t2" in tensors:
+            return super().norm(tensors, scale, weight)
+        a1, b1, a2, b2 = (as_double(tensors[f"hada_{name}"]) for name in ("w1_a", "w1_b", "w2_a", "w2_b"))
+        if b1.shape[0] * b2.shape[0] <= _GRAM_RANK:
+            return gram_norm(*_grams(a1, b1, a2, b2), scale)
+        return abs(scale) * _chunked_norm(a1, b1, a2, b2)
 
     def is_dead(self, tensors: Tensors) -> bool:
         return all_zero(*tensors.values())
+
+
+def _grams(a1: Tensor, b1: Tensor, a2: Tensor, b2: Tensor) -> tuple[Tensor, Tensor]:
+    """Gram matrices of the product's own factors, [rank^2, rank^2] each."""
+    import torch
+
+    up = torch.einsum("or,os->ors", a1, a2).flatten(1)  # [out, rank^2]
+    down = torch.einsum("ri,si->rsi", b1, b2).flatten(0, 1)  # [rank^2, in]
+    return up.T @ up, down @ down.T
 
 
 def _times(scale: float, value: float | None) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from .base import Adapter, Described, Shape, Strength, Tensors, all_zero, as_float, dense_strength, mismatch
-from .lowrank import column_gram, gram_strength, row_gram, tucker_gram
+from .lowrank import column_gram, gram_norm, gram_strength, row_gram, tucker_gram
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,6 +56,9 @@ class LokrAdapter(Adapter):
             spectral = abs(scale) * first.spectral_norm * second.spectral_norm
         return Strength(abs(scale) * first.delta_norm * second.delta_norm, spectral)
 
+    def norm(self, tensors: Tensors, scale: float, weight: Tensor | None = None) -> float:
+        return abs(scale) * _factor_norm(tensors, 1) * _factor_norm(tensors, 2)
+
     def is_dead(self, tensors: Tensors) -> bool:
         return all_zero(*tensors.values())
 
@@ -94,11 +97,20 @@ def _factor(tensors: Tensors, number: int) -> Tensor:
 
 def _factor_strength(tensors: Tensors, number: int) -> Strength:
     whole = tensors.get(f"lokr_w{number}")
+    return dense_strength(as_float(whole)) if whole is not None else gram_strength(*_factor_grams(tensors, number), 1.0)
+
+
+def _factor_norm(tensors: Tensors, number: int) -> float:
+    whole = tensors.get(f"lokr_w{number}")
     if whole is not None:
-        return dense_strength(as_float(whole))
+        return dense_strength(as_float(whole), spectral=False).delta_norm
+    return gram_norm(*_factor_grams(tensors, number), 1.0)
+
+
+def _factor_grams(tensors: Tensors, number: int) -> tuple[Tensor, Tensor]:
+    """Gram matrices of the two factors of ``w1`` or ``w2``, a core counted with the second."""
     w_a, w_b = tensors[f"lokr_w{number}_a"], tensors[f"lokr_w{number}_b"]
     if number == 2 and "lokr_t2" in tensors:
         # Here w_a is [rank, out]: its rows are the rank.
-        core = tucker_gram(tensors["lokr_t2"], None, row_gram(w_b))
-        return gram_strength(row_gram(w_a), core, 1.0)
-    return gram_strength(column_gram(w_a), row_gram(w_b.flatten(1)), 1.0)
+        return row_gram(w_a), tucker_gram(tensors["lokr_t2"], None, row_gram(w_b))
+    return column_gram(w_a), row_gram(w_b.flatten(1))

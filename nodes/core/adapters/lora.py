@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from .base import Adapter, Described, Shape, Strength, Tensors, all_zero, as_float, mismatch
-from .lowrank import column_gram, gram_strength, row_gram, tucker_gram
+from .lowrank import column_gram, gram_norm, gram_strength, row_gram, tucker_gram
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,10 +73,16 @@ class LoraAdapter(Adapter):
         return delta.reshape(weight.shape) if weight is not None else delta
 
     def strength(self, tensors: Tensors, scale: float, weight: Tensor | None = None) -> Strength:
-        up, down = column_gram(tensors["up"].flatten(1)), row_gram(tensors["down"].flatten(1))
-        if "mid" in tensors:
-            down = tucker_gram(tensors["mid"], None, down)
-        return gram_strength(up, down, scale)
+        return gram_strength(*_grams(tensors), scale)
+
+    def norm(self, tensors: Tensors, scale: float, weight: Tensor | None = None) -> float:
+        return gram_norm(*_grams(tensors), scale)
 
     def is_dead(self, tensors: Tensors) -> bool:
         return all_zero(tensors["up"], tensors["down"], tensors.get("mid"))
+
+
+def _grams(tensors: Tensors) -> tuple[Tensor, Tensor]:
+    """Gram matrices of the two factors, a Tucker core counted with the down factor."""
+    up, down = column_gram(tensors["up"].flatten(1)), row_gram(tensors["down"].flatten(1))
+    return up, tucker_gram(tensors["mid"], None, down) if "mid" in tensors else down

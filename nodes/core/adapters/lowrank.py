@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def gram_norm(up_gram: Tensor, down_gram: Tensor, scale: float) -> float:
+    """The Frobenius norm alone of ``scale * U @ D`` from ``U^T U`` and ``D D^T``."""
+    return abs(scale) * math.sqrt(max((up_gram * down_gram).sum().item(), 0.0))
+
+
 def gram_strength(up_gram: Tensor, down_gram: Tensor, scale: float) -> Strength:
     """Norms of ``scale * U @ D`` from ``U^T U`` and ``D D^T``, both [rank, rank] in float64."""
     import torch

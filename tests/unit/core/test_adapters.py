@@ -126,6 +126,9 @@ def test_norms_equal_those_of_the_product(tmp_path: Path, name: str) -> None:
     strength = measure_layer(layer, tensors, weight)
     assert strength.not_measured == ""
     assert strength.delta_norm == pytest.approx(delta.norm().item(), rel=1e-5)
+    alone = measure_layer(layer, tensors, weight, spectral=False)
+    assert alone.delta_norm == pytest.approx(strength.delta_norm, rel=1e-6)
+    assert alone.spectral_norm is None or delta.dim() < 2
     top = delta.norm() if delta.dim() < 2 else torch.linalg.matrix_norm(delta.flatten(1), 2)
     assert strength.spectral_norm == pytest.approx(top.item(), rel=1e-5)
     assert strength.stable_rank == pytest.approx((delta.norm() / top).item() ** 2, rel=1e-4)
