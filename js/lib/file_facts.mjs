@@ -2,6 +2,7 @@
 
 import { foreignText, h } from "./dom.mjs";
 import { formatBytes, formatCount, plainText, shortKind } from "./format.mjs";
+import { reportWords } from "./report_words.mjs";
 
 /**
  * @typedef {import("../types/report").Report} Report
@@ -30,9 +31,9 @@ function loraFacts({ lora }, { locale }) {
   if (!lora) return [];
   const formats = Object.entries(lora.formats).map(([format, n]) => `${format} × ${formatCount(n, locale)}`);
   return [
-    ["fact.madeFor", lora.architecture],
+    ["fact.madeFor", reportWords(lora.architecture, locale)],
     ["fact.base", lora.base_model],
-    ["fact.writer", [lora.writer, lora.key_style].filter(Boolean).join(" · ")],
+    ["fact.writer", [reportWords(lora.writer, locale), lora.key_style].filter(Boolean).join(" · ")],
     ["fact.formats", formats.join(", ")],
     ["fact.triggers", lora.trigger_words.slice(0, 20).join(", ")],
     ["fact.size", lora.size_bytes > 0 ? formatBytes(lora.size_bytes, locale) : ""],

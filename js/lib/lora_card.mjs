@@ -6,6 +6,7 @@ import { factList } from "./file_facts.mjs";
 import { formatBytes, formatCount, plainText } from "./format.mjs";
 import { levelIcon, panelIcon } from "./icons.mjs";
 import { groupTitle } from "./map_words.mjs";
+import { counts, coverageMeter } from "./report_card.mjs";
 import { reportWords } from "./report_words.mjs";
 
 /**
@@ -17,6 +18,9 @@ import { reportWords } from "./report_words.mjs";
  * @property {string} lora
  * @property {string} model
  * @property {string} reason
+ * @property {FileCheck | null} [check] what of the LoRA lands in the model, where that can be told from the files
+ *
+ * @typedef {Pick<Report, "level" | "summary" | "coverage" | "counts"> & {verdict: string}} FileCheck
  *
  * @typedef {object} LoraCardState
  * @property {string} name
@@ -52,7 +56,8 @@ export function renderLoraCard(state, language, actions) {
   return [
     title,
     badge(state, language),
-    h("p", { class: "patchbay-summary" }, foreignText(plainText(reportWords(report.summary, language.locale), 500))),
+    // What it says stands in the verdict and the facts, where there are both.
+    state.fit?.check ? null : h("p", { class: "patchbay-summary" }, foreignText(plainText(reportWords(report.summary, language.locale), 500))),
     words(report, language, actions),
     factList(facts(report, language)),
     ...details(report, language),
@@ -61,17 +66,21 @@ export function renderLoraCard(state, language, actions) {
 }
 
 /** The verdict on the file and the model, with the sentence that explains it. @param {LoraCardState} state @param {Language} language */
-function badge({ fit, hasModel, report }, { t, locale }) {
-  const verdict = fit?.verdict ?? report?.verdict ?? "";
+function badge({ fit, hasModel, report }, language) {
+  const { t, locale } = language;
+  const check = fit?.check;
+  const verdict = check?.verdict ?? fit?.verdict ?? report?.verdict ?? "";
   const [level, text] = VERDICTS[verdict] ?? ["warning", "lora.verdict.unknown"];
-  const reason = fit?.reason ?? report?.advice ?? "";
+  const reason = check?.summary ?? fit?.reason ?? report?.advice ?? "";
   if (!hasModel && !fit) return h("p", { class: "patchbay-muted" }, t("lora.noModel"));
   return h(
     "div",
     { class: "patchbay-lora-verdict" },
     h("span", { class: `patchbay-level patchbay-level-${level}` }, levelIcon(level), t(text)),
     h("p", {}, foreignText(plainText(reportWords(reason, locale), 500))),
-    h("p", { class: "patchbay-muted" }, t("lora.headersOnly")),
+    check && counts(check, language),
+    check && coverageMeter(check.coverage, language),
+    h("p", { class: "patchbay-muted" }, t(check ? "lora.filesOnly" : "lora.headersOnly")),
   );
 }
 
@@ -94,9 +103,9 @@ function facts(report, language) {
   const blocks = blockColumns(report).map(({ kind, cells }) => `${groupTitle(kind, t)}${cells.length > 1 ? ` × ${formatCount(cells.length, locale)}` : ""}`);
   /** @type {[string, string][]} */
   const all = [
-    [t("fact.madeFor"), lora?.architecture ?? ""],
+    [t("fact.madeFor"), reportWords(lora?.architecture, locale)],
     [t("fact.base"), lora?.base_model ?? ""],
-    [t("fact.writer"), [lora?.writer, lora?.key_style].filter(Boolean).join(" · ")],
+    [t("fact.writer"), [reportWords(lora?.writer, locale), lora?.key_style].filter(Boolean).join(" · ")],
     [t("fact.formats"), formats.join(", ")],
     [t("lora.rank"), (lora?.ranks ?? []).slice(0, 12).join(", ")],
     [t("lora.layers"), formatCount(report.layers.length, locale)],

@@ -27,18 +27,23 @@ export function layersCsv(layers) {
  * @param {LayerReport[]} layers
  */
 export const layersTable = (layers) =>
-  [COLUMNS.join("\t"), ...layers.map((layer) => COLUMNS.map((name) => csvField(layer[name]).replace(/[\t\r\n]+/g, " ")).join("\t"))].join("\n");
+  [COLUMNS.join("\t"), ...layers.map((layer) => COLUMNS.map((name) => safeText(layer[name]).replace(/[\t\r\n]+/g, " ")).join("\t"))].join("\n");
+
+/** @param {unknown} value */
+function csvField(value) {
+  const text = safeText(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
 
 /**
  * A text that begins like a formula gets an apostrophe: a spreadsheet would run it.
  * @param {unknown} value
  */
-function csvField(value) {
+function safeText(value) {
   if (value === null || value === undefined) return "";
   if (typeof value === "number") return String(value);
   const text = Array.isArray(value) ? value.join(" ") : String(value);
-  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  return /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
 }
 
 /** @param {object} report or a measurement */

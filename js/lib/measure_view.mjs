@@ -4,6 +4,7 @@ import { foreignText, h } from "./dom.mjs";
 import { formatBytes, formatCount, formatNumber, plainText } from "./format.mjs";
 import { levelIcon } from "./icons.mjs";
 import { cssName, evaluationStrip, formatDuration, memoryBar, memoryText, memoryWhole, runBars, shownRuns, stripTop } from "./measure_charts.mjs";
+import { reportWords } from "./report_words.mjs";
 
 /**
  * @typedef {import("../types/measurement").Measurement} Measurement
@@ -45,7 +46,7 @@ export function measurementView(measurement, language) {
     header(measurement, language),
     comparisons.length > 0
       ? h("ul", { class: "patchbay-measure-verdicts" }, ...comparisons.map((comparison) => verdict(comparison, conditions, language)))
-      : h("p", { class: "patchbay-summary" }, foreignText(plainText(measurement.summary, 800))),
+      : h("p", { class: "patchbay-summary" }, foreignText(plainText(reportWords(measurement.summary, language.locale), 800))),
     conditions.length > 0 && strips(measurement, language),
     conditions.some((condition) => condition.segments.length > 0) && memory(measurement, language),
     why(measurement, language),
@@ -239,11 +240,11 @@ function missing(conditions, { t }) {
 }
 
 /** @param {Measurement} measurement @param {Language} language */
-function notes(measurement, { t }) {
+function notes(measurement, { t, locale }) {
   const context = Object.entries(measurement.context ?? {}).filter(([name, value]) => name !== "conditions" && typeof value !== "object");
   const own = Object.entries(/** @type {Record<string, Record<string, unknown>>} */ (measurement.context?.conditions ?? {}));
   const lines = [
-    ...measurement.notes,
+    ...measurement.notes.map((note) => reportWords(note, locale)),
     ...context.map(([name, value]) => `${name}: ${value}`),
     ...own.map(([label, facts]) => `${label}: ${Object.entries(facts).map(([name, value]) => `${name} ${value}`).join(", ")}`),
   ];

@@ -1,24 +1,27 @@
 // The side bar's state: which report it shows and how. One for the page; it is drawn while its tab is open.
 
 import { h } from "./dom.mjs";
+import { lacksSpectral, listedName, withSpectral } from "./file_norms.mjs";
 import { openHelp } from "./help_dialog.mjs";
 import { language, outputKey } from "./host.mjs";
 import { differenceMap } from "./map_diff.mjs";
 import { exportName, layersCsv, layersTable, reportJson } from "./map_export.mjs";
-import { availableMetrics, viewOf } from "./map_figures.mjs";
+import { availableMetrics, METRICS, viewOf } from "./map_figures.mjs";
 import { buildMap } from "./map_model.mjs";
 import { mapSvg, PALETTES } from "./map_svg.mjs";
 import { createTip } from "./map_tip.mjs";
-import { ask, goToNode, idleNodes, keyOfExecution, pageTheme, pastRuns, reportOf, reportSources, selectedNode, toast } from "./panel_host.mjs";
+import { ask, goToNode, idleNodes, keyOfExecution, loraNames, pageTheme, pastRuns, reportOf, reportSources, selectedNode, toast } from "./panel_host.mjs";
 import { atMost, renderProgress } from "./panel_progress.mjs";
 import { chooseSource, comparable, reportKey, withRun } from "./panel_sources.mjs";
 import { renderPanel, sourceTitle } from "./panel_view.mjs";
+import { asReport } from "./report_widget.mjs";
 import { reportWords } from "./report_words.mjs";
 import { copyText, saveBlob, saveText, toPng } from "./save_file.mjs";
 
 /**
  * @typedef {import("./panel_sources.mjs").Source} Source
  * @typedef {import("./panel_sources.mjs").Run} Run
+ * @typedef {import("../types/report").Report} Report
  * @typedef {import("../types/map").MapView} MapView
  * @typedef {import("../types/map").MetricId} MetricId
  * @typedef {import("../types/map").LoadedAnswer} LoadedAnswer
@@ -49,6 +52,8 @@ let workflow = "";
 let idle = "";
 /** @type {LoadedAnswer | null} */
 let loaded = null;
+/** Reports of LoRA files by name, for what runs do not measure; nothing while a file is read or cannot be. @type {Map<string, Report | null>} */
+const measuredFiles = new Map();
 /** @type {import("./panel_progress.mjs").Progress | null} */
 let progress = null;
 /** What is on the page now. @type {{root: HTMLElement, body: HTMLElement, bar: HTMLElement, tip: ReturnType<typeof createTip>, timer: ReturnType<typeof setInterval>} | null} */
@@ -125,7 +130,11 @@ export function nodeFinished(executionId, output) {
 
 /** @param {import("./panel_progress.mjs").Progress | null} now */
 export function setProgress(now) {
+  const ended = progress !== null && now === null;
   progress = now;
+  // A run moves weights to the device and off it, and files may have changed before it.
+  if (ended) measuredFiles.clear();
+  if (ended && drawn && look.view === "resident") void learnResidency();
   redrawProgress();
 }
 
@@ -185,7 +194,28 @@ async function learnResidency() {
   redraw();
 }
 
-/** @param {import("../types/report").Report} report */
+/** @param {string} name of a LoRA */
+async function learnFile(name) {
+  measuredFiles.set(name, null);
+  const listed = listedName(name, await loraNames().catch(() => []));
+  const answer = listed && (await ask(`/patchbay/lora?name=${encodeURIComponent(listed)}&measure=1`).catch(() => null));
+  measuredFiles.set(name, asReport(answer?.report));
+  redraw();
+}
+
+/** With what its LoRA's file tells, once it is known. @param {Report} report */
+function completeReport(report) {
+  const file = lacksSpectral(report) ? measuredFiles.get(report.lora?.name ?? "") : null;
+  return file ? withSpectral(report, file) : report;
+}
+
+/** @param {Report} report @param {import("./block_figures.mjs").BlockExtras} extras */
+function metricsOf(report, extras) {
+  const found = availableMetrics(report, extras);
+  return METRICS.map(({ id }) => id).filter((id) => found.includes(id) || (id === "spectral" && lacksSpectral(report)));
+}
+
+/** @param {Report} report */
 function loadedModel(report) {
   const { model } = report;
   return loaded?.models.find((each) => each.model_class === model?.model_class && each.weight_count === model.weight_count) ?? null;
@@ -200,17 +230,20 @@ function currentState() {
   if (wish.follow && shown.key === wish.selected) wish.chosen = shown.key;
   if (!runs.has(shown.key) && !files.has(shown.key)) remember(shown.key, { report, text: shown.text, at: Date.now() });
   const extras = Object.assign({}, ...all.map((source) => source.extras ?? {}), shown.extras ?? {});
-  const metrics = availableMetrics(report, extras);
+  const metrics = metricsOf(report, extras);
   const view = viewOf(report, look.view);
   const metric = metrics.includes(look.metric) ? look.metric : metrics[0] ?? "relative";
+  const name = report.lora?.name ?? "";
+  if (metric === "spectral" && lacksSpectral(report) && !measuredFiles.has(name)) void learnFile(name);
   const others = comparable(shown, all, runs.get(shown.key) ?? []);
   const other = others.find(({ id }) => id === look.compare) ?? null;
   const owner = report.layers.some((layer) => layer.owner === look.owner) ? look.owner : null;
   const options = { view, metric, extras };
-  const inView = (/** @type {import("../types/report").Report} */ of) => (view === "resident" ? loadedModel(of) : null);
-  const wholeMap = buildMap(report, { ...options, loaded: inView(report) });
-  const map = owner === null ? wholeMap : buildMap(report, { ...options, owner, loaded: inView(report) });
-  const second = other ? buildMap(other.report, { ...options, loaded: inView(other.report) }) : null;
+  const inView = (/** @type {Report} */ of) => (view === "resident" ? loadedModel(of) : null);
+  const draft = (/** @type {Report} */ of, /** @type {string | null} */ by) => buildMap(metric === "spectral" ? completeReport(of) : of, { ...options, owner: by, loaded: inView(of) });
+  const wholeMap = draft(report, null);
+  const map = owner === null ? wholeMap : draft(report, owner);
+  const second = other ? draft(other.report, null) : null;
   const drawable = report.layers.length > 0 || metrics.length > 0;
   /** @type {import("./panel_view.mjs").PanelState} */
   const state = {
@@ -218,7 +251,7 @@ function currentState() {
     maps: drawable ? { map, other: second, difference: second ? differenceMap(second, map) : null } : null,
     block: look.block, open: look.open,
   };
-  const signature = JSON.stringify([state.language.locale, shown.key, shown.idle, all.map(({ key, title }) => [key, title]), wish.follow, view, metric, state.compare, others.map(({ id }) => id), owner, look.block, view === "resident" && loaded, extras]);
+  const signature = JSON.stringify([state.language.locale, shown.key, shown.idle, all.map(({ key, title }) => [key, title]), wish.follow, view, metric, state.compare, others.map(({ id }) => id), owner, look.block, view === "resident" && loaded, extras, Boolean(measuredFiles.get(name))]);
   return { state, signature: `${signature} ${reportKey(report)}` };
 }
 

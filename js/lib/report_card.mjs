@@ -93,15 +93,15 @@ export function subjectFacts(report, t, locale) {
   const strength = formatNumber(report.strength_model, locale);
   const clip = formatNumber(report.strength_clip, locale);
   return [
-    lora ? plainText(lora.name, 120).replace(/\.safetensors$/, "") : plainText(report.title, 120),
+    lora ? plainText(lora.name, 120).replace(/\.safetensors$/, "") : plainText(reportWords(report.title, locale), 120),
     rank && t("card.rank", { rank }),
-    plainText(model?.architecture || lora?.architecture || "", 80),
+    plainText(reportWords(model?.architecture || lora?.architecture, locale), 80),
     report.strength_model !== null && report.strength_clip !== null && t("card.strengthsBoth", { model: strength, clip }),
     report.strength_model !== null && report.strength_clip === null && t("card.strengths", { model: strength }),
   ].filter((fact) => typeof fact === "string" && fact !== "").map(String);
 }
 
-/** @param {Report} report @param {Language} language */
+/** @param {Pick<Report, "counts">} report @param {Language} language */
 export function counts(report, { t, locale }) {
   const items = Object.entries(report.counts ?? {}).map(([state, n]) =>
     h("li", {}, stateIcon(state), h("strong", {}, formatCount(n, locale)), ` ${stateName(state, t)}`),
@@ -114,10 +114,18 @@ export function counts(report, { t, locale }) {
  * @param {Report} report
  * @param {Language} language
  */
-export function coverage(report, { t, locale }) {
+export function coverage(report, language) {
   if (!report.lora || !report.model || report.kind === "inspect" || report.layers.length === 0) return null;
-  const known = report.coverage !== null && report.coverage !== undefined;
-  const share = known ? Math.min(1, Math.max(0, Number(report.coverage))) : 0;
+  return coverageMeter(report.coverage, language);
+}
+
+/**
+ * @param {number | null | undefined} value
+ * @param {Language} language
+ */
+export function coverageMeter(value, { t, locale }) {
+  const known = value !== null && value !== undefined;
+  const share = known ? Math.min(1, Math.max(0, Number(value))) : 0;
   const text = known ? formatShare(share, locale) : t("card.coverage.unknown");
   const meter = h(
     "span",

@@ -3,7 +3,8 @@
 ``GET /patchbay/lora?name=NAME[&measure=1]``
     The report on a LoRA file of the user's folders; ``measure`` also reads its tensors.
 ``GET /patchbay/fit?lora=NAME&folder=FOLDER&model=NAME``
-    Whether the two files are made for one architecture, from their headers.
+    Whether the two files are made for one architecture, from their headers, and under ``check`` what of the LoRA lands
+    in that model: verdict, sentence, number of layers by state, coverage. ``check`` is null where that cannot be told.
 ``GET /patchbay/loaded``
     Where the weights of the loaded diffusion models lie.
 
@@ -29,6 +30,7 @@ import folder_paths
 from aiohttp import web
 
 from ..core.errors import PatchbayError
+from ..core.file_check import check_file
 from ..core.file_fit import file_fit
 from ..core.inspect import inspect_file
 from ..core.report import to_json
@@ -143,8 +145,19 @@ def _fit_body(lora: str, folder: str, model: str) -> bytes:
     model_path, model_stamp = _file(folder, model)
     return ANSWERS.get(
         ("fit", *lora_stamp, *model_stamp),
-        lambda: dataclasses.asdict(file_fit(Path(lora_path), Path(model_path))),
+        lambda: _fit_answer(Path(lora_path), Path(model_path)),
     )
+
+
+def _fit_answer(lora: Path, model: Path) -> dict[str, Any]:
+    answer: dict[str, Any] = {**dataclasses.asdict(file_fit(lora, model)), "check": None}
+    try:
+        checked = check_file(lora, model, measure=True)
+    except PatchbayError:
+        return answer
+    report = to_json(checked.report)
+    fields = ("verdict", "level", "summary", "coverage", "counts")
+    return {**answer, "check": {name: report[name] for name in fields}}
 
 
 def _loaded_body() -> bytes:

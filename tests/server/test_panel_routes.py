@@ -47,7 +47,13 @@ def test_no_name_leads_out_of_the_folders(comfy_server: ComfyServer, name: str, 
 @pytest.mark.parametrize(("model", "verdict"), [("base", "same"), ("wide", "other size")])
 def test_two_files_are_compared(comfy_server: ComfyServer, model: str, verdict: str) -> None:
     query = {"lora": LORA, "folder": "diffusion_models", "model": f"klein-nano-{model}.safetensors"}
-    assert ask(comfy_server, "/patchbay/fit", **query)[1]["verdict"] == verdict
+    answer = ask(comfy_server, "/patchbay/fit", **query)[1]
+    assert answer["verdict"] == verdict
+    lost = {"no_such_layer": 14, "shape_mismatch": 10}
+    lands = {"base": ("fits", 1, {"applied": 24}), "wide": ("does not fit", 0, lost)}
+    check = answer["check"]
+    assert (check["verdict"], check["coverage"], check["counts"]) == lands[model]
+    assert check["summary"].startswith(LORA)
     assert ask(comfy_server, "/patchbay/fit", **{**query, "folder": "custom_nodes"})[0] == 400
 
 

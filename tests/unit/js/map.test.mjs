@@ -11,6 +11,7 @@ import { mapSvg, PALETTES } from "../../../js/lib/map_svg.mjs";
 import { renderBlockTable } from "../../../js/lib/map_table.mjs";
 import { renderMap } from "../../../js/lib/map_view.mjs";
 import { describe } from "../../../js/lib/map_words.mjs";
+import { textWidth, wrapText } from "../../../js/lib/svg_text.mjs";
 import { freshPage, layer, matchesSnapshot, readable, report } from "./support.mjs";
 
 const en = languageFor("en");
@@ -174,6 +175,27 @@ test("the map, its legend, the LoRAs and a block's table, as a person can read t
 test("the map as a picture", () => {
   const map = buildMap(mixed(), APPLIED);
   matchesSnapshot("map_mixed.svg", mapSvg(map, { title: "ink & sea", subtitle: "8 patches", language: languageFor("ja"), palette: PALETTES.light }).svg);
+});
+
+test("a picture cuts no text: long titles go on in lines, what did not land stands under it by reason", () => {
+  assert.deepEqual(wrapText("one two three four", 10, 60, 9), ["one two", "three four"]);
+  assert.deepEqual(wrapText("a_name_that_is_too_long_for_a_line", 10, 60, 2).map((each) => textWidth(each, 10) <= 60), [true, true]);
+  assert.match(wrapText("x ".repeat(200), 10, 60, 2)[1], /…$/);
+  const map = buildMap(mixed(), APPLIED);
+  const { svg, width } = mapSvg(map, { title: "t", subtitle: "a sentence of some length ".repeat(12), language: en, palette: PALETTES.dark });
+  const texts = [...svg.matchAll(/<text x="([\d.]+)"[^>]*>([^<]*)<\/text>/g)].map(([, x, words]) => [Number(x), words]);
+  for (const [x, words] of texts) assert.ok(x + textWidth(words, 10) <= width, `${words} leaves the picture`);
+  const all = texts.map(([, words]) => words).join("|");
+  assert.match(all, /Did not land \(2\)\|1 no such layer: [^|]*\|single_blocks\.9\.linear1\|1 shape does not fit: the file has 8 x 8, the model 4 x 4\|double_blocks\.1\.txt_attn\.qkv/);
+  for (const words of ["strength 0", "not measured", "nothing landed", "another node’s patch"]) assert.ok(all.includes(words), words);
+});
+
+test("a layer that is all zero is told from one at strength 0", () => {
+  const made = report([layer({ block: "double_blocks.0", layer: "a", state: "dead" }), layer({ block: "double_blocks.1", layer: "a", state: "skipped", strength: 0 })]);
+  const map = buildMap(made, APPLIED);
+  assert.deepEqual(map.groups[0].rows.map((row) => row.status), ["dead", "skipped"]);
+  freshPage();
+  assert.match(renderLegend(map, en).textContent, /strength 0.*all zero in the file/);
 });
 
 test("what a cell says has the figure, the fate and the reason", () => {

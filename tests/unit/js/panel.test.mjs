@@ -6,7 +6,7 @@ import { renderHelp } from "../../../js/lib/help_page.mjs";
 import { languageFor } from "../../../js/lib/i18n.mjs";
 import { renderLoraCard } from "../../../js/lib/lora_card.mjs";
 import { lorasOf, modelFileOf } from "../../../js/lib/lora_names.mjs";
-import { exportName, layersCsv } from "../../../js/lib/map_export.mjs";
+import { exportName, layersCsv, layersTable } from "../../../js/lib/map_export.mjs";
 import { atMost } from "../../../js/lib/panel_progress.mjs";
 import { chooseSource, comparable, RUNS_KEPT, withRun } from "../../../js/lib/panel_sources.mjs";
 import { freshPage, layer, matchesSnapshot, readable, report } from "./support.mjs";
@@ -59,6 +59,9 @@ test("CSV quotes what has commas, and a formula does not run", () => {
   const [, line] = layersCsv([layer({ reason: 'a "b", c', owner: "=cmd()", slice: [0, 1, 2] })]).split("\r\n");
   assert.match(line, /"a ""b"", c"/);
   assert.match(line, /'=cmd\(\)/);
+  const [head, cells] = layersTable([layer({ reason: "a\tb\nc", owner: "=cmd()" })]).split("\n").map((each) => each.split("\t"));
+  assert.equal(head.length, cells.length);
+  assert.deepEqual([cells[head.indexOf("reason")], cells[head.indexOf("owner")]], ["a b c", "'=cmd()"]);
   assert.equal(exportName(report([], { kind: "apply", lora: { name: "../a b<.safetensors" } }), "svg"), "patchbay-a-b-apply.svg");
 });
 
@@ -84,8 +87,10 @@ test("the LoRA card, and hostile metadata in it", () => {
   const state = { name: "ink.safetensors", report: made, fit, hasModel: true, error: "" };
   const html = (of) => renderLoraCard(of, languageFor("en"), actions).map((part) => readable(part)).join("");
   matchesSnapshot("lora_card.html", html(state));
+  const check = { verdict: "fits in part", level: "warning", summary: "ink.safetensors fits FLUX.2 in part: 3 of its 4 layers land.", coverage: 0.75, counts: { applied: 3, shape_mismatch: 1 } };
+  matchesSnapshot("lora_card_checked.html", html({ ...state, fit: { ...fit, check } }));
   Object.assign(made.lora, { name: evil, writer: evil, trigger_words: [evil], metadata: { [evil]: evil } });
-  const hostile = renderLoraCard({ ...state, name: evil, report: { ...made, summary: evil, notes: [evil] }, fit: { ...fit, reason: evil } }, languageFor("en"), actions);
+  const hostile = renderLoraCard({ ...state, name: evil, report: { ...made, summary: evil, notes: [evil] }, fit: { ...fit, reason: evil, check: { ...check, summary: evil } } }, languageFor("en"), actions);
   for (const part of hostile) {
     assert.equal(part.querySelectorAll("img").length, 0);
     assert.ok(part.outerHTML.length < 20_000);
