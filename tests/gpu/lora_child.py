@@ -1,4 +1,4 @@
-"""One case of ``lora_table.py`` in a process of its own: ``lora_child.py SHAPE MODE ANSWER.json``."""
+"""One case of ``lora_table.py`` in a process of its own: ``lora_child.py SHAPE MODE ANSWER.json SECONDS``."""
 
 from __future__ import annotations
 
@@ -13,39 +13,51 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+BEGUN = time.monotonic()
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from comfy_boot import boot
+from comfy_boot import boot  # noqa: E402
 
-SHAPE, MODE, ANSWER = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+SHAPE, MODE, ANSWER, SECONDS = sys.argv[1], sys.argv[2], Path(sys.argv[3]), float(sys.argv[4])
 boot(MODE)
 
 import comfy.sd  # noqa: E402
 import comfy.utils  # noqa: E402
 import torch  # noqa: E402
+from pack.nodes.core.bypass_factors import LowRank  # noqa: E402
 from pack.nodes.host import restaging  # noqa: E402
 from pack.nodes.host.apply import apply_lora  # noqa: E402
+from pack.nodes.host.bypass_ops import FusedLowRank, LinearCall  # noqa: E402
+from pack.nodes.host.bypass_parts import Beside  # noqa: E402
 from random_klein import RandomKlein  # noqa: E402
 
 GPU = MODE != "cpu"
 RUN_STEPS = 4
 STEADY_STEPS = 7
-ROUNDS = 3
+ROUNDS = 4
 HALF = "single_blocks.3=0.5" if GPU else "single_blocks.1=0.5"
 
 ANSWERS: dict[str, Any] = {"errors": {}}
 
 
-def part(name: str) -> Callable[[Callable[[], None]], None]:
+def left() -> float:
+    """Seconds that this process may still take."""
+    return SECONDS - (time.monotonic() - BEGUN)
+
+
+def part(name: str, needs: float = 0.0) -> Callable[[Callable[[], None]], None]:
     """Run a part now; a failure loses only itself. The answers so far are always on the disk."""
 
     def run(function: Callable[[], None]) -> None:
         begun = time.monotonic()
         try:
+            if left() < needs:
+                raise TimeoutError(f"{left():.0f} s are left, {needs:.0f} s are needed")
             with torch.inference_mode():
                 function()
         except Exception:
             ANSWERS["errors"][name] = traceback.format_exc()
         ANSWERS.setdefault("part_seconds", {})[name] = round(time.monotonic() - begun, 1)
+        ANSWERS["seconds"] = round(time.monotonic() - BEGUN, 1)
         ANSWER.write_text(json.dumps(ANSWERS), encoding="utf-8")
         print(f"{SHAPE} {MODE} {name} {ANSWERS['part_seconds'][name]} s", flush=True)
 
@@ -105,7 +117,6 @@ def peaks() -> dict[str, int]:
     return {"torch_peak": torch.cuda.max_memory_allocated(), "in_use": total - free}
 
 
-BEGUN = time.monotonic()
 KLEIN = RandomKlein(SHAPE)
 BASE, SIZE, DEVICE, RANK = KLEIN.base, KLEIN.size, KLEIN.device, KLEIN.size["rank"]
 FOLDER = tempfile.TemporaryDirectory()
@@ -115,12 +126,21 @@ KEEP: dict[str, Any] = {}
 
 @part("machine")
 def _machine() -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
     from comfyui_version import __version__ as comfyui
 
+    packages: dict[str, str] = {}
+    for name in ("comfy-aimdo", "comfy-kitchen"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "not there"
     ANSWERS["machine"] = {
         "device": torch.cuda.get_device_name(0) if GPU else "CPU",
         "torch": torch.__version__,
         "comfyui": comfyui,
+        **packages,
         "model": type(BASE.model).__name__,
         "patcher": type(BASE).__name__,
         "dtype": str(BASE.model_dtype()),
@@ -140,10 +160,11 @@ def _unpatched() -> None:
 
 @part("applying")
 def _applying() -> None:
-    """The node's own time: nothing is loaded, no weight touched."""
-    begun = clock()
-    ours(FIRST, BASE, "merge")
-    ANSWERS["apply_ours_first_ms"] = clock() - begun
+    """The node's own time: nothing is loaded, no weight touched. The very first file has the model's names read too."""
+    for name, path in (("very_first", FIRST), ("first", SECOND)):
+        begun = clock()
+        ours(path, BASE, "merge")
+        ANSWERS[f"apply_ours_{name}_ms"] = clock() - begun
     times: dict[str, list[float]] = {"stock": [], "merge": [], "bypass": []}
     for turn in range(5):
         for name, function in (
@@ -160,7 +181,7 @@ def _applying() -> None:
     ANSWERS["apply_bypass_first_ms"] = times["bypass"][0]
 
 
-@part("steady steps")
+@part("steady steps", 20)
 def _steady() -> None:
     """Base, ours and core's bypass in turns; the ratios are of steps of the same round."""
     models = {
@@ -174,9 +195,9 @@ def _steady() -> None:
         reset_peak()
         KEEP[name] = sample(model)
         ANSWERS[f"memory_{name}"] = peaks()
-    for _ in range(ROUNDS):
-        for name, model in models.items():
-            medians[name].append(statistics.median(step_ms(model)))
+    for turn in range(ROUNDS):
+        for name in list(models)[:: -1 if turn % 2 else 1]:
+            medians[name].append(statistics.median(step_ms(models[name])))
     for name, values in medians.items():
         ANSWERS[f"step_{name}_ms"] = statistics.median(values)
         ANSWERS[f"step_{name}_all_ms"] = values
@@ -188,7 +209,7 @@ def _steady() -> None:
     ANSWERS["bypass_share_of_core"] = (ratios["ours"] - 1) / (ratios["core"] - 1) if ratios["core"] != 1 else None
 
 
-@part("bypass changes")
+@part("bypass changes", 10)
 def _bypass_changes() -> None:
     models = {name: ours(FIRST, BASE, "bypass", *args) for name, args in (("change", (0.5,)), ("back", (1.0,)))}
     models["block"] = ours(FIRST, BASE, "bypass", 1.0, HALF)
@@ -213,9 +234,22 @@ def _merged(name: str, make: Callable[[float, str], Any]) -> None:
         ANSWERS[f"merge_{name}_block_ms"] = run_ms(make(1.0, HALF))
 
 
-@part("merge ours")
+@part("merge stock", 20)
+def _merge_stock() -> None:
+    _merged("stock", lambda s, b: stock(FIRST, BASE, s))
+
+
+@part("merge ours", 20)
 def _merge_ours() -> None:
     _merged("ours", lambda s, b: ours(FIRST, BASE, "merge", s, b))
+
+
+@part("differences")
+def _differences() -> None:
+    for name in ("ours", "core", "merge_ours"):
+        ANSWERS[f"difference_{name}"] = relative(KEEP[name], KEEP["merge_stock"])
+    ANSWERS["effect"] = relative(KEEP["merge_stock"], KEEP["picture"])
+    ANSWERS["difference_ours_core"] = relative(KEEP["ours"], KEEP["core"])
 
 
 def _runs(first: Any, changed: Any, how: str) -> tuple[float, torch.Tensor]:
@@ -227,7 +261,7 @@ def _runs(first: Any, changed: Any, how: str) -> tuple[float, torch.Tensor]:
     return clock() - begun, latent
 
 
-@part("re-staging")
+@part("re-staging", 30)
 def _restaging() -> None:
     """One block changed, and all single blocks: ComfyUI's way of loading and ours in turns, same patches, same run."""
     full = ours(FIRST, BASE, "merge")
@@ -235,7 +269,9 @@ def _restaging() -> None:
     warm, equal, kept = [], [], []
     added: dict[str, list[float]] = {"core": [], "ours": []}
     blocks = [f"single_blocks.{n}=0.5" for n in (range(1, 6) if GPU else range(2))]
-    for change in [*blocks, "single_blocks=0.5"]:
+    for change in [*blocks[:3], "single_blocks=0.5", *blocks[3:]]:
+        if len(warm) > 3 and left() < 45:
+            break
         model = ours(FIRST, BASE, "merge", 1.0, change)
         core, picture = _runs(full, model, "off")
         mine, same = _runs(full, model, "on")
@@ -248,51 +284,42 @@ def _restaging() -> None:
             added["ours"].append(mine - warm[-1])
         else:
             ANSWERS["restage_single_core_ms"], ANSWERS["restage_single_ours_ms"] = core - warm[-1], mine - warm[-1]
-    os.environ[restaging.SWITCH] = "check"
-    checked = ours(FIRST, BASE, "merge", 1.0, "double_blocks.0=0.5")
-    restaging.attach_restaging(checked)
-    sample(full)
-    sample(checked)
-    ANSWERS["restage_check_passed"] = not restaging._failed
-    os.environ[restaging.SWITCH] = "on"
     for name, values in added.items():
         ANSWERS[f"restage_block_{name}_ms"] = statistics.median(values)
         ANSWERS[f"restage_block_{name}_all_ms"] = values
     ANSWERS["restage_share"] = ANSWERS["restage_block_ours_ms"] / ANSWERS["restage_block_core_ms"]
     ANSWERS["restage_kept"], ANSWERS["restage_equal"] = kept, all(equal)
-
-
-@part("merge stock")
-def _merge_stock() -> None:
-    _merged("stock", lambda s, b: stock(FIRST, BASE, s))
-
-
-@part("differences")
-def _differences() -> None:
-    for name in ("ours", "core", "merge_ours"):
-        ANSWERS[f"difference_{name}"] = relative(KEEP[name], KEEP["merge_stock"])
-    ANSWERS["effect"] = relative(KEEP["merge_stock"], KEEP["picture"])
-    ANSWERS["difference_ours_core"] = relative(KEEP["ours"], KEEP["core"])
+    os.environ[restaging.SWITCH] = "check"
+    sample(full)
+    sample(ours(FIRST, BASE, "merge", 1.0, "double_blocks.0=0.5"))
+    ANSWERS["restage_check_passed"] = not restaging._failed
+    os.environ[restaging.SWITCH] = "on"
 
 
 @part("products")
 def _products() -> None:
-    """The widest layer alone: the layer, ours, the other layout of ``up``, and core's way, in microseconds."""
+    """The widest layer alone in microseconds: without a LoRA, with ours inside and added afterwards, with core's."""
     rows, columns = KLEIN.shapes["single_blocks.0.linear1.weight"]
     tokens = SIZE["tokens"] + SIZE["side"] ** 2
     dtype = torch.bfloat16 if GPU else torch.float32
     weight, x = (torch.randn(n, columns, device=DEVICE, dtype=dtype) for n in (rows, tokens))
     down = torch.randn(RANK, columns, device=DEVICE, dtype=dtype)
     up = torch.randn(rows, RANK, device=DEVICE, dtype=dtype)
-    across = up.t().contiguous()
-    out = torch.randn(tokens, rows, device=DEVICE, dtype=dtype)
     linear = torch.nn.functional.linear
+    term = LowRank(down, up, 1.0)
+    fused = FusedLowRank([Beside("layer", False, None, term)], (rows, columns), dtype)
+    call = LinearCall(fused, [0.7])
+
+    def after() -> torch.Tensor:
+        out = linear(x, weight)
+        call(x, out)
+        return out
+
     cases = {
         "layer": lambda: linear(x, weight),
-        "down": lambda: linear(x, down),
-        "ours": lambda: out.addmm_(linear(x, down), up.t(), alpha=0.7),
-        "across": lambda: out.addmm_(linear(x, down), across, alpha=0.7),
-        "core": lambda: out + linear(linear(x, down), up) * 0.7,
+        "inside": lambda: call.product(x, weight, None),
+        "after": after,
+        "with_core": lambda: linear(x, weight) + linear(linear(x, down), up) * 0.7,
     }
     for name, function in cases.items():
         for _ in range(3):
@@ -305,6 +332,4 @@ def _products() -> None:
         ANSWERS[f"product_{name}_us"] = statistics.median(times)
 
 
-ANSWERS["seconds"] = round(time.monotonic() - BEGUN, 1)
-ANSWER.write_text(json.dumps(ANSWERS), encoding="utf-8")
 FOLDER.cleanup()

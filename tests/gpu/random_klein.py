@@ -26,7 +26,13 @@ SIZES = {
 class RandomKlein:
     """A model of one of :data:`SIZES`; the weights are bf16 in main memory."""
 
-    def __init__(self, shape: str) -> None:
+    def __init__(self, shape: str, folder: Path | None = None) -> None:
+        """Make the weights and load them.
+
+        Args:
+            folder: Write the model there and load it from its file, as ComfyUI's nodes do: only such a model can be
+                sampled with hooks under dynamic VRAM.
+        """
         self.size = SIZES[shape]
         self.device = mm.get_torch_device()
         size = self.size
@@ -35,7 +41,13 @@ class RandomKlein:
         torch.manual_seed(1)
         self.conditioning = [[torch.randn(1, size["tokens"], size["context"]), {"pooled_output": torch.zeros(1, 8)}]]
         weights = {key: self.random_weight(shape) for key, shape in self.shapes.items()}
-        self.base: Any = comfy.sd.load_diffusion_model_state_dict(weights)
+        self.base: Any
+        if folder is None:
+            self.base = comfy.sd.load_diffusion_model_state_dict(weights)
+            return
+        save_file(weights, str(folder / "model.safetensors"))
+        del weights
+        self.base = comfy.sd.load_diffusion_model(str(folder / "model.safetensors"))
 
     def random_weight(self, shape: tuple[int, ...], size: float = 1.0) -> torch.Tensor:
         """bf16 in main memory; drawn on the device, which is much quicker."""
@@ -57,12 +69,13 @@ class RandomKlein:
         save_file(state, str(path))
         return path
 
-    def sample(self, model: Any, steps: int = 4, callback: Any = None) -> torch.Tensor:
+    def sample(self, model: Any, steps: int = 4, callback: Any = None, conditioning: Any = None) -> torch.Tensor:
         """The latent of a whole run, as a workflow makes it."""
+        conditioning = self.conditioning if conditioning is None else conditioning
         latent = torch.zeros(1, 128, self.size["side"], self.size["side"])
         noise = comfy.sample.prepare_noise(latent, 7)
         return comfy.sample.sample(
-            model, noise, steps, 1.0, "euler", "simple", self.conditioning, self.conditioning, latent,
+            model, noise, steps, 1.0, "euler", "simple", conditioning, conditioning, latent,
             callback=callback, disable_pbar=True, seed=7,
         )  # fmt: skip
 

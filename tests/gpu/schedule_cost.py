@@ -1,9 +1,12 @@
-"""What a LoRA over the steps costs at FLUX.2 Klein 4B's shapes, and is it exact: ``tests/gpu/schedule_cost.py``.
+"""What a LoRA over the steps costs at FLUX.2 Klein 4B's shapes, and is it exact.
+
+Run with ``python3 tests/gpu/schedule_cost.py``.
 
 Random weights, 1024 x 1024, four steps. Compared are the model alone, Apply LoRA, and Schedule LoRA with the same
 strengths all the time, off outside its window, and with a switch in the middle. Written to
-``$OUT/schedule_cost_<mode>.json`` (or beside the shell). ``--smoke`` does the same with a tiny model on the CPU;
-``--mode legacy`` loads without dynamic VRAM.
+``$OUT/schedule_cost_<mode>.json`` (or beside the shell). ``--mode legacy`` loads without dynamic VRAM, ``--smoke`` does
+the same with a tiny model on the CPU. The model is loaded from a file: with dynamic VRAM, ComfyUI loads it once more,
+in the older way, to sample with hooks.
 """
 
 from __future__ import annotations
@@ -20,35 +23,34 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "host"))
 from comfy_boot import boot
 
 PARSER = argparse.ArgumentParser(description=__doc__)
 PARSER.add_argument("--smoke", action="store_true")
 PARSER.add_argument("--mode", choices=("dynamic", "legacy"), default="dynamic")
+PARSER.add_argument("--out", type=Path, default=Path(os.environ.get("OUT") or "."))
 ARGS = PARSER.parse_args()
-boot("cpu" if ARGS.smoke else ARGS.mode)
+MODE = "cpu" if ARGS.smoke else ARGS.mode
+boot(MODE)
 
-import comfy.model_management as mm  # noqa: E402
-import comfy.samplers  # noqa: E402
-import comfy.sd  # noqa: E402
 import torch  # noqa: E402
-from nano_models import flux2_shapes, lora_layers  # noqa: E402
 from pack.nodes.host.apply import apply_lora  # noqa: E402
 from pack.nodes.host.schedule import attach, schedule_lora  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
+from random_klein import RandomKlein  # noqa: E402
 
-KLEIN = {"hidden": 3072, "double": 5, "single": 20, "context": 7680, "side": 64, "tokens": 512, "rank": 32}
-TINY = {"hidden": 128, "double": 1, "single": 2, "context": 64, "side": 4, "tokens": 8, "rank": 4}
-SIZE = TINY if ARGS.smoke else KLEIN
-SHAPES = {key: SIZE[key] for key in ("hidden", "double", "single", "context")}
-SIGMAS = (1.0, 0.9674, 0.9081, 0.7672, 0.0)
-DEVICE = mm.get_torch_device()
-MODE = "cpu" if ARGS.smoke else ARGS.mode
-ANSWER: dict[str, Any] = {
-    "size": SIZE, "mode": MODE, "torch": torch.__version__, "sigmas": SIGMAS, "errors": {},
-    "device": str(DEVICE) if ARGS.smoke else torch.cuda.get_device_name(DEVICE),
-}  # fmt: skip
+ANSWER: dict[str, Any] = {"mode": MODE, "torch": torch.__version__, "errors": {}, "seconds": {}, "part_seconds": {}}
+CASES = {
+    "all the time": ("", (0.0, 1.0)),
+    "off": ("", (0.999, 1.0)),
+    "switch": ("step 0: all=1; step 2: all=0.5", (0.0, 1.0)),
+}
+"""Schedule and window of each."""
+PAIRS = {
+    "all the time against apply": ("all the time", "apply"),
+    "off against plain": ("off", "plain"),
+    "plain after hooks against plain": ("plain again", "plain"),
+    "apply against plain (how much the LoRA changes)": ("apply", "plain"),
+}
 
 
 def part(name: str, function: Callable[[], Any]) -> Any:
@@ -59,90 +61,60 @@ def part(name: str, function: Callable[[], Any]) -> Any:
             result = function()
     except Exception:
         ANSWER["errors"][name] = traceback.format_exc()
-    folder = Path(os.environ.get("OUT", "."))
-    (folder / f"schedule_cost_{MODE}.json").write_text(json.dumps(ANSWER, indent=1) + "\n")
-    print(f"{MODE} {name} {time.monotonic() - begun:.1f} s", flush=True)
+        print(ANSWER["errors"][name], flush=True)
+    ANSWER["part_seconds"][name] = round(time.monotonic() - begun, 1)
+    (ARGS.out / f"schedule_cost_{MODE}.json").write_text(json.dumps(ANSWER, indent=1) + "\n", encoding="utf-8")
+    print(f"{MODE} {name} {ANSWER['part_seconds'][name]} s", flush=True)
     return result
 
 
-def random_state() -> dict[str, torch.Tensor]:
-    """bf16 in main memory; drawn on the device, which is much quicker."""
-    state = {}
-    for key, shape in flux2_shapes(**SHAPES).items():
-        weight = torch.randn(shape, device=DEVICE) * shape[-1] ** -0.5 if len(shape) > 1 else torch.ones(shape)
-        state[key] = weight.to("cpu", torch.bfloat16)
-    return state
-
-
-def write_lora(path: Path) -> str:
-    generator = torch.Generator().manual_seed(1)
-    state = {}
-    for layer, (rows, columns) in lora_layers(**SHAPES).items():
-        down = torch.randn(SIZE["rank"], columns, generator=generator) * columns**-0.5
-        up = torch.randn(rows, SIZE["rank"], generator=generator) * 0.1
-        state[f"diffusion_model.{layer}.lora_A.weight"] = down.bfloat16()
-        state[f"diffusion_model.{layer}.lora_B.weight"] = up.bfloat16()
-    save_file(state, path)
-    return str(path)
-
-
-def sample(model: Any, hooks: Any = None, sigmas: tuple[float, ...] = SIGMAS) -> tuple[torch.Tensor, float]:
-    """The latent, and the seconds of a second run."""
-    generator = torch.Generator().manual_seed(5)
-    cond: Any = [[torch.randn(1, SIZE["tokens"], SIZE["context"], generator=generator), {}]]
-    if hooks is not None:
-        (cond,) = attach(hooks, (cond,))
-    noise = torch.randn(1, 128, SIZE["side"], SIZE["side"], generator=generator)
-    sampler = comfy.samplers.sampler_object("euler")
-    begun, latent = 0.0, noise
+def sample(klein: RandomKlein, name: str, model: Any, hooks: Any = None) -> torch.Tensor:
+    """The latent; the seconds of the first run and of a second one are noted."""
+    conditioning = klein.conditioning if hooks is None else attach(hooks, (klein.conditioning,))[0]
+    seconds, latent = [], None
     for _ in range(2):
-        guider = comfy.samplers.CFGGuider(model)
-        guider.set_conds(cond, cond)
-        guider.set_cfg(1.0)
-        begun = time.perf_counter()
-        latent = guider.sample(noise, torch.zeros_like(noise), sampler, torch.tensor(sigmas), seed=0, disable_pbar=True)
-        if not ARGS.smoke:
-            torch.cuda.synchronize()
-    return latent.float().cpu(), time.perf_counter() - begun
+        begun = klein.clock()
+        latent = klein.sample(model, conditioning=conditioning)
+        seconds.append(round((klein.clock() - begun) / 1e3, 4))
+    ANSWER["seconds"][name] = dict(zip(("first", "again"), seconds, strict=True))
+    assert latent is not None
+    return latent.float().cpu()
 
 
 def distance(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).norm() / other.norm())
 
 
-def main() -> None:
-    model = part("load", lambda: comfy.sd.load_diffusion_model_state_dict(random_state()))
-    with tempfile.TemporaryDirectory() as folder:
-        path = write_lora(Path(folder) / "x.safetensors")
-        plain, applied = part("plain", lambda: sample(model)), None
-        cases = {
-            "all the time": ("", (0.0, 1.0)),
-            "off": ("", (0.999, 1.0)),
-            "switch": ("step 0: all=1; step 2: all=0.5", (0.0, 1.0)),
-        }
-        scheduled = {}
-        for name, (schedule, window) in cases.items():
-            made = schedule_lora(path, "x", model, None, (1.0, 0.0), "", schedule, window)
-            scheduled[name] = part(name, lambda made=made: sample(model, made.hooks))
+def main() -> int:
+    """All parts; the exit status is 0 if none of them had an error."""
+    ARGS.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        klein: RandomKlein | None = part("load", lambda: RandomKlein("tiny" if ARGS.smoke else "klein-4b", folder))
+        if klein is None:
+            return 1
+        ANSWER["device"] = torch.cuda.get_device_name(0) if klein.device.type == "cuda" else "CPU"
+        path, model = str(klein.lora_file(folder, 11)), klein.base
+        found = {"plain": part("plain", lambda: sample(klein, "plain", model))}
+        for case, (schedule, window) in CASES.items():
+            found[case] = part(
+                case,
+                lambda case=case, args=(schedule, window): sample(
+                    klein, case, model, schedule_lora(path, "x", model, None, (1.0, 0.0), "", *args).hooks
+                ),
+            )
         patched = apply_lora(path, "x", model, None, 1.0, 0.0, "").model
-        applied = part("apply", lambda: sample(patched))
-        again = part("plain again", lambda: sample(model))
-    results = {"plain": plain, "apply": applied, "plain again": again, **scheduled}
-    ANSWER["seconds"] = {name: round(result[1], 4) for name, result in results.items() if result is not None}
-    pairs = {
-        "all the time against apply": (scheduled["all the time"], applied),
-        "off against plain": (scheduled["off"], plain),
-        "plain after hooks against plain": (again, plain),
-        "apply against plain (how much the LoRA changes)": (applied, plain),
-    }
+        found["apply"] = part("apply", lambda: sample(klein, "apply", patched))
+        found["plain again"] = part("plain again", lambda: sample(klein, "plain again", model))
     ANSWER["relative_distance"] = {
-        n: distance(a[0], b[0]) for n, (a, b) in pairs.items() if a is not None and b is not None
+        words: distance(found[one], found[other])
+        for words, (one, other) in PAIRS.items()
+        if found[one] is not None and found[other] is not None
     }
-    part(
-        "compare",
-        lambda: print(json.dumps({k: ANSWER[k] for k in ("seconds", "relative_distance", "errors")}, indent=1)),
-    )
+    part("done", lambda: None)
+    print(json.dumps({key: ANSWER[key] for key in ("device", "seconds", "relative_distance")}, indent=1))
+    return 1 if ANSWER["errors"] else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

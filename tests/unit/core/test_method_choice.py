@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +53,21 @@ def test_the_choice_does_not_depend_on_the_size_of_the_model() -> None:
         assert len(choices) == 1
 
 
-@pytest.mark.parametrize(("name", "hidden", "blocks"), [("klein-4b", 3072, 2 * 5 + 20), ("klein-9b", 4096, 2 * 8 + 24)])
-def test_its_costs_are_those_of_the_measured_table(name: str, hidden: int, blocks: int) -> None:
-    table = json.loads((Path(__file__).parents[2] / "gpu" / "lora_table_h100.json").read_text(encoding="utf-8"))
-    row = next(row for row in table["results"] if (row["shape"], row["mode"]) == (name, "dynamic"))
-    size = 2 * 13 * hidden**2 * blocks / GB  # bf16; a stream of a double block has as many weights as a single block
-    change = (row["merge_ours_change_ms"] - row["merge_ours_warm_ms"]) / size
-    assert change == pytest.approx(STAGE_MS_PER_GB["dynamic"], rel=0.2)
-    assert (row["step_ours_ms"] - row["step_base_ms"]) / size == pytest.approx(BYPASS_MS_PER_GB, rel=0.2)
+def test_its_costs_are_those_of_the_measured_table() -> None:
+    """Of the mean over the sizes of the model: a change and a step cost about in proportion to the weights."""
+    folder = Path(__file__).parents[2] / "gpu"
+    spec = importlib.util.spec_from_file_location("lora_table", folder / "lora_table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(table)
+    results = json.loads((folder / "lora_table_h100.json").read_text(encoding="utf-8"))["results"]
+    measured = [(result["mode"], table.costs(result)) for result in results]
+    for mode, stated in STAGE_MS_PER_GB.items():
+        found = [cost["stage_ms_per_gb"] for of_mode, cost in measured if of_mode == mode and "stage_ms_per_gb" in cost]
+        assert not found or statistics.mean(found) == pytest.approx(stated, rel=0.2), mode
+    steps = [cost["bypass_ms_per_gb"] for mode, cost in measured if mode == "dynamic" and "bypass_ms_per_gb" in cost]
+    assert statistics.mean(steps) == pytest.approx(BYPASS_MS_PER_GB, rel=0.2)
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:
