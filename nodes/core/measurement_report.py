@@ -33,7 +33,8 @@ def build_measurement(
         differences: What comparing the results gave.
         references: What a condition is compared with, where that is not the first one, by label.
     """
-    done = {label: [run for run in runs if run.condition == label and run.outcome == "success"] for label in labels}
+    finished = {label: [run for run in runs if run.condition == label and run.outcome == "success"] for label in labels}
+    done = {label: _like_the_last(found) for label, found in finished.items()}
     present = [label for label in labels if done[label]]
     conditions = tuple(summarise_condition(done[label]) for label in present)
     found = differences or {}
@@ -43,7 +44,8 @@ def build_measurement(
         for first, label in pairs
         if first != label
     )
-    remarks = [*notes, *_remarks(runs, labels, present)]
+    left_out = {label: len(finished[label]) - len(done[label]) for label in present}
+    remarks = [*notes, *_remarks(runs, labels, present, left_out), *_different_sizes(done)]
     noisy = any(c.steady_ms is not None and c.steady_ms.relative_iqr > WARN_IQR for c in conditions)
     level = Level.ERROR if not conditions else Level.WARNING if noisy or len(present) < len(labels) else Level.OK
     return Measurement(
@@ -65,15 +67,36 @@ def _reference(label: str, present: Sequence[str], references: Mapping[str, str]
     return wanted if wanted in present else present[0]
 
 
-def _remarks(runs: Sequence[RunRecord], labels: Sequence[str], present: Sequence[str]) -> list[str]:
+def _like_the_last(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """The runs that can be put together with the newest one. A recorder keeps those of earlier prompts, which may have
+    had another size or sampler: a median over both would be of neither."""
+    return [run for run in runs if _settings(run) == _settings(runs[-1])]
+
+
+def _settings(run: RunRecord) -> tuple[object, ...]:
+    return run.facts.shape, run.facts.sampler, run.facts.cfg, run.steps
+
+
+def _remarks(
+    runs: Sequence[RunRecord], labels: Sequence[str], present: Sequence[str], left_out: Mapping[str, int]
+) -> list[str]:
     remarks = [f"{label}: nothing was sampled with it." for label in labels if label not in present]
     failed = [run for run in runs if run.outcome != "success"]
     if failed:
         remarks.append(f"{len(failed)} of {len(runs)} runs ended early and are not counted: {failed[-1].outcome}.")
-    shapes = {run.facts.shape for run in runs if run.outcome == "success"}
-    if len(shapes) > 1:
-        remarks.append(f"The runs have different latent sizes: {', '.join(str(list(shape)) for shape in shapes)}.")
+    remarks += [
+        f"{label}: {count} earlier runs with another size, sampler, CFG or number of steps are not counted."
+        for label, count in left_out.items()
+        if count
+    ]
     return remarks + [note for run in runs for note in run.notes]
+
+
+def _different_sizes(done: Mapping[str, Sequence[RunRecord]]) -> list[str]:
+    shapes = {run.facts.shape for found in done.values() for run in found}
+    if len(shapes) < 2:
+        return []
+    return [f"The models sampled different latent sizes: {', '.join(str(list(shape)) for shape in sorted(shapes))}."]
 
 
 def _summary(conditions: Sequence[ConditionSummary], comparisons: Sequence[Comparison]) -> str:

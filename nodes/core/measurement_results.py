@@ -130,12 +130,25 @@ def compare_text(one: Mapping[str, Any], two: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _seconds(value: float) -> str:
+    return duration(value * 1000)
+
+
+def _memory(name: str) -> Any:
+    return lambda condition: _figure(_mapping(condition.get("memory")).get(name))
+
+
 _COMPARED: tuple[tuple[str, Any, Any], ...] = (
     ("steady evaluation", lambda c: _mapping(c.get("steady_ms")).get("median"), duration),
     ("first evaluation after a switch", lambda c: _figure(c.get("first_ms")), duration),
-    ("whole warm run", lambda c: _figure(c.get("total_s")), lambda seconds: duration(seconds * 1000)),
-    ("torch peak, allocated", lambda c: _figure(_mapping(c.get("memory")).get("torch_allocated_peak")), amount),
-    ("process peak, at least", lambda c: _figure(_mapping(c.get("memory")).get("process_low")), amount),
+    ("loading, after a switch", lambda c: _figure(c.get("prepare_s")), _seconds),
+    ("whole warm run", lambda c: _figure(c.get("total_s")), _seconds),
+    ("weights copied per evaluation", lambda c: _figure(c.get("streamed_bytes")), amount),
+    ("weights on the device", _memory("weights_resident"), amount),
+    ("torch peak, allocated", _memory("torch_allocated_peak"), amount),
+    ("process peak, at least", _memory("process_low"), amount),
+    ("process peak, at most", _memory("process_high"), amount),
+    ("device in use, all programs", _memory("device_used_peak"), amount),
 )
 
 

@@ -245,6 +245,21 @@ def test_a_report_tells_what_a_lora_costs() -> None:
     assert "Not read:" in text
 
 
+def test_runs_of_an_earlier_prompt_with_other_settings_are_not_mixed_in() -> None:
+    """A Measure node keeps its recorder while ComfyUI keeps the node: the size may have been changed between runs."""
+    small = replace(run().facts, shape=(1, 128, 32, 32))
+    runs = [run("a", 20, 20, facts=small), run("a", 100, 100, number=2), run("a", 100, 100, count=8, number=3),
+            run("a", 110, 110, number=4)]  # fmt: skip
+    report = build_measurement("measure", runs, ["a"], {})
+    (condition,) = report.conditions
+    assert condition.runs == 2
+    assert condition.steady_ms.median == pytest.approx(105)
+    assert "2 earlier runs with another size, sampler, CFG or number of steps are not counted" in report.notes[0]
+    assert not any("latent sizes" in note for note in report.notes)
+    both = build_measurement("measure", [*runs, run("b", facts=small, number=5)], ["a", "b"], {})
+    assert any("different latent sizes: [1, 128, 32, 32], [1, 128, 64, 64]" in note for note in both.notes)
+
+
 def test_a_condition_is_compared_with_the_one_that_was_asked_for() -> None:
     runs = [*cycles("a", 2, 100, 100), *cycles("b", 2, 50, 50), *cycles("c", 2, 55, 55)]
     report = build_measurement("benchmark", runs, ["a", "b", "c"], {}, references={"c": "b"})
