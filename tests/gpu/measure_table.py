@@ -1,8 +1,10 @@
 """Our figures against the driver's and against explicit synchronisation: ``python3 tests/gpu/measure_table.py``.
 
 Runs FLUX.2 Klein 4B and 9B shapes (random weights) in ComfyUI's two ways of loading, each in a process of its own, and
-writes ``measure_table.json`` and ``measure_table.md`` into ``$OUT`` (or ``--out``). ``--smoke`` rehearses the same on
-the CPU with a tiny model. ComfyUI comes from ``$PATCHBAY_TEST_COMFYUI`` or ``.runtime``.
+writes ``measure_table.json`` and ``measure_table.md`` into ``$OUT`` (or ``--out``). Where one command may not run long
+enough for all four, ``--only klein-4b:legacy,klein-9b:legacy --merge measure_table_h100.json`` takes the other cases
+from an earlier run. ``--smoke`` rehearses the same on the CPU with a tiny model. ComfyUI comes from
+``$PATCHBAY_TEST_COMFYUI`` or ``.runtime``.
 """
 
 from __future__ import annotations
@@ -18,32 +20,67 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 CHILD = HERE / "measure_child.py"
-CASES = [("klein-9b", "dynamic"), ("klein-4b", "dynamic"), ("klein-4b", "legacy"), ("klein-9b", "legacy")]
-SMOKE_CASES = [("tiny", "cpu")]
-CHILD_SECONDS = 150
+Case = tuple[str, str]
+CASES: list[Case] = [
+    ("klein-4b", "dynamic"), ("klein-9b", "dynamic"), ("klein-4b", "legacy"), ("klein-9b", "legacy"),
+]  # fmt: skip
+SMOKE_CASES: list[Case] = [("tiny", "cpu")]
+CHILD_SECONDS = 300
 LIMITS = {"memory": 0.03, "step": 0.01, "overhead": 0.01}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="tiny model on the CPU")
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT") or "."))
+    parser.add_argument("--only", default="", metavar="SHAPE:MODE,...", help="these cases")
+    parser.add_argument("--merge", type=Path, metavar="JSON", help="an earlier result, for the cases that are not run")
     parser.add_argument(
-        "--seconds", "--budget", dest="budget", type=float, default=235.0, help="a case that would not fit is left out"
+        "--seconds", "--budget", dest="budget", type=float, default=530.0, help="a case that would not fit is left out"
     )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
-    results: list[dict[str, Any]] = []
-    for shape, mode in SMOKE_CASES if options.smoke else CASES:
+    earlier = earlier_results(options.merge)
+    results: dict[Case, dict[str, Any]] = {}
+    for case in SMOKE_CASES if options.smoke else chosen_cases(options.only):
         left = options.budget - (time.monotonic() - begun)
         if left < 20:
-            results.append({"shape": shape, "mode": mode, "errors": {"case": "no time was left"}})
+            results[case] = {"shape": case[0], "mode": case[1], "errors": {"case": "no time was left"}}
             continue
-        results.append(_run(shape, mode, options.out, min(CHILD_SECONDS, left)))
-        _write(options.out, results)
+        results[case] = _run(*case, options.out, min(CHILD_SECONDS, left))
+        _write(options.out, merged(earlier, results))
+    _write(options.out, merged(earlier, results))
     print((options.out / "measure_table.md").read_text(encoding="utf-8"))
-    return 0 if all(not result.get("errors") for result in results) else 1
+    return 0 if all(not result.get("errors") for result in results.values()) else 1
+
+
+def chosen_cases(only: str) -> list[Case]:
+    """The cases to run, in the order of the table; all of them for an empty text."""
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    known = {f"{shape}:{mode}": (shape, mode) for shape, mode in CASES}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise SystemExit(f"--only: {', '.join(unknown)} is no case; there are {', '.join(known)}.")
+    return [case for name, case in known.items() if name in names or not names]
+
+
+def earlier_results(path: Path | None) -> dict[Case, dict[str, Any]]:
+    """What an earlier run measured, by case; nothing where there is no file yet."""
+    if path is None or not path.exists():
+        return {}
+    data = json.loads(path.read_text(encoding="utf-8"))
+    if data.get("schema") != "patchbay.measure_table":
+        raise SystemExit(f"--merge: {path} is not what this script writes.")
+    return {(result["shape"], result["mode"]): result for result in data["results"]}
+
+
+def merged(earlier: dict[Case, dict[str, Any]], new: dict[Case, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Both in the order of the table. A case that brought nothing this time does not replace one that did."""
+    useful = {case: result for case, result in new.items() if "weights_ours" in result or case not in earlier}
+    both = earlier | useful
+    order = {case: number for number, case in enumerate([*CASES, *SMOKE_CASES])}
+    return [both[case] for case in sorted(both, key=lambda case: order.get(case, len(order)))]
 
 
 def _run(shape: str, mode: str, out: Path, seconds: float) -> dict[str, Any]:
