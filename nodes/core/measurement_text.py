@@ -126,6 +126,8 @@ def _missing(conditions: Sequence[ConditionSummary]) -> list[str]:
 def _comparison(item: Comparison) -> list[str]:
     lines = [f"{clean(item.b, 60)} against {clean(item.a, 60)}:", f"- {item.speed_verdict}"]
     lines.append(f"- steady evaluation {ratio_text(item.steady)}, whole warm run {ratio_text(item.total)}")
+    if item.speed_floor is not None:
+        lines.append(f"- A/A floor: the steady paces of two runs of one model differ by {item.speed_floor:.2%}")
     known = [
         (MEMORY_WORDS[name], ratio)
         for name, ratio in item.memory.items()

@@ -242,6 +242,7 @@ def test_a_report_tells_what_a_lora_costs() -> None:
     assert [condition["runs"] for condition in data["conditions"]] == [6, 6]
     text = measurement_text(report)
     assert "steady evaluation" in text
+    assert "A/A floor: the steady paces of two runs of one model differ by" in text
     assert "Not read:" in text
 
 
