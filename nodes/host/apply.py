@@ -70,7 +70,9 @@ def apply_lora(
     stranger = known[0]
     if stranger is not None:
         level, notes = Level.WARNING if level is Level.OK else level, (stranger.warning, *notes)
-    differences = _differences(layers, as_stock)
+    if strength_model or strength_clip:
+        _hand_on_metadata(lora, placed.model, placed.clip)
+    differences = _differences(layers, as_stock, selection.method)
     layers = name_survival(name_methods(layers, plan, placed, selection.method), selection)
     to_do = advice(selection)
     if to_do and level is Level.OK:
@@ -134,10 +136,17 @@ def _judge(layers: tuple[LayerReport, ...], name: str) -> tuple[Level, str, tupl
     return Level.OK, f"{sentence}.", ()
 
 
-def _differences(layers: tuple[LayerReport, ...], as_stock: bool) -> tuple[str, ...]:
+def _hand_on_metadata(lora: LoadedLora, model: Any, clip: Any) -> None:
+    """Leave the file's metadata on the patchers as ComfyUI's loader does: nodes for IC-LoRAs read it there."""
+    for patcher in (model, None if clip is None else clip.patcher) if lora.header.metadata else ():
+        if patcher is not None:
+            patcher.set_attachments("lora_metadata", dict(lora.header.metadata))
+
+
+def _differences(layers: tuple[LayerReport, ...], as_stock: bool, method: str) -> tuple[str, ...]:
     """One sentence for every way in which ComfyUI's own loader would have done something else."""
-    if as_stock:
-        return ("Applied exactly as ComfyUI's own loader does (as_stock).",)
+    if as_stock:  # beside the weights the patches are ComfyUI's own, but not the rounding
+        return ("Applied exactly as ComfyUI's own loader does (as_stock).",) if method == "merge" else ()
     found = Counter(layer.reason for layer in layers if layer.state is LayerState.APPLIED and layer.reason)
     notes = [f"{count} applied as the writer means it: {reason}." for reason, count in found.most_common(5)]
     if len(found) > 5:

@@ -244,3 +244,25 @@ def test_sizes_that_would_make_applying_wait_are_left_to_show_patches(host: Any,
     shown = {layer.model_key: layer.delta_norm for layer in host.show(one.model).layers}
     assert shown.keys() == one.model.patches.keys()
     assert all(shown.values())
+
+
+def test_the_files_metadata_is_handed_on_as_the_stock_loader_does(host: Any, model: Any, tmp_path: Path) -> None:
+    """ComfyUI's node for IC-LoRAs reads from the model what the file says of itself."""
+    nodes_lt = pytest.importorskip("comfy_extras.nodes_lt")
+    if not hasattr(nodes_lt, "GetICLoRAParameters"):
+        pytest.skip("this ComfyUI has no node for IC-LoRAs")
+    path = write(tmp_path / "ic.safetensors", native_lora(**NARROW), {"reference_downscale_factor": "2"})
+    for method in ("merge", "bypass"):
+        patched = host.apply(path, "ic", model, None, 1.0, 0.0, "", method=method).model
+        assert patched.get_attachment("lora_metadata") == {"reference_downscale_factor": "2"}
+        assert nodes_lt.GetICLoRAParameters.execute(patched).args == ({"reference_downscale_factor": 2},)
+    assert model.get_attachment("lora_metadata") is None
+    assert host.apply(path, "ic", model, None, 0.0, 0.0, "").model.get_attachment("lora_metadata") is None
+
+
+@pytest.mark.parametrize(("method", "said"), [("merge", True), ("bypass", False)])
+def test_only_a_merge_is_called_exactly_as_stock(
+    host: Any, model: Any, lora_path: str, method: str, said: bool
+) -> None:
+    report = host.apply(lora_path, "x", model, None, 1.0, 0.0, "", as_stock=True, method=method).report
+    assert any("exactly as ComfyUI's own loader" in note for note in report.notes) is said
