@@ -78,7 +78,7 @@ def _add_attached(state: Any, model: Any) -> None:
     for by_key in (*model.wrappers.values(), *model.callbacks.values()):
         if any(found and not str(key).startswith(_OURS) for key, found in by_key.items()):
             raise _NoDigest
-    if model.weight_wrapper_patches:
+    if getattr(model, "weight_wrapper_patches", None):
         raise _NoDigest
     _add(state, model.model_options, None)
     _add(state, model.object_patches, _PATCH_SAMPLES)  # a compiled model is one of these: not all of its weights

@@ -92,6 +92,7 @@ def test_every_architecture_reports_its_streams(host: Any, name: str) -> None:
     rows = host.report.build_rows(first, second, first)
     assert {row.shift for row in rows} == {0.0}
     assert hooks_of(model) == 0
+    assert host.profiling.model_digest(model) is not None
     blocks = set(host.activations.block_modules(model))
     assert blocks == {place.rpartition("|")[0] for place in seen if "|" in place}
     changed = host.profiling.take_profile(tiny_model(name, seed=1), probes)
@@ -224,6 +225,35 @@ def test_hooks_are_removed_after_an_interrupt(host: Any, nano: Any) -> None:
     assert seen
     assert hooks_of(nano) == 0
     assert not mm.processing_interrupted()
+
+
+@pytest.mark.parametrize("how", ["success", "error", "interrupt"])
+def test_hooks_on_layers_are_removed_too(host: Any, nano: Any, how: str) -> None:
+    """Those with which a LoRA is refitted."""
+    import comfy.model_management as mm
+
+    chosen, seen = settings(host, 1, 1), []
+    probes = host.probes.plan_probes(nano, chosen.conditioning, chosen.latent_image, FLOW, 0, 1, 4)
+    keys = [f"diffusion_model.single_blocks.{number}.linear1.weight" for number in range(2)]
+
+    def visit(key: str, inputs: torch.Tensor, output: torch.Tensor) -> None:
+        assert hooks_of(nano) == 2
+        seen.append((key, inputs.shape[1], output.shape[1]))
+        if how == "error":
+            raise RuntimeError("in the middle")
+        if how == "interrupt":
+            mm.interrupt_current_processing(True)
+
+    def run() -> None:
+        host.probes.evaluate(nano, probes, lambda *_: None, lambda _: host.activations.LayerTap(nano, keys, visit))
+
+    if how == "success":
+        run()
+        assert seen == [(key, 128, 9 * 128) for _ in range(2) for key in keys]
+    else:
+        with pytest.raises(RuntimeError if how == "error" else mm.InterruptProcessingException):
+            run()
+    assert hooks_of(nano) == 0
 
 
 def test_hooks_are_removed_where_installing_fails(host: Any, nano: Any, monkeypatch: pytest.MonkeyPatch) -> None:
