@@ -24,15 +24,17 @@ MODEL_PREFIX = "diffusion_model."
 _PARAMETERS = frozenset({"weight", "bias", "scale", "gamma", "beta", "alpha"})
 
 _STREAMS = {
-    "img": re.compile(r"^(img|x|image)_|^x_block$|^ff_i$|^(mlp|mod)X$"),
+    "img": re.compile(r"^(img|x|image)_|^x_block$|^ff_i$|^(mlp|mod)X$|^(qkv|proj|mlp|mod)_x$"),
     "txt": re.compile(
         r"^(txt|context|add|text)_|^context_block$|_context$|^to_add_out$|^norm_added_|^(to_[qkv]|to_out|ff)_t$"
-        r"|^(mlp|mod)C$"
+        r"|^(mlp|mod)C$|^(qkv|proj|mlp|mod)_y$"
     ),
 }
 _ROLES = {
     "attn": re.compile(r"attn|attention|^to_[qkv]$|^to_out$|^(q|k|v|o|qkv|proj)$|^add_[qkv]_proj$", re.IGNORECASE),
-    "mlp": re.compile(r"mlp|^ff(_|$)|feed_?forward|^ffn|^w[123]$|^fc[12]$|^DenseReluDense$", re.IGNORECASE),
+    "mlp": re.compile(
+        r"mlp|(^|_)ff(_|$)|feed_?forward|^ffn|^w[123]$|^fc[12]$|^layer[12]$|^moe$|^DenseReluDense$", re.IGNORECASE
+    ),
 }
 _PROJECTIONS = re.compile(r"^(?:to_|add_|w[12]?)?([qkv])(?:_proj|_linear|_img|_t)?$")
 """Linears that make only the queries, keys or values: ``to_q``, ``q_proj``, ``add_k_proj``, ``v``."""
@@ -67,6 +69,8 @@ class Place:
     """What ``parts`` is made of where that is less than ``layer``: a text encoder's path inside its block."""
     extra: frozenset[str] = frozenset()
     """Parts that only the neighbours tell: ``img`` for ``attn.to_q`` beside ``attn.add_q_proj``."""
+    beside_attention: bool = False
+    """Whether the block has attention layers of its own, so that a ``linear1`` in it is no attention."""
 
     @property
     def encoder(self) -> str:
@@ -122,6 +126,7 @@ class BlockLayout:
         self._containers = _find_containers(self._keys)
         self._text_containers = _find_containers(sorted(self._text_encoder_keys))
         self._two_streams = _two_stream_modules(self._keys)
+        self._with_attention = _kinds_with_attention(self._keys, self._containers)
         self._places: dict[str, Place] = {}
 
     @property
@@ -165,6 +170,8 @@ class BlockLayout:
             return Place(key, block, _strip_parameter(key), text_encoder=True, inner=inner)
         block, inside = _split_block(key.removeprefix(MODEL_PREFIX), self._containers)
         layer = _strip_parameter(inside)
+        if block and layer in _FLUX_LINEARS and block.kind in self._with_attention:
+            return Place(key, block, layer, extra=_MLP, beside_attention=True)
         module = layer.rpartition(".")[0]
         if block and module:
             while module and f"{block.kind}/{module}" not in self._two_streams:
@@ -207,15 +214,39 @@ def _split_block(path: str, containers: dict[str, tuple[int, ...]]) -> tuple[Blo
     """The block that a path lies in, and the rest of the path."""
     segments = path.split(".")
     for position in range(1, len(segments)):
-        if not segments[position].isdigit():
+        index = _index(segments, position)
+        if index is None:
             continue
         kind = ".".join(segments[:position])
         if kind in containers:
-            return BlockId(kind, int(segments[position])), ".".join(segments[position + 1 :])
+            return BlockId(kind, index), ".".join(segments[position + 1 :])
     return None, path
 
 
+def _index(segments: list[str], position: int) -> int | None:
+    """The number that a segment of a path is: ``7`` in ``blocks.7``, also spelled ``blocks.block7`` (Cosmos)."""
+    segment, container = segments[position], segments[position - 1]
+    if segment.isdigit():
+        return int(segment)
+    word = container.removesuffix("s")
+    number = segment.removeprefix(word)
+    return int(number) if word not in ("", container) and number != segment and number.isdigit() else None
+
+
 _IMAGE = frozenset({"img"})
+_MLP = frozenset({"mlp"})
+_FLUX_LINEARS = ("linear1", "linear2")
+"""In a single block of FLUX these hold its attention and its MLP; elsewhere they are an MLP."""
+
+
+def _kinds_with_attention(keys: Iterable[str], containers: dict[str, tuple[int, ...]]) -> frozenset[str]:
+    """Containers whose blocks have attention layers that are called so."""
+    found: set[str] = set()
+    for key in keys:
+        block, inside = _split_block(key.removeprefix(MODEL_PREFIX), containers)
+        if block and block.kind not in found and _ROLES["attn"].search(inside.partition(".")[0]):
+            found.add(block.kind)
+    return frozenset(found)
 
 
 def _two_stream_modules(keys: Iterable[str]) -> frozenset[str]:
@@ -248,10 +279,11 @@ def _find_containers(keys: Iterable[str]) -> dict[str, tuple[int, ...]]:
     for key in keys:
         segments = key.removeprefix(MODEL_PREFIX).split(".")
         for position in range(1, len(segments) - 1):
-            if not segments[position].isdigit():
+            index = _index(segments, position)
+            if index is None:
                 continue
             kind = ".".join(segments[:position])
-            indices.setdefault(kind, set()).add(int(segments[position]))
+            indices.setdefault(kind, set()).add(index)
             rest = segments[position + 1 : -1] if segments[-1] in _PARAMETERS else segments[position + 1 :]
             if any(not segment.isdigit() for segment in rest):
                 named.add(kind)
@@ -262,4 +294,6 @@ def _find_containers(keys: Iterable[str]) -> dict[str, tuple[int, ...]]:
 
 
 def _inside(kind: str, other: str) -> bool:
-    return kind.startswith(other + ".") and kind[len(other) + 1 :].split(".")[0].isdigit()
+    if not kind.startswith(other + "."):
+        return False
+    return _index([other.rpartition(".")[2], kind[len(other) + 1 :].partition(".")[0]], 1) is not None

@@ -22,6 +22,9 @@ class WeightSlice:
     """Part names that select it: ``("q", "attn")``."""
 
 
+_QKV = frozenset({"qkv", "in_proj", "to_qkv", "qkv_proj", "qkv_x"})
+
+
 def fused_slices(place: Place, shape: tuple[int, ...]) -> tuple[WeightSlice, ...]:
     """The slices of a fused weight, in order and without gaps; empty for a weight that is not fused.
 
@@ -33,10 +36,10 @@ def fused_slices(place: Place, shape: tuple[int, ...]) -> tuple[WeightSlice, ...
         return ()
     rows, columns = shape
     last = place.layer.rsplit(".", 1)[-1]
-    if last in ("qkv", "in_proj", "to_qkv", "qkv_proj") and columns < rows <= 3 * columns and (rows - columns) % 2 == 0:
+    if last in _QKV and columns < rows <= 3 * columns and (rows - columns) % 2 == 0:
         shared = (rows - columns) // 2  # less than the queries where several of them share one key and value
         return _split_rows([("q", columns), ("k", shared), ("v", shared)], attn=())
-    if place.text_encoder:
+    if place.text_encoder or place.beside_attention:
         return ()
     if last == "linear1" and rows > 3 * columns:
         parts = [("q", columns), ("k", columns), ("v", columns), ("mlp", rows - 3 * columns)]
