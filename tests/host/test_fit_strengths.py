@@ -10,6 +10,7 @@ import pytest
 import torch
 from nano_models import flux2_state_dict, kohya_lora, with_guidance, write
 from safetensors.torch import load_file
+from tiny_models import tiny_conditioning, tiny_latent, tiny_model
 
 pytestmark = pytest.mark.host
 NANO = {"hidden": 128, "double": 1, "single": 2}
@@ -23,11 +24,20 @@ GROUPS = ["double_blocks.0.img", "double_blocks.0.txt", "single_blocks.0", "sing
 def host(comfy_in_process: Any) -> types.SimpleNamespace:
     import comfy.sd
     from pack.nodes.core import fit_report
-    from pack.nodes.host import apply, feature_shift, fit_strengths, lora_cache, probes, refit, strength_lab
+    from pack.nodes.host import (  # fmt: skip
+        activations,
+        apply,
+        feature_shift,
+        fit_strengths,
+        lora_cache,
+        probes,
+        refit,
+        strength_lab,
+    )
 
     return types.SimpleNamespace(
         sd=comfy.sd, apply=apply.apply_lora, shift=feature_shift, fit=fit_strengths, probes=probes, lab=strength_lab,
-        load=lora_cache.LORA_CACHE.load, words=fit_report, refit=refit,
+        load=lora_cache.LORA_CACHE.load, words=fit_report, refit=refit, activations=activations,
     )  # fmt: skip
 
 
@@ -320,3 +330,32 @@ def test_the_node_asks_for_what_is_missing(pack_nodes: dict[str, Any], host: Any
     shift = pack_nodes["PatchbayFeatureShift"]
     with pytest.raises(ValueError, match="belong together"):
         shift.execute(nano, nano, p.conditioning, p.sigmas, p.latent_image, 0, 1, reference_a=nano)
+
+
+@pytest.mark.parametrize(
+    "name", ["FLUX.1", "SD3 / SD3.5 medium", "Qwen-Image", "Z-Image", "Wan 2.1 1.3B", "SDXL"]
+)
+def test_every_architecture_is_fitted_by_its_own_blocks(host: Any, name: str, tmp_path: Path) -> None:
+    """The reference is the model itself, so that 1.0 is right; the cost is announced and nothing stays attached."""
+    unet = name == "SDXL"
+    model = tiny_model(name)
+    generator = torch.Generator().manual_seed(4)
+    state: dict[str, torch.Tensor] = {}
+    for key, weight in model.model_state_dict().items():
+        block = any(part.isdigit() for part in key.split("."))
+        if key.endswith(".weight") and weight.dim() == 2 and block and "embed" not in key:
+            layer = key.removesuffix(".weight")
+            state[f"{layer}.lora_A.weight"] = torch.randn(2, weight.shape[1], generator=generator) * 0.2
+            state[f"{layer}.lora_B.weight"] = torch.randn(weight.shape[0], 2, generator=generator) * 0.05
+    path = write(tmp_path / "every.safetensors", state)
+    sigmas = torch.tensor([12.0, 2.0, 0.0]) if unet else FLOW
+    prompts = tiny_conditioning(name, 2, 77 if unet else 6)
+    probes = host.shift.ProbeSettings(prompts, tiny_latent(name), sigmas, 1, 1, 2)
+    chosen = host.fit.FitSettings(probes, "kind of block", 0.0, 2.0, 0.0, 0.0, prompts[:1], 1, not unet)
+    fitted = host.fit.fit_strengths(model, model, path, "every", chosen)
+    assert fitted.blocks == "all=1"
+    assert fitted.table.candidate(host.words.PLAIN).error.mean == pytest.approx(0.0, abs=1e-4)
+    kinds = {block.rpartition(".")[0] for block in host.activations.block_modules(model)}
+    assert {group.removesuffix(".*") for group in fitted.table.groups} <= {*kinds, "other"}
+    assert fitted.table.guidance.used == (1.0, 1.0)
+    assert hooks_of(model) == 0
