@@ -24,7 +24,7 @@ GROUPS = ["double_blocks.0.img", "double_blocks.0.txt", "single_blocks.0", "sing
 def host(comfy_in_process: Any) -> types.SimpleNamespace:
     import comfy.sd
     from pack.nodes.core import fit_report
-    from pack.nodes.host import (  # fmt: skip
+    from pack.nodes.host import (
         activations,
         apply,
         feature_shift,
