@@ -16,7 +16,7 @@ pytestmark = pytest.mark.host
 NANO = {"hidden": 128, "double": 1, "single": 2}
 FLOW = torch.tensor([1.0, 0.7, 0.0])
 NEGATIVE = [[torch.zeros(1, 8, 64), {}]]
-QUICK = {"prompts": 2, "grouping": "kind of block"}
+QUICK: dict[str, Any] = {"prompts": 2, "grouping": "kind of block"}
 GROUPS = ["double_blocks.0.img", "double_blocks.0.txt", "single_blocks.0", "single_blocks.1"]
 
 
@@ -185,7 +185,9 @@ def test_the_announced_cost_is_the_real_one(
 ) -> None:
     negative = {"negative": NEGATIVE}
     refit = {"refit_name": "not saved"}
-    for change in ({}, {"compare_rules": True}, {"rounds": 2}, negative, {**negative, "reference_cfg": 1.0}, refit):
+    changes: tuple[dict[str, Any], ...]
+    changes = ({}, {"compare_rules": True}, {"rounds": 2}, negative, {**negative, "reference_cfg": 1.0}, refit)
+    for change in changes:
         chosen = settings(host, **QUICK, seeds=1, **change)
         loaded = host.load(lora, "x")
         groups = host.lab.find_groups(loaded, nano, chosen.grouping)

@@ -22,9 +22,19 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
-sys.path.insert(0, str(HERE.parent))  # the lab's own evaluate.py, which bench.py uses, before this one
+sys.path.insert(0, str(HERE.parent))  # the lab's own evaluate.py, which students_bench.py uses, before this one
 
-from bench import ASSUMED, FIT_PROMPTS, FIT_SEEDS, PLAIN, Bench, Student, find_students, measure_fit, measure_scale  # noqa: E402
+from students_bench import (  # noqa: E402
+    ASSUMED,
+    FIT_PROMPTS,
+    FIT_SEEDS,
+    PLAIN,
+    Bench,
+    Student,
+    find_students,
+    measure_fit,
+    measure_scale,
+)
 
 DRAWS = 4000
 SCALE = "scale"
