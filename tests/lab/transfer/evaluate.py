@@ -9,6 +9,7 @@ student itself. The work is split into one process for each student and fit (``-
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -69,8 +70,15 @@ def run_tasks(args: argparse.Namespace, students: Sequence[Student]) -> None:
 
 
 def part_of(args: argparse.Namespace, name: str, seed: int) -> Path:
-    """Where a task leaves what it measured."""
-    return args.scratch / f"{name}-{seed}.json"
+    """Where a task leaves what it measured: a file for these very models, LoRAs and captions."""
+    stamp = hashlib.sha256(f"{args.style} {args.every}".encode())
+    student = next((each for each in find_students(args.models, args.students, args.style) if each.name == name), None)
+    used = [args.data, args.models / "diffusion_models" / "klein-nano-base.safetensors"]
+    used += [args.models / "loras" / f"klein-nano-{args.style}.safetensors"]
+    used += [student.path, student.own_lora] if student else []
+    for path in used:
+        stamp.update(path.read_bytes() if path.exists() else b"none")
+    return args.scratch / f"{name}-{seed}-{stamp.hexdigest()[:8]}.json"
 
 
 def gather(args: argparse.Namespace, student: Student) -> dict[str, Any]:
@@ -144,7 +152,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--style", default="duotone")
     parser.add_argument("--data", type=Path, default=ROOT / ".lab" / "data.npz")
     parser.add_argument("--out", type=Path, default=HERE / "results.json")
-    parser.add_argument("--scratch", type=Path, default=ROOT / ".lab" / "transfer", help="parts and logs; kept")
+    parser.add_argument("--scratch", type=Path, default=ROOT / ".lab" / "transfer", help="parts and logs, for going on")
     parser.add_argument("--seeds", type=int, default=3, help="fits, and noises for each test caption")
     parser.add_argument("--every", type=int, default=1, help="every so-many-th test caption")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
