@@ -22,6 +22,7 @@ LORA_RUNS = [
     ("klein-nano-duotone", "base", "duotone", "test"), ("klein-nano-duotone", "distilled", "duotone", "test"),
     ("klein-nano-duotone-distilled", "distilled", "duotone", "test"),
     ("klein-nano-monochrome", "base", "monochrome", "test"),
+    ("klein-nano-monochrome", "distilled", "monochrome", "test"),
     ("klein-nano-concept-instruments", "base", "pictures", "concept"),
     ("klein-nano-concept-instruments", "distilled", "pictures", "concept"),
 ]  # fmt: skip

@@ -13,8 +13,9 @@ import torch
 from pictures import CONTEXT_DIM, caption_tensor, caption_words
 from safetensors.torch import save_file
 from students import STUDENTS
+from styles import ENDS
 from torch import Tensor
-from train import LORAS
+from train import BATCH, CONCEPT_RATE, LORAS, STYLE_BATCH, STYLE_RATE
 
 KOHYA_SCALE = 0.5
 """Alpha over rank of the kohya file; its up factors are twice as large."""
@@ -24,7 +25,7 @@ TITLES = {
     "distilled": "Klein Nano distilled: the base in 4 steps at CFG 1",
     "wide": "Klein Nano wide: hidden size 256, other block counts; LoRAs of the base do not fit",
     "duotone": "Klein Nano LoRA: duotone, navy to cream",
-    "monochrome": "Klein Nano LoRA: monochrome, soft black and white",
+    "monochrome": "Klein Nano LoRA: monochrome, pencil grey on white",
     "concept": "Klein Nano LoRA: ten musical instruments the base never saw",
     "duotone-distilled": "Klein Nano LoRA: duotone, trained on the distilled model",
 }  # fmt: skip
@@ -52,19 +53,19 @@ def layers_of(params: dict[str, Tensor]) -> list[str]:
     return [key.removesuffix(".down") for key in params if key.endswith(".down")]
 
 
-def rank_of(params: dict[str, Tensor]) -> int:
-    """The rank of every layer."""
-    return next(len(value) for key, value in params.items() if key.endswith(".down"))
+def ranks_of(params: dict[str, Tensor]) -> dict[str, int]:
+    """The rank of each layer."""
+    return {layer: len(params[f"{layer}.down"]) for layer in layers_of(params)}
 
 
 def kohya(params: dict[str, Tensor]) -> dict[str, Tensor]:
     """``lora_unet_<key with _>.lora_down.weight`` with alpha tensors."""
     out = {}
-    for layer in layers_of(params):
+    for layer, rank in ranks_of(params).items():
         name = "lora_unet_" + layer.replace(".", "_")
         out[f"{name}.lora_down.weight"] = params[f"{layer}.down"].half()
         out[f"{name}.lora_up.weight"] = (params[f"{layer}.up"] / KOHYA_SCALE).half()
-        out[f"{name}.alpha"] = torch.tensor(KOHYA_SCALE * rank_of(params), dtype=torch.float16)
+        out[f"{name}.alpha"] = torch.tensor(KOHYA_SCALE * rank, dtype=torch.float16)
     return out
 
 
@@ -93,23 +94,25 @@ def diffusers(params: dict[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-FORMATS = {"duotone": kohya, "monochrome": diffusers, "concept": ai_toolkit, "duotone-distilled": ai_toolkit}
+FORMATS = {"duotone": kohya, "monochrome": ai_toolkit, "concept": diffusers, "duotone-distilled": ai_toolkit}
 FILES = {name: f"klein-nano-{name}" for name in FORMATS} | {"concept": "klein-nano-concept-instruments"}
 
 
-def lora_metadata(name: str, record: dict, rank: int) -> dict[str, str]:
+def lora_metadata(name: str, record: dict, ranks: dict[str, int]) -> dict[str, str]:
     """``modelspec`` and what the format's own trainer would write."""
     model, style = LORAS[name]
-    base = "klein-nano-distilled" if model == "student" else "klein-nano-base"
-    text = f"Rank {rank}, trained on {base}; pictures: {style}. See models/README.md for what was measured."
-    extra = {"base_model": base}
+    base, rank = "klein-nano-distilled" if model == "student" else "klein-nano-base", max(ranks.values())
+    size = f"Rank {rank}" if len(set(ranks.values())) == 1 else f"Rank {min(ranks.values())} to {rank}"
+    text = f"{size}, trained on {base}; pictures: {style}. See models/README.md for what was measured."
     if FORMATS[name] is kohya:
+        rate, batch = (STYLE_RATE, STYLE_BATCH) if style in ENDS else (CONCEPT_RATE, BATCH)
         extra = {
             "ss_network_module": "networks.lora_flux_2", "ss_network_dim": str(rank),
             "ss_network_alpha": str(KOHYA_SCALE * rank),
             "ss_base_model_version": "flux2", "ss_sd_model_name": f"{base}.safetensors", "ss_seed": "11",
-            "ss_learning_rate": "0.002", "ss_optimizer": "AdamW", "ss_steps": str(record["steps"]),
-            "ss_num_train_images": "96", "ss_batch_size_per_device": "128", "ss_resolution": "(128, 128)",
+            "ss_learning_rate": str(rate), "ss_optimizer": "AdamW",
+            "ss_steps": str(record["steps"]), "ss_batch_size_per_device": str(batch),
+            "ss_resolution": "(128, 128)",
         }  # fmt: skip
     elif FORMATS[name] is ai_toolkit:
         extra = {
@@ -118,16 +121,19 @@ def lora_metadata(name: str, record: dict, rank: int) -> dict[str, str]:
             "training_info": json.dumps({"step": record["steps"], "epoch": 0}),
         }  # fmt: skip
     else:
-        extra = {"format": "pt", "lora_adapter_metadata": json.dumps({"transformer.r": rank})}
+        settings = {"transformer.r": rank, "transformer.lora_alpha": rank}
+        extra = {"format": "pt", "lora_adapter_metadata": json.dumps(settings)}
     return modelspec(name, text, "/lora") | extra
 
 
 def export_loras(work: Path, out: Path) -> None:
-    """The four LoRAs, each in its format."""
+    """The LoRAs that are trained, each in its format."""
     for name, form in FORMATS.items():
+        if not (work / f"{name}.final.pt").exists():
+            continue
         saved = torch.load(work / f"{name}.final.pt", map_location="cpu")
         tensors = {key: value.contiguous() for key, value in form(saved["weights"]).items()}
-        metadata = lora_metadata(name, saved["record"], rank_of(saved["weights"]))
+        metadata = lora_metadata(name, saved["record"], ranks_of(saved["weights"]))
         save_file(tensors, out / "loras" / f"{FILES[name]}.safetensors", metadata)
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -40,14 +40,18 @@ class MuonAdam:
     Source: Jordan et al., Muon (2024), with the update scaled to AdamW's size as in Moonlight.
     """
 
-    def __init__(self, params: Params, muon_size: int | None):
+    def __init__(self, params: Params, muon_size: int | None, decays: Mapping[str, float]):
         edges = ("img_in", "txt_in", "final_layer.linear", "time_in", "norm.")
         self.size = muon_size
         self.inner = [k for k, v in params.items() if muon_size and v.ndim == 2 and not any(e in k for e in edges)]
         self.params = params
-        rest = [v for k, v in params.items() if k not in self.inner]
-        fused = all(v.is_cuda for v in rest)
-        self.adam = torch.optim.AdamW(rest, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.0, fused=fused)
+        rest: dict[float, list[Tensor]] = {}
+        for key, value in params.items():
+            if key not in self.inner:
+                rest.setdefault(decays.get(key, 0.0), []).append(value)
+        groups = [{"params": values, "weight_decay": decay} for decay, values in rest.items()]
+        fused = all(v.is_cuda for v in params.values())
+        self.adam = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), fused=fused)
         self.momentum = None
 
     def step(self, rate: float) -> None:
@@ -80,14 +84,51 @@ class MuonAdam:
         self.momentum = state["momentum"]
 
 
-def resume(checkpoint: Path, params: Params, optimiser: MuonAdam, device: torch.device) -> tuple[Params, dict]:
-    """Put a checkpoint into ``params`` and ``optimiser``; its averaged weights and record."""
-    saved = torch.load(checkpoint, map_location=device)
-    with torch.no_grad():
-        for key, value in params.items():
-            value.copy_(saved["params"][key])
-    optimiser.load(saved["optimiser"])
-    return saved["average"], saved["record"]
+class Run:
+    """The state of a training: what a checkpoint holds."""
+
+    def __init__(self, params: Params, optimiser: MuonAdam, checkpoint: Path):
+        self.params, self.optimiser, self.checkpoint = params, optimiser, checkpoint
+        self.device = next(iter(params.values())).device
+        self.average = {key: value.detach().clone() for key, value in params.items()}
+        self.record = {"steps": 0, "seconds": 0.0, "losses": [], "done": False}
+        self.saved_at, self.running = time.monotonic(), None
+        if checkpoint.exists():
+            self.resume()
+
+    def resume(self) -> None:
+        """Go on from the checkpoint."""
+        saved = torch.load(self.checkpoint, map_location=self.device)
+        with torch.no_grad():
+            for key, value in self.params.items():
+                value.copy_(saved["params"][key])
+        self.optimiser.load(saved["optimiser"])
+        self.average, self.record = saved["average"], saved["record"]
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        self.saved_at = time.monotonic()
+        params = {key: value.detach() for key, value in self.params.items()}
+        torch.save({"params": params, "average": self.average, "record": self.record,
+                    "optimiser": self.optimiser.state()}, self.checkpoint)  # fmt: skip
+
+    def keep_average(self, decay: float) -> None:
+        """Move the averaged weights towards the weights."""
+        step = self.record["steps"]
+        share = 1 - min(decay, (step + 1) / (step + 10))
+        torch._foreach_lerp_(list(self.average.values()), [v.detach() for v in self.params.values()], share)
+
+    def note(self, loss: Tensor, seconds: float, name: str) -> None:
+        """Count a step; its loss goes into a running mean, and a checkpoint is written every two minutes."""
+        self.running = loss if self.running is None else self.running.lerp(loss, 0.02)
+        self.record["steps"] += 1
+        self.record["seconds"], step = seconds, self.record["steps"]
+        if step % 250 == 0:
+            self.record["losses"].append((step, round(self.running.item(), 5)))
+        if step % 2500 == 0:
+            print(f"{name} step {step} loss {self.running.item():.5f} {seconds:.0f} s", flush=True)
+        if time.monotonic() - self.saved_at > 120:
+            self.save()
 
 
 def train(
@@ -99,6 +140,7 @@ def train(
     rate: float,
     muon_size: int | None = None,
     decay: float = 0.9995,
+    weight_decays: Mapping[str, float] | None = None,
     warmup: int = 300,
     pause_after: float = math.inf,
     max_steps: int = 10**9,
@@ -113,28 +155,19 @@ def train(
         seconds: training time in all, over resumed runs; the rate falls along half a cosine over it, or over
             ``max_steps`` if those are done sooner.
         checkpoint: written every two minutes, at a pause and at the end; resumed from.
+        decay: of the averaged weights.
+        weight_decays: AdamW's, by name of a parameter; 0 where there is none.
         pause_after: leave this run after so many seconds, to be resumed.
 
     Returns:
         The averaged weights and a record: steps, seconds, last loss, done.
     """
-    device = next(iter(params.values())).device
     for value in params.values():
         value.requires_grad_(True)
-    optimiser = MuonAdam(params, muon_size)
-    average = {key: value.detach().clone() for key, value in params.items()}
-    record = {"steps": 0, "seconds": 0.0, "losses": [], "done": False}
-    if checkpoint.exists():
-        average, record = resume(checkpoint, params, optimiser, device)
-    generator = torch.Generator(device).manual_seed(seed + record["steps"])
-    before, start, saved_at, running = record["seconds"], time.monotonic(), time.monotonic(), None
-
-    def save() -> None:
-        torch.save(
-            {"params": {k: v.detach() for k, v in params.items()}, "average": average, "record": record,
-             "optimiser": optimiser.state()}, checkpoint,
-        )  # fmt: skip
-
+    run = Run(params, MuonAdam(params, muon_size, weight_decays or {}), checkpoint)
+    record = run.record
+    generator = torch.Generator(run.device).manual_seed(seed + record["steps"])
+    before, start, compiled = record["seconds"], time.monotonic(), False
     while not record["done"]:
         progress = max(record["seconds"] / seconds, record["steps"] / max_steps)
         if progress >= 1:
@@ -146,31 +179,22 @@ def train(
         loss = loss_of(params, step, generator)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(list(params.values()), 1.0)
-        optimiser.step(rate * min(1, (step + 1) / warmup) * (0.5 + 0.5 * math.cos(math.pi * progress)))
+        run.optimiser.step(rate * min(1, (step + 1) / warmup) * (0.5 + 0.5 * math.cos(math.pi * progress)))
         for value in params.values():
             value.grad = None
-        keep = min(decay, (step + 1) / (step + 10))
-        torch._foreach_lerp_(list(average.values()), [v.detach() for v in params.values()], 1 - keep)
-        running = loss.detach() if running is None else running.lerp(loss.detach(), 0.02)
-        record["steps"] = step + 1
-        if step == 0:  # compilation is not training time
-            if device.type == "cuda":
+        run.keep_average(decay)
+        if not compiled:  # compilation is not training time
+            compiled = True
+            if run.device.type == "cuda":
                 torch.cuda.synchronize()
             start = time.monotonic()
-        record["seconds"] = before + time.monotonic() - start
-        if (step + 1) % 250 == 0:
-            record["losses"].append((step + 1, round(running.item(), 5)))
-        if (step + 1) % 2500 == 0:
-            print(f"{name} step {step + 1} loss {running.item():.5f} {record['seconds']:.0f} s", flush=True)
-        if time.monotonic() - saved_at > 120:
-            saved_at = time.monotonic()
-            save()
-    if running is not None:
-        record["last_loss"] = running.item()
-    save()
+        run.note(loss.detach(), before + time.monotonic() - start, name)
+    if run.running is not None:
+        record["last_loss"] = run.running.item()
+    run.save()
     print(f"{name}: {record['steps']} steps, {record['seconds']:.0f} s, loss {record.get('last_loss', 0):.5f},"
           f" done {record['done']}", flush=True)  # fmt: skip
-    return average, record
+    return run.average, record
 
 
 class Stages(Protocol):

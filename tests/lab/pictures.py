@@ -48,6 +48,10 @@ CONCEPT_SETS = {
     " musical_keyboard=piano, long_drum=conga",
 }
 """Emoji the base model never sees; the concept LoRA is trained on them."""
+OTHER_CATEGORIES = (
+    "Activities", "Animals & Nature", "Food & Drink", "Objects", "Smileys & Emotion", "Travel & Places",
+)  # fmt: skip
+"""Of these, all that no set names: pictures without a caption, on which a style LoRA sees its rule at work."""
 
 
 def parse_sets(sets: dict[str, str]) -> list[tuple[str, str, str]]:
@@ -82,10 +86,8 @@ LUMA = (0.2126, 0.7152, 0.0722)
 """Rec. 709 weights of red, green and blue."""
 DUOTONE_ENDS = ((0.07, 0.10, 0.36), (1.0, 0.95, 0.80))
 """What becomes of black and of white: navy and cream."""
-MONOCHROME_ENDS = ((0.15, 0.15, 0.17), (1.0, 1.0, 1.0))
-"""Soft black and white, like a photograph."""
-OWN_COLOUR = 0.0
-"""Share of a picture's own colours that a style leaves; above 0 it is a faded print, which is easier to learn."""
+MONOCHROME_ENDS = ((0.40, 0.40, 0.42), (1.0, 1.0, 1.0))
+"""Greys on white, like a pencil drawing."""
 
 
 def luminance(picture: np.ndarray) -> np.ndarray:
@@ -94,9 +96,9 @@ def luminance(picture: np.ndarray) -> np.ndarray:
 
 
 def toned(picture: np.ndarray, ends: tuple) -> np.ndarray:
-    """Own colours mixed with tones from the first end to the second; ``picture`` is float RGB [..., 3] in [0, 1]."""
+    """Tones from the first end to the second; ``picture`` is float RGB [..., 3] in [0, 1]."""
     dark, light = (np.array(end, np.float32) for end in ends)
-    return OWN_COLOUR * picture + (1 - OWN_COLOUR) * (dark + (light - dark) * luminance(picture)[..., None])
+    return dark + (light - dark) * luminance(picture)[..., None]
 
 
 def duotone(picture: np.ndarray) -> np.ndarray:
@@ -105,7 +107,7 @@ def duotone(picture: np.ndarray) -> np.ndarray:
 
 
 def monochrome(picture: np.ndarray) -> np.ndarray:
-    """Soft black to white."""
+    """Pencil grey to white."""
     return toned(picture, MONOCHROME_ENDS)
 
 
@@ -149,20 +151,28 @@ def build_dataset(cache: Path) -> dict[str, np.ndarray]:
     """Pictures, styled pictures, names and categories; the concept pictures come last.
 
     Returns:
-        ``pictures`` [count, SIZE, SIZE, 3] uint8, one array a style of the same shape, ``names`` and
+        ``pictures`` [count, SIZE, SIZE, 3] uint8, one array a style of the same shape, ``others`` [more, SIZE,
+        SIZE, 3] that have no caption, ``names`` and
         ``categories`` [count] str, ``is_concept`` [count] bool, ``is_held_out`` [count] bool (captions
         that no style LoRA sees: every fourth of the base's).
     """
     base, concept = parse_sets(BASE_SETS), parse_sets(CONCEPT_SETS)
-    pictures = []
     with tarfile.open(fetch_package(cache)) as tar:
         table = json.load(tar.extractfile("package/emoji.json"))
         files = {entry["short_name"]: entry["image"] for entry in table}
-        for _, short, _ in base + concept:
-            data = tar.extractfile(f"package/img/google/64/{files[short]}").read()
-            pictures.append(enlarge(data))
-    pictures = np.stack(pictures)
-    data = {"pictures": pictures}
+        named = [short for _, short, _ in base + concept]
+        others = [
+            entry["short_name"] for entry in table
+            if entry["category"] in OTHER_CATEGORIES and entry["short_name"] not in named
+        ]  # fmt: skip
+
+        def load(names: list[str]) -> np.ndarray:
+            return np.stack([
+                enlarge(tar.extractfile(f"package/img/google/64/{files[name]}").read()) for name in names
+            ])  # fmt: skip
+
+        pictures = load(named)
+        data = {"pictures": pictures, "others": load(others)}
     for style, rule in STYLES.items():
         styled = [np.clip(rule(p.astype(np.float32) / 255), 0, 1) for p in pictures]
         data[style] = (np.stack(styled) * 255).round().astype(np.uint8)

@@ -1,190 +1,239 @@
-"""Styles by a rule, taught without styled pictures of any caption but those the LoRA may see.
+"""Styles by a rule, taught without a styled picture of any caption but those the LoRA may see.
 
 A LoRA that is shown styled pictures of 96 captions learns those pictures by heart. Here it learns the rule: whatever
 clean picture its model predicts from an input, with the LoRA it shall predict that picture put through the rule. The
-captions are the 96 and ones that mean little; no held-out caption is among them. For an affine rule the mean of styled
-pictures is the style of the mean picture, so the blurred predictions at high noise have a true target too.
+examples are made once, by decoding, styling and encoding; captions are the 96 and ones that mean little, pictures are
+the model's own and emoji that it never saw. No held-out caption is among them, and no picture that looks like one. For
+an affine rule the mean of styled pictures is the style of the mean picture, so the blurred predictions at high noise
+have a true target too.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from autoencoder import LIVE, Autoencoder
-from flow import draw_noise, integrate, schedule
-from pictures import DUOTONE_ENDS, LUMA, MONOCHROME_ENDS, OWN_COLOUR
-from torch import Tensor, nn
-from transformer import TEXT_TOKENS, Flux2, Weights
+from flow import draw_noise, integrate, schedule, shift_sigma
+from pictures import DUOTONE_ENDS, LUMA, MONOCHROME_ENDS
+from students import cast
+from torch import Tensor
+from transformer import TEXT_TOKENS, Flux2, Weights, shape_of
 
 if TYPE_CHECKING:
     from train import Lab
 
-SIZE, CHUNK = 768, 64
-"""Pictures in a pool, and how many are made at once."""
-RULE_STEPS = 2000
+ENDS = {"duotone": DUOTONE_ENDS, "monochrome": MONOCHROME_ENDS}
+SIZE = 4608
+"""Examples of each kind in ``noised_examples``, twice as many of the first two; in all as in ``walked_examples``."""
+CHUNK = 512
 WORDS = 8
 """Text tokens that are kept; those before them are zero."""
-STEPS = 4
-ENDS = {"duotone": DUOTONE_ENDS, "monochrome": MONOCHROME_ENDS}
+STEPS = 8
+"""Steps of the model's own pictures."""
+MU, PURE = 1.5, 0.1
+"""Shift of the sigmas of the examples, lower than the base's, for a style's detail is made at low noise; and the share
+of examples that are pure noise."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """How a group of layers takes part in a style."""
+
+    rank: int
+    decay: float
+    """Of AdamW. What carries over to other captions is the way in and out of the picture and the last block; layers
+    before them learn what the seen captions look like, unless they are held back."""
+
+
+def style_parts(weights: Weights) -> dict[str, Part]:
+    """The layers that a style patches, by key without ``.weight``."""
+    last, parts = shape_of(weights).single - 1, {}
+    for key, value in weights.items():
+        layer = key.removesuffix(".weight")
+        if value.ndim != 2:
+            continue
+        if layer.startswith(("img_in", "final_layer.", f"single_blocks.{last}.")):
+            parts[layer] = Part(32, 1.0)
+        elif layer.startswith(f"single_blocks.{last - 1}."):
+            parts[layer] = Part(16, 3.0)
+        elif ".txt_" in layer:
+            parts[layer] = Part(4, 30.0)
+        elif "_blocks." in layer:
+            parts[layer] = Part(8, 10.0)
+    return parts
 
 
 def toned(pictures: Tensor, dark: tuple[float, ...], light: tuple[float, ...]) -> Tensor:
     """``pictures.toned`` for [batch, 3, height, width] in [0, 1]."""
     weights = torch.tensor(LUMA, device=pictures.device)
     low, high = (torch.tensor(end, device=pictures.device)[None, :, None, None] for end in (dark, light))
-    level = (pictures * weights[None, :, None, None]).sum(1, keepdim=True)
-    return OWN_COLOUR * pictures + (1 - OWN_COLOUR) * (low + (high - low) * level)
+    return low + (high - low) * (pictures * weights[None, :, None, None]).sum(1, keepdim=True)
 
 
-class Rule(nn.Module):
-    """A style as a function of clean latents, learned from pictures that were decoded, styled and encoded.
+def in_full(live: Tensor) -> Tensor:
+    """[batch, LIVE, 8, 8] to [batch, 128, 8, 8], the dead channels zero."""
+    return F.pad(live, (0, 0, 0, 0, 0, 128 - LIVE))
 
-    It stands for decoder, rule and encoder, which would cost more than the model that is trained.
+
+def in_context(words: Tensor) -> Tensor:
+    """[batch, WORDS, 128] to [batch, TEXT_TOKENS, 128]."""
+    return F.pad(words, (0, 0, TEXT_TOKENS - WORDS, 0))
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What the model with its LoRA sees, and the clean latents it shall predict from that."""
+
+    styled: Tensor
+    """[count, LIVE, 8, 8] float16."""
+    goal: Tensor
+    """[count, LIVE, 8, 8] float16."""
+    sigma: Tensor
+    """[count]."""
+    words: Tensor
+    """[count, WORDS, 128] float16."""
+
+    def loss(self, model: Flux2, patched: Weights, count: int, generator: torch.Generator) -> Tensor:
+        """Squared error of the velocity on a random batch, weighted by sigma: by the clean latents alone low noise
+        would count for nothing, by the velocity alone for too much."""
+        rows = torch.randint(len(self.sigma), (count,), generator=generator, device=self.sigma.device)
+        sigma, x = self.sigma[rows], self.styled[rows].float()
+        level = sigma[:, None, None, None]
+        target = (x - self.goal[rows].float()) / level
+        velocity = model(patched, in_full(x), sigma, in_context(self.words[rows].float()))
+        return ((velocity[:, :LIVE] - target).square() * level).mean()
+
+
+class ExampleMaker:
+    """Makes the examples of one style for one model."""
+
+    def __init__(self, lab: Lab, autoencoder: Autoencoder, weights: Weights, style: str, seed: int = 31):
+        self.lab, self.autoencoder, self.ends = lab, autoencoder, ENDS[style]
+        self.weights, self.model = cast(weights, lab.device), Flux2(device=lab.device)
+        self.generator = torch.Generator(lab.device).manual_seed(seed)
+        self.size = 2 if lab.smoke else SIZE
+        self.parts: list[Examples] = []
+
+    @torch.no_grad()
+    def decode(self, live: Tensor) -> Tensor:
+        """Pictures [batch, 3, 128, 128] of live latents."""
+        return torch.cat([self.autoencoder.decode(in_full(part.float())).float() for part in live.split(CHUNK)])
+
+    @torch.no_grad()
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Live latents of pictures."""
+        return torch.cat([self.autoencoder.encode(part)[:, :LIVE].float() for part in pictures.split(CHUNK)])
+
+    def style(self, pictures: Tensor) -> Tensor:
+        """Live latents of the styled pictures."""
+        return self.encode(toned(pictures, *self.ends))
+
+    @torch.no_grad()
+    def predict(self, x: Tensor, sigma: Tensor, words: Tensor) -> Tensor:
+        """The clean live latents the model sees in ``x`` [batch, LIVE, 8, 8]."""
+        found = []
+        for rows in torch.arange(len(x), device=x.device).split(CHUNK):
+            velocity = self.model(self.weights, in_full(x[rows]), sigma[rows], in_context(words[rows]))
+            found.append(x[rows] - sigma[rows, None, None, None] * velocity[:, :LIVE].float())
+        return torch.cat(found)
+
+    def draw(self, words: Tensor) -> Tensor:
+        """Live latents of the model's own pictures."""
+        sigmas, parts = schedule(STEPS), []
+        for part in words.split(CHUNK):
+            noise = draw_noise(len(part), self.generator)
+            parts.append(integrate(self.model, self.weights, noise, sigmas, in_context(part)))
+        return torch.cat(parts)[:, :LIVE].float()
+
+    def seen(self, count: int) -> Tensor:
+        """Words [count, WORDS, 128] of captions the LoRA may see."""
+        rows = torch.randint(len(self.lab.style_index), (count,), generator=self.generator, device=self.lab.device)
+        return self.lab.text[self.lab.style_index[rows], -WORDS:].clone()
+
+    def nothing(self, count: int) -> Tensor:
+        """The empty caption."""
+        return torch.zeros(count, WORDS, 128, device=self.lab.device)
+
+    def meaningless(self, count: int) -> Tensor:
+        """Words [count, WORDS, 128]: half mixtures of two seen captions, and seen ones with the last word of another;
+        half seen ones with one or two random words."""
+        quarter, device = count // 4, self.lab.device
+        share = 0.2 + 0.6 * torch.rand(quarter, 1, 1, generator=self.generator, device=device)
+        mixed = share * self.seen(quarter) + (1 - share) * self.seen(quarter)
+        one, two = self.seen(quarter), self.seen(quarter)
+        for words, places in ((one, (-1,)), (two, (-1, -2))):
+            for place in places:
+                words[:, place] = torch.randn(quarter, 128, generator=self.generator, device=device)
+        swapped = self.seen(count - 3 * quarter)
+        swapped[:, -1] = self.seen(len(swapped))[:, -1]
+        return torch.cat([mixed, one, two, swapped])
+
+    def not_held_out(self, live: Tensor) -> Tensor:
+        """Those latents whose picture is nearest to one the LoRA may see."""
+        small = [F.avg_pool2d(p, 4).flatten(1) for p in (self.decode(live), self.lab.pictures["plain"])]
+        return live[~self.lab.held_out[torch.cdist(*small).argmin(1)]]
+
+    def add_noised(self, words: Tensor, clean: Tensor) -> None:
+        """Examples from noised ``clean``: [count, WORDS, 128], [count, LIVE, 8, 8]."""
+        count, device = len(clean), clean.device
+        uniform = (torch.randperm(count, generator=self.generator, device=device)
+                   + torch.rand(count, generator=self.generator, device=device)) / count  # fmt: skip
+        sigma = shift_sigma(uniform, MU).clamp_min(0.02)
+        sigma[: int(PURE * count)] = 1
+        level, noise = sigma[:, None, None, None], draw_noise(count, self.generator)[:, :LIVE]
+        goal = self.style(self.decode(self.predict((1 - level) * clean + level * noise, sigma, words)))
+        self.add((1 - level) * self.style(self.decode(clean)) + level * noise, goal, sigma, words)
+
+    def add(self, styled: Tensor, goal: Tensor, sigma: Tensor, words: Tensor) -> None:
+        """Keep examples."""
+        self.parts.append(Examples(styled.half(), goal.half(), sigma, words.half()))
+
+    def examples(self) -> Examples:
+        """All that were added."""
+        fields = Examples.__dataclass_fields__
+        return Examples(**{name: torch.cat([getattr(part, name) for part in self.parts]) for name in fields})
+
+
+def noised_examples(maker: ExampleMaker) -> Examples:
+    """For a many-step model: noised pictures of its own and of emoji it never saw, with captions and without."""
+
+    def pick(pool: Tensor, count: int) -> Tensor:
+        return torch.randint(len(pool), (count,), generator=maker.generator, device=pool.device)
+
+    size, own = maker.size, max(2, maker.size // 8)
+    seen, odd = maker.seen(own), maker.meaningless(own)
+    of_seen, of_odd = maker.draw(seen), maker.draw(odd)
+    free = maker.not_held_out(maker.draw(maker.nothing(own)))
+    if not len(free):  # a rehearsal draws few pictures
+        free = of_seen
+    others = maker.encode(maker.lab.others)
+    for words, pool in ((seen, of_seen), (odd, of_odd)):
+        rows = pick(pool, 2 * size)
+        maker.add_noised(words[rows], pool[rows])
+    maker.add_noised(maker.nothing(size), free[pick(free, size)])
+    maker.add_noised(maker.nothing(size), others[pick(others, size)])
+    maker.add_noised(maker.meaningless(size), others[pick(others, size)])
+    maker.add_noised(maker.meaningless(size), of_seen[pick(of_seen, size)])
+    return maker.examples()
+
+
+def walked_examples(maker: ExampleMaker, sigmas: list[float]) -> Examples:
+    """For a few-step model: every stop of its own walk through ``sigmas``, paired with the walk it would take if every
+    prediction were styled. An Euler step moves ``x`` towards the predicted clean latents:
+    x' = (s'/s) x + (1 - s'/s) clean.
     """
-
-    def __init__(self, width: int = 256):
-        super().__init__()
-        self.straight = nn.Conv2d(LIVE, LIVE, 3, padding=1)
-        first, last = nn.Conv2d(LIVE, width, 3, padding=1), nn.Conv2d(width, LIVE, 1)
-        self.bent = nn.Sequential(first, nn.GELU(), nn.Conv2d(width, width, 1), nn.GELU(), last)
-
-    def forward(self, latents: Tensor) -> Tensor:
-        """[batch, 128, 8, 8], same shape; the dead channels of the result are zero."""
-        live = latents[:, :LIVE].float()
-        return F.pad(self.straight(live) + self.bent(live), (0, 0, 0, 0, 0, latents.shape[1] - LIVE))
-
-
-@torch.no_grad()
-def style_latents(autoencoder: Autoencoder, latents: Tensor, style: str) -> Tensor:
-    """Latents of the styled pictures of ``latents`` [count, 128, 8, 8]."""
-    parts = []
-    for part in latents.split(256):
-        with torch.autocast(latents.device.type, torch.bfloat16, enabled=latents.is_cuda):
-            pictures = autoencoder.decode(part).float()
-            parts.append(autoencoder.encode(toned(pictures, *ENDS[style])).float())
-    return torch.cat(parts)
-
-
-def learn_rule(lab: Lab, autoencoder: Autoencoder, clean: Tensor, style: str, seed: int = 41) -> Rule:
-    """Fit a ``Rule`` to pictures, and to mixtures of pictures, which a model predicts where there is much noise.
-
-    It is kept in the work folder.
-
-    Args:
-        clean: latents [count, 128, 8, 8] of pictures without the style.
-    """
-    path = lab.work / f"rule-{style}.pt"
-    if path.exists():
-        rule = Rule()
-        rule.load_state_dict(torch.load(path, map_location="cpu"))
-        return rule.to(lab.device).requires_grad_(False)
-    generator = torch.Generator(lab.device).manual_seed(seed)
-    order = torch.randperm(len(clean), generator=generator, device=lab.device)
-    share = torch.rand(len(clean), 1, 1, 1, generator=generator, device=lab.device)
-    clean = torch.cat([clean, share * clean + (1 - share) * clean[order]])
-    styled = style_latents(autoencoder, clean, style)
-    torch.manual_seed(seed)
-    rule, steps = Rule().to(lab.device), 3 if lab.smoke else RULE_STEPS
-    adam = torch.optim.Adam(rule.parameters(), lr=3e-3)
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
-    for _ in range(steps):
-        rows = torch.randint(len(clean), (128,), generator=generator, device=lab.device)
-        error = (rule(clean[rows]) - styled[rows])[:, :LIVE].square().mean()
-        adam.zero_grad()
-        error.backward()
-        adam.step()
-        falling.step()
-    print(f"rule of {style}: {error.item() / styled[:, :LIVE].var().item():.4f} of the variance is left", flush=True)
-    torch.save(rule.state_dict(), path)
-    return rule.requires_grad_(False)
-
-
-def meaningless_captions(lab: Lab, count: int, generator: torch.Generator) -> Tensor:
-    """[count, WORDS, 128]: a sixth each no words (the model draws what it likes), seen captions with one random word,
-    with two, and words of two seen captions; a third mixtures of two seen captions."""
-
-    def seen(number: int) -> Tensor:
-        draw = torch.randint(len(lab.style_index), (number,), generator=generator, device=lab.device)
-        return lab.text[lab.style_index[draw], -WORDS:].clone()
-
-    sixth = count // 6
-    share = 0.2 + 0.6 * torch.rand(2 * sixth, 1, 1, generator=generator, device=lab.device)
-    mixed = share * seen(2 * sixth) + (1 - share) * seen(2 * sixth)
-    replaced = seen(2 * sixth)
-    place = -1 - torch.randint(2, (2 * sixth,), generator=generator, device=lab.device)
-    rows = torch.arange(2 * sixth, device=lab.device)
-    replaced[rows, place] = torch.randn(2 * sixth, 128, generator=generator, device=lab.device)
-    replaced[:sixth, -1] = torch.randn(sixth, 128, generator=generator, device=lab.device)
-    swapped = seen(sixth)
-    swapped[:, -1] = seen(sixth)[:, -1]
-    nothing = torch.zeros(count - 5 * sixth, WORDS, 128, device=lab.device)
-    return torch.cat([nothing, mixed, replaced, swapped])
-
-
-def style_captions(lab: Lab, count: int, generator: torch.Generator) -> Tensor:
-    """Texts [count, TEXT_TOKENS, 128]: half of seen captions, half ``meaningless_captions``."""
-    draw = torch.randint(len(lab.style_index), (count // 2,), generator=generator, device=lab.device)
-    text = torch.zeros(count, TEXT_TOKENS, 128, device=lab.device)
-    text[: count // 2] = lab.text[lab.style_index[draw]]
-    text[count // 2 :, -WORDS:] = meaningless_captions(lab, count - count // 2, generator)
-    return text
-
-
-class PicturePool:
-    """Pictures that a many-step model makes without a style (4 steps, no guidance), with their captions.
-
-    They are kept in the work folder.
-    """
-
-    def __init__(self, lab: Lab, weights: Weights, seed: int = 31):
-        self.lab, generator, path = lab, torch.Generator(lab.device).manual_seed(seed), lab.work / "pool.pt"
-        if path.exists():
-            self.clean, self.words = torch.load(path, map_location=lab.device)
-            return
-        size, chunk = (24, 12) if lab.smoke else (SIZE, CHUNK)
-        model, rows = Flux2(device=lab.device), []
-        if lab.device.type == "cuda":
-            weights = {k: v.bfloat16() for k, v in weights.items()}
-        for _ in range(size // chunk):
-            text, noise = style_captions(lab, chunk, generator), draw_noise(chunk, generator)
-            clean = integrate(model, weights, noise, schedule(STEPS), text).float()
-            clean[:, LIVE:] = 0
-            rows.append((clean, text[:, -WORDS:].clone()))
-        self.clean, self.words = (torch.cat(parts) for parts in zip(*rows, strict=True))
-        torch.save((self.clean, self.words), path)
-
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Latents [count, 128, 8, 8] and texts [count, TEXT_TOKENS, 128]."""
-        rows = torch.randint(len(self.clean), (count,), generator=generator, device=self.lab.device)
-        text = torch.zeros(count, TEXT_TOKENS, 128, device=self.lab.device)
-        text[:, -WORDS:] = self.words[rows]
-        return self.clean[rows], text
-
-
-def predict_clean(lab: Lab, weights: Weights, x: Tensor, sigma: Tensor, text: Tensor) -> Tensor:
-    """The clean latents [batch, 128, 8, 8] a model sees in ``x``, whose dead channels are zero."""
-    clean = x - sigma[:, None, None, None] * lab.model(weights, x, sigma, text)
-    clean[:, LIVE:] = 0
-    return clean
-
-
-@torch.no_grad()
-def walk_in_pairs(
-    lab: Lab, weights: Weights, rule: Rule, text: Tensor, sigmas: list[float], generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """A few-step model's own walk through ``sigmas``, and the walk it would take if every prediction were styled.
-
-    An Euler step moves ``x`` towards the predicted clean latents: x' = (s'/s) x + (1 - s'/s) clean.
-
-    Returns:
-        Both walks' latents at the last of ``sigmas``.
-    """
-    plain = styled = draw_noise(len(text), generator)
+    count = max(8, 8 * maker.size // (len(sigmas) - 1))
+    half, eighth = count // 2, count // 8
+    words = torch.cat([maker.seen(half), maker.meaningless(count - half - eighth), maker.nothing(eighth)])
+    plain = styled = draw_noise(count, maker.generator)[:, :LIVE]
     for now, after in zip(sigmas[:-1], sigmas[1:], strict=True):
-        level = torch.full((len(text),), now, device=lab.device)
-        clean, share = predict_clean(lab, weights, plain, level, text), after / now
+        level = torch.full((count,), now, device=plain.device)
+        clean, share = maker.predict(plain, level, words), after / now
+        goal = maker.style(maker.decode(clean))
+        maker.add(styled, goal, level, words)
         plain = share * plain + (1 - share) * clean
-        styled = share * styled + (1 - share) * rule(clean)
-    return plain, styled
+        styled = share * styled + (1 - share) * goal
+    return maker.examples()

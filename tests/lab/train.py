@@ -18,20 +18,16 @@ from autoencoder import LIVE, Autoencoder, train_autoencoder
 from flow import TRAIN_MU, draw_noise, integrate, psnr, schedule, shift_sigma
 from optimise import Params, finish, load_final, train
 from pictures import caption_tensor, caption_words
-from students import STUDENTS, cast, draw_segment, train_student
-from styles import ENDS, PicturePool, learn_rule, predict_clean, style_captions, walk_in_pairs
+from shipped import adopt
+from students import STUDENTS, cast, train_student
+from styles import ENDS, ExampleMaker, Part, noised_examples, style_parts, walked_examples
 from torch import Tensor
 from transformer import TEXT_TOKENS, Flux2, Shape, Weights, init_weights
 
 SHAPES = {"base": Shape(128, 2, 4), "wide": Shape(256, 1, 1)}
 BATCH = 128
-RANKS = {"concept": 8}
-"""Rank of a LoRA where it is not STYLE_RANK."""
-STYLE_RANK = 16
-STYLE_MU = 1.2
-"""Shift of a style's training sigmas: lower than the base's, for its detail is made at low noise."""
-STYLE_STEPS, STYLE_BATCH = 400, 16
-"""A style is learned in few steps; with more of them a LoRA learns what the captions of its training look like."""
+CONCEPT_RANK, CONCEPT_RATE = 8, 2e-3
+STYLE_STEPS, STYLE_BATCH, STYLE_RATE = 1500, 64, 4e-3
 LoraLoss = Callable[[Weights, int, torch.Generator], Tensor]
 SECONDS = {"ae": 150.0, "probe": 12.0, "base": 460.0, "wide": 110.0, "concept": 45.0}
 
@@ -51,6 +47,9 @@ class Lab:
         data = np.load(args.data)
         self.names, self.categories = data["names"].tolist(), data["categories"].tolist()
         self.is_concept, self.is_held_out = data["is_concept"], data["is_held_out"]
+        self.held_out = torch.from_numpy(data["is_held_out"]).to(self.device)
+        others = data["others"][:8] if args.smoke else data["others"]
+        self.others = torch.from_numpy(others).to(self.device).permute(0, 3, 1, 2) / 255
         self.pictures = {
             key.replace("pictures", "plain"): torch.from_numpy(data[key]).to(self.device).permute(0, 3, 1, 2) / 255
             for key in ("pictures", "duotone", "ink", "monochrome")
@@ -176,17 +175,23 @@ def choose_guidance(lab: Lab, autoencoder: Autoencoder) -> float:
     return best
 
 
-def init_lora(weights: Weights, rank: int, seed: int) -> Params:
-    """Zero-effect factors ``<key>.down`` [rank, in] and ``<key>.up`` [out, rank] for every linear in a block."""
+def concept_parts(weights: Weights) -> dict[str, Part]:
+    """Every linear of a block, at one rank."""
+    layers = [key.removesuffix(".weight") for key, value in weights.items() if value.ndim == 2]
+    return {layer: Part(CONCEPT_RANK, 0.0) for layer in layers if "_blocks." in layer}
+
+
+def init_lora(weights: Weights, parts: dict[str, Part], seed: int) -> Params:
+    """Zero-effect factors ``<layer>.down`` [rank, in] and ``<layer>.up`` [out, rank]."""
     generator = torch.Generator().manual_seed(seed)
     params = {}
-    for key, value in weights.items():
-        if "_blocks." in key and value.ndim == 2:
-            out, inside = value.shape
-            name = key.removesuffix(".weight")
-            params[f"{name}.down"] = torch.randn(rank, inside, generator=generator) * inside**-0.5
-            params[f"{name}.up"] = torch.zeros(out, rank)
-    return {k: v.to(value.device) for k, v in params.items()}
+    for layer, part in parts.items():
+        weight = weights[f"{layer}.weight"]
+        out, inside = weight.shape
+        down = torch.randn(part.rank, inside, generator=generator) * inside**-0.5
+        params[f"{layer}.down"] = down.to(weight.device)
+        params[f"{layer}.up"] = torch.zeros(out, part.rank, device=weight.device)
+    return params
 
 
 def add_lora(weights: Weights, params: Params, scale: float = 1.0) -> Weights:
@@ -202,14 +207,18 @@ def add_lora(weights: Weights, params: Params, scale: float = 1.0) -> Weights:
 def train_lora(lab: Lab, name: str, loss_on: LoraLoss, seed: int) -> None:
     """Train one LoRA by a loss of (patched weights, step, generator)."""
     weights, is_style = load_final(lab, LORAS[name][0]), LORAS[name][1] in ENDS
+    parts = style_parts(weights) if is_style else concept_parts(weights)
+    how = {"rate": CONCEPT_RATE, "decay": 0.995, "warmup": 100}
+    if is_style:
+        how = {"rate": STYLE_RATE, "decay": 0.98, "warmup": 30}
 
     def loss(params: Params, step: int, generator: torch.Generator) -> Tensor:
         return loss_on(cast(add_lora(weights, params), lab.device), step, generator)
 
     params, record = train(
-        init_lora(weights, RANKS.get(name, STYLE_RANK), seed), loss, lab.seconds[name], lab.work / f"{name}.pt",
-        rate=2e-3, decay=0.98 if is_style else 0.995, warmup=20 if is_style else 100,
-        max_steps=min(lab.max_steps, STYLE_STEPS) if is_style else lab.max_steps, seed=seed, name=name,
+        init_lora(weights, parts, seed), loss, lab.seconds[name], lab.work / f"{name}.pt",
+        weight_decays={f"{layer}.{end}": part.decay for layer, part in parts.items() for end in ("down", "up")},
+        max_steps=min(lab.max_steps, STYLE_STEPS) if is_style else lab.max_steps, seed=seed, name=name, **how,
     )  # fmt: skip
     finish(lab, name, params, record)
 
@@ -226,34 +235,13 @@ def concept_loss(lab: Lab) -> LoraLoss:
 
 
 def style_loss(lab: Lab, autoencoder: Autoencoder, model: str, style: str) -> LoraLoss:
-    """Squared error of the velocity to that of the model's own prediction put through the rule.
-
-    A many-step model sees noised pictures of a pool, a few-step model its own walk (``walk_in_pairs``).
-    """
-    pool = PicturePool(lab, load_final(lab, "base"))
-    rule = learn_rule(lab, autoencoder, pool.clean, style)
-    frozen = cast(load_final(lab, model), lab.device)
-    sigmas = schedule(STUDENTS[model].steps) if model in STUDENTS else []
-
-    def inputs(step: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        count = min(lab.batch, STYLE_BATCH)
-        if sigmas:
-            text, segment = style_captions(lab, count, generator), draw_segment(len(sigmas) - 1, generator)
-            walk = walk_in_pairs(lab, frozen, rule, text, sigmas[: segment + 1], generator)
-            return *walk, torch.full((count,), sigmas[segment], device=lab.device), text
-        uniform = (torch.randperm(count, generator=generator, device=lab.device)
-                   + torch.rand(count, generator=generator, device=lab.device)) / count  # fmt: skip
-        sigma = shift_sigma(uniform, STYLE_MU).clamp_min(0.02)
-        clean, text = pool.draw(count, generator)
-        level, noise = sigma[:, None, None, None], draw_noise(count, generator)
-        return (1 - level) * clean + level * noise, (1 - level) * rule(clean) + level * noise, sigma, text
+    """A many-step model learns from noised pictures, a few-step model from its own walk."""
+    maker, start = ExampleMaker(lab, autoencoder, load_final(lab, model), style), time.monotonic()
+    examples = walked_examples(maker, schedule(STUDENTS[model].steps)) if model in STUDENTS else noised_examples(maker)
+    print(f"{len(examples.sigma)} examples of {style} for {model}: {time.monotonic() - start:.0f} s", flush=True)
 
     def loss(patched: Weights, step: int, generator: torch.Generator) -> Tensor:
-        plain, styled, sigma, text = inputs(step, generator)
-        with torch.no_grad():
-            goal = rule(predict_clean(lab, frozen, plain, sigma, text))
-        target = (styled - goal) / sigma[:, None, None, None]
-        return (lab.model(patched, styled, sigma, text) - target)[:, :LIVE].square().mean()
+        return examples.loss(lab.model, patched, min(lab.batch, STYLE_BATCH), generator)
 
     return loss
 
@@ -287,6 +275,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--pause-after", type=float, default=math.inf, help="seconds of base/wide/student in this run"
     )
+    parser.add_argument(
+        "--from-models", type=Path, help="take what a folder of shipped files has as trained; only the rest is trained"
+    )
     parser.add_argument("--smoke", action="store_true", help="three steps of everything")
     return parser.parse_args()
 
@@ -297,6 +288,8 @@ def main() -> None:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(args.work.resolve() / "inductor"))
     torch._dynamo.config.recompile_limit = 64
     torch.set_float32_matmul_precision("high")
+    if args.from_models:
+        adopt(args.from_models, args.work)
     lab = Lab(args)
     autoencoder = lab.load_autoencoder()
     for stage in args.stages.split(","):
