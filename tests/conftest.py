@@ -169,6 +169,8 @@ def _launch_server() -> ComfyServer | None:
     base = Path(tempfile.mkdtemp(prefix="patchbay-comfyui-"))
     if COMPARE_WORKFLOW.exists():
         add_template(base, TEMPLATE_PACK, TEMPLATE_NAME, COMPARE_WORKFLOW.read_text(encoding="utf-8"))
+    # A second opinion on a model's patches, from a pack that is not ours.
+    shutil.copytree(Path(__file__).parent / "browser" / "probe_pack", base / "custom_nodes" / "test-probe")
     server = ComfyServer(runtime, base, base / "comfyui.log", cpu=True)
     server.launch()
     return server

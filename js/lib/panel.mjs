@@ -114,28 +114,32 @@ export function workflowChanged(id) {
  * A node finished.
  * @param {string} executionId
  * @param {import("../types/app").NodeOutput} output
+ * @param {boolean} cached it did not run, and sends an earlier result again
  */
-export function nodeFinished(executionId, output) {
+export function nodeFinished(executionId, output, cached) {
   const key = keyOfExecution(executionId);
   const found = reportOf(output);
   if (!key || !found) return;
   const last = reportOf(earlier.get(key));
   earlier.set(key, output);
   remember(key, { ...found, at: Date.now() });
-  // A cached node sends its result again, in any order: that makes it no newer than the others.
-  if (!last || reportKey(last.report) !== reportKey(found.report)) wish.newest = key;
+  // Cached results come in any order: none of them is newer than the others.
+  if (!cached && (!last || reportKey(last.report) !== reportKey(found.report))) wish.newest = key;
   // Not before the frontend has kept the result: it may hear of it after us.
   setTimeout(redraw, 0);
 }
 
 /** @param {import("./panel_progress.mjs").Progress | null} now */
 export function setProgress(now) {
-  const ended = progress !== null && now === null;
   progress = now;
-  // A run moves weights to the device and off it, and files may have changed before it.
-  if (ended) measuredFiles.clear();
-  if (ended && drawn && look.view === "resident") void learnResidency();
   redrawProgress();
+}
+
+/** A run moved weights to the device and off it, and files may have changed before it. */
+export function runEnded() {
+  setProgress(null);
+  measuredFiles.clear();
+  if (drawn && look.view === "resident") void learnResidency();
 }
 
 /** Shows the report of a node. @param {string} key */

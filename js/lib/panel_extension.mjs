@@ -4,7 +4,7 @@ import { openHelp } from "./help_dialog.mjs";
 import { language, nodeByExecutionId, onLanguageChange, outputKey, setting } from "./host.mjs";
 import { languageFor } from "./i18n.mjs";
 import { loraMenuItems, lorasOfNode, MENU_SETTING, openLoraCard, refreshLoraNames } from "./lora_dialog.mjs";
-import { mountPanel, nodeFinished, refreshPanel, setProgress, shownReport, showNode, unmountPanel, workflowChanged } from "./panel.mjs";
+import { mountPanel, nodeFinished, refreshPanel, runEnded, setProgress, shownReport, showNode, unmountPanel, workflowChanged } from "./panel.mjs";
 import { onServerEvent, openSidebar, selectedNode, setSidebar, SIDEBAR_ID, titleOfExecution, toast, toggleSidebar } from "./panel_host.mjs";
 import { copyText } from "./save_file.mjs";
 
@@ -129,6 +129,9 @@ function showProgress(id, value, max, stage = "") {
   if (live()) setProgress({ title: nodeByExecutionId(id) ? titleOfExecution(id) : "", stage, value, max });
 }
 
+/** Nodes of the run that did not have to run again. @type {Set<string>} */
+const cached = new Set();
+
 // At load, not at set-up: the frontend complains of a message that nobody listens to.
 onServerEvent("patchbay.progress", ({ node, stage, value, max }) => {
   const key = `stage.${stage}`;
@@ -139,6 +142,15 @@ onServerEvent("progress_state", ({ nodes }) => {
   const running = Object.values(nodes ?? {}).filter((node) => node.state === "running").pop();
   if (running) showProgress(String(running.display_node_id ?? running.node_id), running.value, running.max);
 });
-onServerEvent("execution_start", () => live() && setProgress({ title: "", stage: "", value: 0, max: 0 }));
-onServerEvent("executed", ({ node, display_node: shown, output }) => nodeFinished(String(node ?? shown), output ?? {}));
-for (const end of ["execution_success", "execution_error", "execution_interrupted"]) onServerEvent(end, () => setProgress(null));
+onServerEvent("execution_start", () => {
+  cached.clear();
+  if (live()) setProgress({ title: "", stage: "", value: 0, max: 0 });
+});
+onServerEvent("execution_cached", ({ nodes }) => {
+  for (const id of nodes ?? []) cached.add(String(id));
+});
+onServerEvent("executed", ({ node, display_node: shown, output }) => {
+  const id = String(node ?? shown);
+  nodeFinished(id, output ?? {}, cached.has(id));
+});
+for (const end of ["execution_success", "execution_error", "execution_interrupted"]) onServerEvent(end, runEnded);

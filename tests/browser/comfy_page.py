@@ -61,7 +61,8 @@ class ComfyPage:
     """``classic`` or ``nodes2``."""
     theme: str
     """``dark`` or ``light``."""
-    console_errors: list[str] = field(default_factory=list)
+    console_complaints: list[str] = field(default_factory=list)
+    """Errors and warnings."""
     page_errors: list[str] = field(default_factory=list)
     outside_requests: list[str] = field(default_factory=list)
     """Requests to other machines; none gets through."""
@@ -168,13 +169,13 @@ class ComfyPage:
         return self.page.evaluate("async () => (await window.app.graphToPrompt()).output")
 
     def assert_no_pack_errors(self) -> None:
-        """No uncaught error at all, and no error on the console that is about the pack."""
+        """No uncaught error at all, and no error or warning on the console that is about the pack."""
         assert self.page_errors == []
-        assert [text for text in self.console_errors if "patchbay" in text.lower()] == []
+        assert [text for text in self.console_complaints if "patchbay" in text.lower()] == []
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
-            self.console_errors.append(f"{message.text} ({message.location.get('url', '')})")
+        if message.type in ("error", "warning"):
+            self.console_complaints.append(f"{message.text} ({message.location.get('url', '')})")
 
     def _on_page_error(self, error: Error) -> None:
         self.page_errors.append(f"{error.message}\n{error.stack or ''}")

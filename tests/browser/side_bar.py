@@ -13,8 +13,10 @@ FIGURES = """
 () => Object.fromEntries([...document.querySelectorAll(".patchbay-side .patchbay-map-row")].map((row) =>
   [row.dataset.address, row.querySelector(".patchbay-map-value").textContent]))
 """
+SURFACES = ":is(.patchbay-side, .patchbay-panel, .patchbay-dialog, .patchbay-menu)"
+"""Everything of ours on the page."""
 CONTRAST = """
-() => {
+(surfaces) => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const paint = (colours) => {
     canvas.clearRect(0, 0, 1, 1);
@@ -32,7 +34,7 @@ CONTRAST = """
   };
   const low = [];
   let seen = 0;
-  for (const element of document.querySelectorAll(".patchbay-side *")) {
+  for (const element of document.querySelectorAll(`${surfaces} *`)) {
     const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
     if (!own || element instanceof HTMLOptionElement || !element.checkVisibility()) continue;
     seen += 1;
@@ -46,7 +48,8 @@ CONTRAST = """
 """
 SETTING = "([id, value]) => window.app.extensionManager.setting.set(id, value)"
 NAMELESS = """
-() => [...document.querySelectorAll(".patchbay-side :is(button, select, summary, [role=grid], [role=row], [role=img])")]
+(surfaces) => [...document.querySelectorAll(`${surfaces} :is(button, select, input, textarea, summary, [role=grid],
+  [role=row], [role=img], [role=slider], [role=meter], [role=radio], [role=menuitem], [role=region])`)]
   .filter((each) => each.checkVisibility() && !each.getAttribute("aria-label") && !each.textContent.trim()
     && !each.closest("label"))
   .map((each) => each.outerHTML.slice(0, 120))
@@ -89,6 +92,18 @@ def wait_for_text(page: ComfyPage, text: str) -> None:
     page.page.wait_for_function(
         "(text) => document.querySelector('.patchbay-side')?.innerText.includes(text)", arg=text
     )
+
+
+def can_be_read(page: ComfyPage, least: int) -> None:
+    """Text of ours reaches the contrast of AA, and what can be used or stands for something has a name.
+
+    Args:
+        least: Texts that there are at least: none would pass too.
+    """
+    contrast = page.page.evaluate(CONTRAST, SURFACES)
+    assert contrast["seen"] >= least
+    assert contrast["low"] == []
+    assert page.page.evaluate(NAMELESS, SURFACES) == []
 
 
 def set_setting(page: ComfyPage, name: str, value: object) -> None:

@@ -7,10 +7,37 @@ from typing import Any
 
 import pytest
 from comfy_page import ComfyPage
+from side_bar import can_be_read, set_setting
 from support import COMPARE_WORKFLOW, TEMPLATE_NAME, TEMPLATE_PACK
 from workflow_checks import RUNNABLE, WORKFLOWS
 
 from tools.workflow import load_workflow, to_api
+
+RUN_ELSEWHERE = {
+    "Compare with and without a LoRA": "test_the_compare_workflow_runs_and_shows_both_pictures",
+    "Does this LoRA fit": "test_the_map_shows_the_figures_of_the_run",
+    "Does this LoRA transfer": "test_the_transfer_and_the_fit_are_drawn",
+    "Fit a LoRA to another model": "test_the_transfer_and_the_fit_are_drawn",
+    "LoRA by block": "test_the_next_run_has_the_strength_of_the_bar",
+    "What does this LoRA cost": "test_a_measurement_is_in_the_side_bar_and_gives_the_map_its_times",
+}
+"""Workflows that other browser tests run, and in which. Every other one is run here, in one of the two renderers."""
+LESS = """
+() => {
+  const least = { seeds: 1, levels: 1, time_budget: 1, grouping: "kind of block" };
+  const slow = ["PatchbayFeatureShift", "PatchbayFitStrengths", "PatchbayBenchmark"];
+  for (const { widgets } of window.app.rootGraph.nodes.filter(({ type }) => slow.includes(type)))
+    for (const widget of widgets) if (widget.name in least) widget.value = least[widget.name];
+}
+"""
+"""What takes minutes, in seconds: the server tests run every workflow as it is."""
+REPORTED = """
+() => {
+  const cards = [...document.querySelectorAll(".patchbay-card")];
+  return cards.length > 0 && !cards.some((card) => card.querySelector(".patchbay-empty"));
+}
+"""
+"""Every card shows its node's report."""
 
 
 def test_the_pack_loads_in_silence(comfy_page: ComfyPage) -> None:
@@ -31,9 +58,28 @@ def test_a_workflow_opens(lasting_page: ComfyPage, path: Path, object_info: dict
     if path not in RUNNABLE:
         return
     assert lasting_page.complaints() == []
+    for theme in ("light", "dark"):
+        set_setting(lasting_page, "Comfy.ColorPalette", theme)
+        can_be_read(lasting_page, 3)
     theirs = {node_id: (node["class_type"], node["inputs"]) for node_id, node in lasting_page.prompt().items()}
     ours = to_api(load_workflow(path), object_info)
     assert {node_id: (node["class_type"], node["inputs"]) for node_id, node in ours.items()} == theirs
+    runs_here = RUNNABLE.index(path) % 2 == ("classic", "nodes2").index(lasting_page.renderer)
+    if path.stem.removesuffix(" (Klein Nano)") in RUN_ELSEWHERE or not runs_here:
+        return
+    lasting_page.page.evaluate(LESS)
+    lasting_page.queue_and_wait()
+    lasting_page.page.wait_for_function(REPORTED)
+    can_be_read(lasting_page, 20)
+    lasting_page.assert_no_pack_errors()
+    assert lasting_page.complaints() == []
+
+
+def test_every_workflow_is_run_by_a_browser_test() -> None:
+    stems = {path.stem.removesuffix(" (Klein Nano)") for path in RUNNABLE}
+    assert set(RUN_ELSEWHERE) <= stems
+    sources = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    assert [name for name in RUN_ELSEWHERE.values() if f"def {name}(" not in sources] == []
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from comfy_page import ComfyPage
 from playwright.sync_api import Locator
-from side_bar import FIGURES, open_side_bar, select_node, wait_for_text
+from side_bar import FIGURES, open_side_bar, percent, select_node, wait_for_text
 from support import ROOT
 from workflow_checks import WORKFLOWS
 
@@ -20,8 +23,8 @@ BUILD = """
 (lora) => {
   const { rootGraph } = window.app;
   rootGraph.clear();
-  const types = ["UNETLoader", "LoraLoaderModelOnly", "PatchbayApplyLora", "PatchbayShowPatches"];
-  const [model, loader, ours, show] = types.map((type, i) => {
+  const types = ["UNETLoader", "LoraLoaderModelOnly", "PatchbayApplyLora", "PatchbayShowPatches", "ProbePatches"];
+  const [model, loader, ours, show, probe] = types.map((type, i) => {
     const node = window.LiteGraph.createNode(type);
     rootGraph.add(node);
     node.pos = [i * 400, 0];
@@ -32,8 +35,19 @@ BUILD = """
   ours.widgets.find(({ name }) => name === "lora_name").value = "klein-nano-duotone.safetensors";
   model.connect(0, loader, 0);
   loader.connect(0, ours, 0);
+  ours.widgets.find(({ name }) => name === "blocks").value = "all=1, double_blocks.1=0.5, single_blocks.2=-0.3";
   ours.connect(0, show, 0);
+  ours.connect(0, probe, 0);
 }
+"""
+PROBED = """
+() => window.app.nodeOutputs[window.app.rootGraph.nodes.find(({ type }) => type === "ProbePatches").id].probe[0]
+"""
+CELLS = """
+() => [...document.querySelectorAll(".patchbay-map-row .patchbay-map-cell:not([data-column=''])")].map((cell) => {
+  cell.dispatchEvent(new PointerEvent("pointerover", { bubbles: true }));
+  return [cell.closest(".patchbay-map-row").dataset.address, cell.dataset.column, cell.getAttribute("aria-label")];
+})
 """
 TITLE_BAR = """
 () => {
@@ -99,6 +113,7 @@ def test_a_stock_loader_and_what_becomes_of_its_node(comfy_page: ComfyPage, host
     comfy_page.queue_and_wait()
     wait_for_text(comfy_page, "by another node")
     assert side.locator(".patchbay-map-foreign").count() > 0
+    _the_map_is_what_the_patcher_does(comfy_page)
     _hostile_metadata_is_text(comfy_page)
 
     select_node(comfy_page, "PatchbayShowPatches")
@@ -120,6 +135,38 @@ def test_a_stock_loader_and_what_becomes_of_its_node(comfy_page: ComfyPage, host
     page.evaluate(COMMAND, "Workspace.PreviousOpenedWorkflow")
     wait_for_text(comfy_page, "by another node")
     comfy_page.assert_no_pack_errors()
+
+
+def _the_map_is_what_the_patcher_does(comfy_page: ComfyPage) -> None:
+    """Every figure on the page, against ``patcher.patches`` of that very run as ComfyUI itself calculates them."""
+    page = comfy_page.page
+    probed: dict[tuple[str, str], dict[str, Any]] = {}
+    for key, norms in page.evaluate(PROBED).items():
+        path = key.removeprefix("diffusion_model.").removesuffix(".weight")
+        block = re.match(r"(\w+_blocks\.\d+)\.(.+)", path)
+        probed[block.groups() if block else (f"other|{path}", "")] = norms
+    assert {len(norms["deltas"]) for norms in probed.values()} == {2}, "two loaders patch every layer"
+
+    def ratio(block: str | None = None, layer: str | None = None) -> float:
+        chosen = [norms for (at, name), norms in probed.items() if block in (None, at) and layer in (None, name)]
+        changes = math.fsum(delta**2 for norms in chosen for delta in norms["deltas"])
+        return math.sqrt(changes / math.fsum(norms["weight"] ** 2 for norms in chosen))
+
+    figures = page.evaluate(FIGURES)
+    blocks = {block for block, _ in probed}
+    assert len(blocks) >= 6
+    assert blocks == {block for block, figure in figures.items() if figure}
+    for block in blocks:
+        assert percent(figures[block]) == pytest.approx(ratio(block), rel=6e-3), block
+    cells = {(block, layer): label for block, layer, label in page.evaluate(CELLS)}
+    layers = {(block, layer) for block, layer in probed if layer}
+    assert layers == set(cells)
+    for block, layer in layers:
+        shown = re.search(r"Relative change ([\d.]+%)", cells[block, layer])
+        assert shown, cells[block, layer]
+        assert percent(shown[1]) == pytest.approx(ratio(block, layer), rel=6e-3), (block, layer)
+    whole = page.locator(".patchbay-map-figure figcaption strong").first.inner_text()
+    assert percent(whole) == pytest.approx(ratio(), rel=6e-3)
 
 
 def _two_runs_and_their_difference(comfy_page: ComfyPage, side: Locator) -> None:
@@ -179,7 +226,7 @@ def test_a_measurement_is_in_the_side_bar_and_gives_the_map_its_times(comfy_page
     assert side.locator(".patchbay-measure-table").first.is_visible()
     comfy_page.screenshot("measurement in the side bar")
     select_node(comfy_page, "PatchbayApplyLora", 1)
-    wait_for_text(comfy_page, "24 of 24 layers applied")
+    wait_for_text(comfy_page, "27 of 27 layers applied")
     side.locator("select[data-key=metric]").select_option("time")
     wait_for_text(comfy_page, "Time of a block in one step")
     row = side.locator(".patchbay-map-row[data-address='single_blocks.3']")
