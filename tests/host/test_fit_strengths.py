@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from nano_models import flux2_state_dict, kohya_lora, with_guidance, write
+from safetensors import safe_open
 from safetensors.torch import load_file
 from tiny_models import tiny_conditioning, tiny_latent, tiny_model
 
@@ -57,7 +58,8 @@ def near(host: Any) -> Any:
 
 @pytest.fixture
 def lora(tmp_path: Path) -> str:
-    return write(tmp_path / "x.safetensors", kohya_lora(size=0.05, **NANO))
+    metadata = {"ss_network_dim": "4", "sshs_model_hash": "of the old numbers"}
+    return write(tmp_path / "x.safetensors", kohya_lora(size=0.05, **NANO), metadata)
 
 
 def settings(host: Any, prompts: int = 4, seeds: int = 2, **change: Any) -> Any:
@@ -287,6 +289,8 @@ def test_a_refit_lora_is_the_same_lora_with_other_numbers(
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     assert changed == {key for key in before if key.endswith("lora_up.weight")}
     assert [file.name for file in path.parent.iterdir()] == ["mine.safetensors"]
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"ss_network_dim": "4", "patchbay.refit_of": "x"}
     p = chosen.probes
     probes = host.probes.walk_latents(near, host.probes.plan_probes(
         near, p.conditioning, p.latent_image, p.sigmas, 1, 1, 4
@@ -300,6 +304,37 @@ def test_a_refit_lora_is_the_same_lora_with_other_numbers(
     assert again == "sub/mine-2.safetensors"
     with pytest.raises(ValueError, match="inside the loras folder"):
         fitted.refitted.save("../outside")
+
+
+def test_layers_of_a_fused_weight_are_refitted_apart_and_saved_as_they_were_judged(
+    host: Any, nano: Any, near: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """diffusers names q, k and v apart; in the model they are rows of one weight. In half precision, as files are."""
+    monkeypatch.setattr(host.refit, "writable_lora_folder", lambda: str(tmp_path / "loras"))
+    generator = torch.Generator().manual_seed(2)
+    state: dict[str, torch.Tensor] = {}
+    for layer in ("to_q", "to_k", "to_v", "add_q_proj"):
+        name = f"transformer.transformer_blocks.0.attn.{layer}"
+        state[f"{name}.lora_A.weight"] = (torch.randn(4, 128, generator=generator) * 0.1).half()
+        state[f"{name}.lora_B.weight"] = (torch.randn(128, 4, generator=generator) * 0.1).half()
+    path = write(tmp_path / "parts.safetensors", state)
+    loaded = host.load(path, "parts")
+    p = settings(host, 1, 1).probes
+    plan = host.probes.plan_probes(near, p.conditioning, p.latent_image, p.sigmas, 1, 1, 4)
+    probes = host.probes.walk_latents(near, plan)
+    passes = host.refit.refit_passes(near, nano, loaded)
+    costs = host.fit.Costs(passes * len(probes))
+    refitted = host.refit.refit_lora(near, nano, loaded, probes, costs)
+    assert costs.done == passes * len(probes) == 4 * len(probes)
+    assert (refitted.layers, refitted.left) == (4, 0)
+    saved = tmp_path / "loras" / refitted.save("parts-refit")
+    after = load_file(str(saved))
+    assert {key for key in state if not torch.equal(state[key], after[key])} == {k for k in state if "lora_B" in k}
+    assert {tensor.dtype for tensor in after.values()} == {torch.float16}
+    applied = host.apply(str(saved), "parts-refit", near, None, 1.0, 0.0, "").model
+    judged = host.probes.outputs(refitted.patched(near), probes)
+    for probe, value in host.probes.outputs(applied, probes).items():
+        torch.testing.assert_close(value, judged[probe], rtol=1e-5, atol=1e-6)
 
 
 def test_a_refit_that_does_not_help_is_not_saved(
