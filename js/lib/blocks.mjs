@@ -101,8 +101,9 @@ const cellIndex = (cell) => splitAddress(cell.address).index ?? 0;
  * @returns {{kind: string, index: number | null}}
  */
 export function splitAddress(address) {
-  const match = /^(.*)\.(\d+)$/.exec(address);
-  return match ? { kind: match[1] ?? "", index: Number(match[2]) } : { kind: address, index: null };
+  const dot = address.lastIndexOf(".");
+  const index = dot < 0 ? "" : address.slice(dot + 1);
+  return /^\d+$/.test(index) ? { kind: address.slice(0, dot), index: Number(index) } : { kind: address, index: null };
 }
 
 /**

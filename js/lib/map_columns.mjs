@@ -18,7 +18,7 @@ const MLP = /mlp|(^|\.)ff|feed_?forward|(^|\.)w[123](\.|$)|(^|\.)fc[12](\.|$)/;
  * @returns {{columns: MapColumn[], columnOf: (layer: string) => string}}
  */
 export function layerColumns(layers) {
-  const columnOf = LADDER.find((key) => new Set(layers.map(key)).size <= MOST_COLUMNS) ?? whatever;
+  const columnOf = remembered(LADDER.find((key) => new Set(layers.map(key)).size <= MOST_COLUMNS) ?? whatever);
   const keys = [...new Set(layers.map(columnOf))];
   const bands = new Map(keys.map((key) => [key, bandOf(key)]));
   const banded = new Set(bands.values()).size > 1 && [...bands.values()].includes("txt");
@@ -29,6 +29,19 @@ export function layerColumns(layers) {
   const order = ["img", "txt", ""];
   columns.sort((a, b) => order.indexOf(a.band) - order.indexOf(b.band));
   return { columns, columnOf };
+}
+
+/** Each name is worked out once: every block has the same ones. @param {(layer: string) => string} columnOf */
+function remembered(columnOf) {
+  /** @type {Map<string, string>} */
+  const known = new Map();
+  return (/** @type {string} */ layer) => {
+    const before = known.get(layer);
+    if (before !== undefined) return before;
+    const column = columnOf(layer);
+    known.set(layer, column);
+    return column;
+  };
 }
 
 /** @param {string} key */

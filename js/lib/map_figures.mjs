@@ -72,8 +72,9 @@ export function layerFigure(layers, metric, view, report) {
   let squares = 0;
   let largest = 0;
   let counted = 0;
-  /** @type {Map<string, number>} */
-  const weights = new Map();
+  let weight = 0;
+  // Of ten thousand cells nearly each holds one layer: no need to look out for a weight that is there twice.
+  const several = layers.length > 1 && metric.id === "relative" ? new Set() : null;
   for (const layer of layers) {
     const strength = strengthIn(layer, view, report);
     if (strength === null || strength === 0 || layer.state === "dead") continue;
@@ -84,13 +85,14 @@ export function layerFigure(layers, metric, view, report) {
     largest = Math.max(largest, Math.abs(strength) * norm);
     if (metric.id !== "relative") continue;
     if (layer.weight_norm === null) return null;
-    weights.set(`${layer.model_key} ${layer.slice ?? ""}`, layer.weight_norm ** 2);
+    const key = layer.slice ? `${layer.model_key} ${layer.slice}` : layer.model_key;
+    if (several?.has(key)) continue;
+    several?.add(key);
+    weight += layer.weight_norm ** 2;
   }
   if (counted === 0) return null;
   if (metric.id === "spectral") return largest;
   if (metric.id === "delta") return Math.sqrt(squares);
-  let weight = 0;
-  for (const square of weights.values()) weight += square;
   return weight > 0 ? Math.sqrt(squares / weight) : null;
 }
 

@@ -142,8 +142,10 @@ function place(groups, layer, hasModel) {
 
 /** @param {Map<string, Gathered>} groups @param {string} kind @returns {Gathered} */
 function groupOf(groups, kind) {
+  const known = groups.get(kind);
+  if (known) return known;
   const inner = kind === "te" ? (/** @type {string} */ layer) => splitLayer(layer)?.rest ?? "" : (/** @type {string} */ layer) => layer;
-  const group = groups.get(kind) ?? { kind, names: [], rows: new Map(), inner, stranger: new Set() };
+  const group = { kind, names: [], rows: new Map(), inner, stranger: new Set() };
   groups.set(kind, group);
   return group;
 }
@@ -264,6 +266,8 @@ function partsOf(layers, { report, view, metric }) {
 /** @param {LayerReport[]} layers @param {Drawing} drawing */
 function sharesOf(layers, { owners, view, report }) {
   if (owners.size < 2 || layers.length === 0 || view === "resident") return [];
+  const [only] = layers;
+  if (layers.length === 1 && only) return layerFigure(layers, metricOf("delta"), view, report) ? [{ owner: owners.get(only.owner) ?? 0, share: 1 }] : [];
   const norm = metricOf("delta");
   /** @type {Map<string, LayerReport[]>} */
   const byOwner = new Map();

@@ -12,7 +12,7 @@ import { mapSvg, PALETTES } from "./map_svg.mjs";
 import { createTip } from "./map_tip.mjs";
 import { ask, goToNode, idleNodes, keyOfExecution, loraNames, pageTheme, pastRuns, reportOf, reportSources, selectedNode, toast } from "./panel_host.mjs";
 import { atMost, renderProgress } from "./panel_progress.mjs";
-import { chooseSource, comparable, reportKey, withRun } from "./panel_sources.mjs";
+import { alike, chooseSource, comparable, withRun } from "./panel_sources.mjs";
 import { renderPanel, sourceTitle } from "./panel_view.mjs";
 import { asReport } from "./report_widget.mjs";
 import { reportWords } from "./report_words.mjs";
@@ -59,6 +59,8 @@ let progress = null;
 /** What is on the page now. @type {{root: HTMLElement, body: HTMLElement, bar: HTMLElement, tip: ReturnType<typeof createTip>, timer: ReturnType<typeof setInterval>} | null} */
 let drawn = null;
 let drawnAs = "";
+/** @type {{report: Report, number: number} | null} */
+let numbered = null;
 
 const redraw = atMost(() => draw());
 const redrawProgress = atMost(() => {
@@ -124,7 +126,7 @@ export function nodeFinished(executionId, output, cached) {
   earlier.set(key, output);
   remember(key, { ...found, at: Date.now() });
   // Cached results come in any order: none of them is newer than the others.
-  if (!cached && (!last || reportKey(last.report) !== reportKey(found.report))) wish.newest = key;
+  if (!cached && (!last || !alike(last.report, found.report))) wish.newest = key;
   // Not before the frontend has kept the result: it may hear of it after us.
   setTimeout(redraw, 0);
 }
@@ -256,7 +258,14 @@ function currentState() {
     block: look.block, open: look.open,
   };
   const signature = JSON.stringify([state.language.locale, shown.key, shown.idle, all.map(({ key, title }) => [key, title]), wish.follow, view, metric, state.compare, others.map(({ id }) => id), owner, look.block, view === "resident" && loaded, extras, Boolean(measuredFiles.get(name))]);
-  return { state, signature: `${signature} ${reportKey(report)}` };
+  return { state, signature: `${signature} ${numberOf(report)}` };
+}
+
+/** Another number for what says something else than what was numbered last. @param {Report} report */
+function numberOf(report) {
+  const number = (numbered?.number ?? 0) + (numbered && alike(numbered.report, report) ? 0 : 1);
+  numbered = { report, number };
+  return number;
 }
 
 /** @param {Source[]} all @returns {import("./panel_view.mjs").PanelState} */

@@ -22,17 +22,18 @@ export const RUNS_KEPT = 8;
 /** What answers "what was patched" best comes first. */
 const KINDS = ["patches", "apply", "check", "inspect", "model"];
 
-/** @type {WeakMap<Report, string>} */
-const texts = new WeakMap();
-
 /**
- * The whole report as one text, by which two are the same or not; made once for each.
- * @param {Report} report
+ * Whether two values of JSON say the same: a cached node sends its report again, as another object.
+ * @param {unknown} a
+ * @param {unknown} b
+ * @returns {boolean}
  */
-export function reportKey(report) {
-  const text = texts.get(report) ?? JSON.stringify(report);
-  texts.set(report, text);
-  return text;
+export function alike(a, b) {
+  if (a === b) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null || Array.isArray(a) !== Array.isArray(b)) return false;
+  const [one, other] = [/** @type {Record<string, unknown>} */ (a), /** @type {Record<string, unknown>} */ (b)];
+  const names = Object.keys(one);
+  return names.length === Object.keys(other).length && names.every((name) => Object.hasOwn(other, name) && alike(one[name], other[name]));
 }
 
 /**
@@ -61,10 +62,8 @@ function rank({ report, idle }) {
  * @returns {Run[]}
  */
 export function withRun(runs, run) {
-  const text = reportKey(run.report);
-  const others = runs.filter((known) => reportKey(known.report) !== text);
-  const same = runs.find((known) => reportKey(known.report) === text);
-  return [...others, same ?? run].sort((a, b) => a.at - b.at).slice(-RUNS_KEPT);
+  const same = runs.find((known) => alike(known.report, run.report));
+  return [...runs, ...(same ? [] : [run])].sort((a, b) => a.at - b.at).slice(-RUNS_KEPT);
 }
 
 /**
@@ -75,9 +74,8 @@ export function withRun(runs, run) {
  * @returns {{id: string, title: string | null, at: number | null, report: Report}[]}
  */
 export function comparable(shown, sources, runs) {
-  const current = reportKey(shown.report);
   const earlier = runs
-    .filter((run) => reportKey(run.report) !== current)
+    .filter((run) => !alike(run.report, shown.report))
     .map((run) => ({ id: `run ${run.at}`, title: null, at: run.at, report: run.report }))
     .reverse();
   const others = sources.filter((source) => source.key !== shown.key && source.report.layers.length > 0).map(({ key, title, report }) => ({ id: `node ${key}`, title, at: null, report }));

@@ -121,8 +121,11 @@ def test_ten_thousand_layers_are_drawn_quickly_and_scroll_smoothly(comfy_page: C
     found = comfy_page.page.evaluate((Path(__file__).parent / "ten_thousand_layers.js").read_text(encoding="utf-8"))
     print(f"10,000 layers: {found}")
     for case in found:
+        assert case["summary"] == "Report 7."
         assert case["draw_ms"] < 100, case
         assert case["scrolled"] > 500, case
-        # What one frame costs the page when it scrolls; 60 frames a second leave 16.7 ms for it.
-        assert case["frame_ms"] < 16.7, case
+        # 60 frames a second, as the browser shows them; the page's own part of a frame is far less.
+        assert case["frame_ms"] < 17.5, case
+        assert case["work_ms"] < 8, case
+        assert case["rows"] < 200, case
     comfy_page.assert_no_pack_errors()
