@@ -168,8 +168,10 @@ class _Matcher:
 
 def _want_product(layer: LoraLayer, tensors: dict[str, torch.Tensor], theirs: PatchValue, same_layout: bool) -> _Wanted:
     """LoRA, LoHa, LoKr, GLoRA: ComfyUI's adapter with the right alpha."""
-    # ComfyUI's Tucker and Kronecker forms know linear layers and 2D convolutions only.
-    if any(tensors[role].dim() in (3, 5) for role in ("mid", "hada_t1", "lokr_t2", "lokr_w2") if role in tensors):
+    # ComfyUI's Tucker and Kronecker forms know linear layers and 2D convolutions only, and its LoKr with a core gives
+    # torch.kron a tensor that it refuses: the error is logged, and the weight is left as it is.
+    odd = any(tensors[role].dim() in (3, 5) for role in ("mid", "hada_t1", "lokr_w2") if role in tensors)
+    if odd or "lokr_t2" in tensors:
         return _Wanted(writer_adapter(layer, tensors), "the stock loader cannot apply it to this convolution")
     if layer.format == "glora" and not same_layout:
         return _Wanted(writer_adapter(layer, tensors), f"the stock loader {MIXED_HALVES}")

@@ -83,19 +83,51 @@ def shared_rows() -> Iterator[Row]:
 def header_rows() -> Iterator[Row]:
     """Writers of whose files only the headers are at hand: random values in their layout, against plain formulas."""
     import comfy.sd
-    from faithful_cases import SHARED, added, file_from_header, stock
+    from faithful_cases import FORMULA_WRITERS, SHARED, added, file_from_header, stock
     from writer_reference import reference_deltas, relative_error
 
     if not SHARED.is_dir():
         return
     model = comfy.sd.load_diffusion_model(str(SHARED / "nano" / "nano_2x3_bfl_f32.safetensors"))
     with tempfile.TemporaryDirectory() as folder:
-        for tool in ("aitoolkit", "onetrainer"):
+        for tool in FORMULA_WRITERS:
             for header in sorted((SHARED / "headers" / "writers").glob(f"{tool}_*.json")):
                 path = Path(folder) / f"{header.stem}.safetensors"
                 truth = reference_deltas(file_from_header(header, path), model.model_state_dict(), 1.0)
                 theirs, (ours, remark) = added(stock(model, str(path))), apply(model, path)
                 yield Row(header.stem, "formulas", relative_error(theirs, truth), relative_error(ours, truth), remark)
+
+
+def spelling_rows() -> Iterator[Row]:
+    """The same LoRA under the names that other tools use, against plain formulas."""
+    import comfy.sd
+    from faithful_cases import SPELLINGS, added, spelled_tensors, stock, xlabs_tensors
+    from nano_models import flux2_state_dict, write
+    from writer_reference import reference_deltas, relative_error
+
+    model = comfy.sd.load_diffusion_model_state_dict(flux2_state_dict(seed=4, **SIZES))
+    files = {name: spelled_tensors(name, **SIZES) for name in SPELLINGS} | {"XLabs": xlabs_tensors(**SIZES)}
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (name, (tensors, plain)) in enumerate(files.items()):
+            path = write(Path(folder) / f"{number}.safetensors", tensors)
+            truth = reference_deltas(plain, model.model_state_dict(), 1.0)
+            theirs, (ours, remark) = added(stock(model, path)), apply(model, Path(path))
+            yield Row(name, "formulas", relative_error(theirs, truth), relative_error(ours, truth), remark)
+
+
+def unet_rows() -> Iterator[Row]:
+    """Files for SD 1.5 that the installed tools write here and now: other names, convolutions and norms."""
+    from faithful_cases import added, stock
+    from tiny_models import tiny_model
+    from writer_files_sd15 import SD15_FILES, write_sd15_file
+    from writer_reference import relative_error
+
+    model = tiny_model("SD 1.5")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in SD15_FILES:
+            path, truth = write_sd15_file(name, Path(folder) / name, dict(model.model_state_dict()))
+            theirs, (ours, remark) = added(stock(model, path)), apply(model, Path(path))
+            yield Row(name, "the tool", relative_error(theirs, truth), relative_error(ours, truth), remark)
 
 
 def tool_rows() -> Iterator[Row]:
@@ -153,13 +185,15 @@ def introduction() -> str:
     tools = ", ".join(f"{name} {version(name)}" for name in ("peft", "diffusers", "lycoris-lora", "torch"))
     return (
         "# Every writer's LoRA as its writer meant it\n\n"
-        "Error of what is added to the weights of a small FLUX.2 model, relative to the truth: Frobenius norm of the "
-        "difference over that of the truth, over all weights together. *Stock* is ComfyUI's own LoRA loader, *ours* is "
-        "Apply LoRA. *Not applied* is an error of 1. The truth is the writer's own program where it can be installed "
-        "(*the tool*), its stored result (*stored*), or the plain formula of the format (*formulas*) under the names "
-        f"of a real file.\n\nMade by `python tests/bench/faithful_table.py --out docs/faithful.md` with ComfyUI "
-        f"{COMFYUI_VERSION}, {tools}. Without the folder of shared files only the table of the installed tools "
-        "is made.\n"
+        "Error of what is added to the weights of a small FLUX.2 (or SD 1.5) model, relative to the truth: Frobenius "
+        "norm of the difference over that of the truth, over all weights together. *Stock* is ComfyUI's own LoRA "
+        "loader, *ours* is Apply LoRA. *Not applied* is an error of 1. The truth is the writer's own program where it "
+        "can be installed (*the tool*), its stored result (*stored*), or the plain formula of the format "
+        "(*formulas*), mostly under the names of a real file. One stored file has no unique truth and is not applied: "
+        "a DyLoRA of LyCORIS, which is trained at a random rank in every step.\n\n"
+        "Made by `python tests/bench/faithful_table.py --out docs/faithful.md` with ComfyUI "
+        f"{COMFYUI_VERSION}, {tools}. Without the folder of shared files the tables of stored files, real layouts and "
+        "names only are left out.\n"
     )
 
 
@@ -176,7 +210,9 @@ def main() -> None:
     for title, rows in (
         ("Stored files of the real tools", shared_rows()),
         ("Real layouts with random values", header_rows()),
+        ("Spellings of layer names", spelling_rows()),
         ("Written by the installed tools", tool_rows()),
+        ("Written by the installed tools for SD 1.5", unet_rows()),
     ):
         found = list(rows)
         if found:

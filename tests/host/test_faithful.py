@@ -10,13 +10,29 @@ from typing import Any
 
 import pytest
 import torch
-from faithful_cases import SHARED, added, file_from_header, probed_error, stock
-from nano_models import flux2_state_dict, lora_layers, write
+from faithful_cases import (
+    FORMULA_WRITERS,
+    SHARED,
+    SPELLINGS,
+    added,
+    file_from_header,
+    lora_roles,
+    native_tensors,
+    probed_error,
+    spelled_tensors,
+    stock,
+    xlabs_tensors,
+)
+from nano_models import flux2_state_dict, write
+from tiny_models import tiny_model
 from writer_files import TOOL_FILES, diffusers_model, write_tool_file
+from writer_files_sd15 import SD15_FILES, write_sd15_file
 from writer_reference import Deltas, reference_deltas, relative_error
 
 SIZES = {"hidden": 128, "double": 2, "single": 3}
 EXACT = 1e-5
+MEASURED = 5e-5
+"""Where the truth is found from outputs of whole layers in float32."""
 TRUTHS = sorted((SHARED / "truth").glob("*.safetensors")) if SHARED.is_dir() else []
 HEADERS = SHARED / "headers" / "writers"
 CHANGED = tuple(
@@ -154,55 +170,38 @@ def test_sampling_as_meant_and_as_stock(host: Any, model: Any, tool_file: Any, n
     assert not torch.equal(meant, as_stock)
 
 
+# --- convolutions, norms and names of a UNet ----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def unet(host: Any) -> Any:
+    return tiny_model("SD 1.5")
+
+
+@pytest.mark.parametrize("name", SD15_FILES)
+def test_a_file_for_stable_diffusion_does_what_its_own_tool_does(
+    host: Any, unet: Any, tmp_path: Path, name: str
+) -> None:
+    for tool in ("peft", "diffusers", "lycoris"):
+        pytest.importorskip(tool)
+    path, truth = write_sd15_file(name, tmp_path, dict(unet.model_state_dict()))
+    result = host.apply(path, name, unet, None, 1.0, 0.0, "")
+    assert relative_error(added(result.model), truth) < MEASURED
+    assert {layer.state for layer in result.report.layers} == {host.State.APPLIED}
+    as_stock = host.apply(path, name, unet, None, 0.7, 0.0, "", as_stock=True).model
+    assert same_deltas(added(as_stock), added(stock(unet, path, 0.7)))
+
+
 # --- the same layers in other spellings --------------------------------------------------------------
-
-
-def native_tensors(roles: Callable[[int, int], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Tensors for every linear inside a block, named ``<native layer>|<suffix>``."""
-    torch.manual_seed(5)
-    return {
-        f"{layer}|{suffix}": tensor
-        for layer, (rows, columns) in lora_layers(**SIZES).items()
-        for suffix, tensor in roles(rows, columns).items()
-    }
-
-
-def lora_roles(rows: int, columns: int) -> dict[str, torch.Tensor]:
-    return {"lora_A.weight": torch.randn(4, columns) * 0.1, "lora_B.weight": torch.randn(rows, 4) * 0.1}
-
-
-SPELLINGS: dict[str, Callable[[str], str]] = {
-    "native": lambda key: "diffusion_model." + key.replace("|", "."),
-    "bare native (OneTrainer original)": lambda key: key.replace("|", "."),
-    "transformer. and native": lambda key: "transformer." + key.replace("|", "."),
-    "fal, BFL with PEFT": lambda key: "base_model.model." + key.replace("|", "."),
-    "raw PEFT inside transformer.": lambda key: "transformer.base_model.model." + key.replace("|", "."),
-    "checkpoint": lambda key: "model.diffusion_model." + key.replace("|", "."),
-    "half converted (musubi-tuner)": lambda key: (
-        "diffusion_model." + key.replace("_attn.", "_attn_").replace("_mlp.", "_mlp_").replace("|", ".")
-    ),
-    "kohya": lambda key: "lora_unet_" + key.split("|")[0].replace(".", "_") + "." + key.split("|")[1],
-    "LyCORIS native": lambda key: "lycoris_" + key.split("|")[0].replace(".", "_") + "." + key.split("|")[1],
-    "OneTrainer legacy native": lambda key: (
-        "lora_transformer_" + key.split("|")[0].replace(".", "_") + "." + key.split("|")[1]
-    ),
-    "a named PEFT adapter": lambda key: (
-        "base_model.model." + key.replace("|", ".").replace(".weight", ".my_style.weight")
-    ),
-    "kohya suffixes": lambda key: (
-        "diffusion_model." + key.replace("|lora_A", ".lora_down").replace("|lora_B", ".lora_up")
-    ),
-}
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_every_spelling_of_the_names_means_the_same(
     host: Any, model: Any, weights: Any, tmp_path: Path, spelling: str
 ) -> None:
-    tensors = native_tensors(lora_roles)
-    plain = {key.replace("|", "."): tensor for key, tensor in tensors.items()}
+    tensors, plain = spelled_tensors(spelling, **SIZES)
     truth = reference_deltas(plain, weights, 1.0)
-    path = write(tmp_path / "x.safetensors", {SPELLINGS[spelling](key): tensor for key, tensor in tensors.items()})
+    path = write(tmp_path / "x.safetensors", tensors)
     result = host.apply(path, spelling, model, None, 1.0, 0.0, "")
     assert relative_error(added(result.model), truth) < EXACT
     assert {layer.state for layer in result.report.layers} == {host.State.APPLIED}
@@ -213,7 +212,9 @@ def test_every_spelling_of_the_names_means_the_same(
 def test_every_spelling_of_a_dora_magnitude(
     host: Any, model: Any, weights: Any, tmp_path: Path, suffix: str, prefix: str
 ) -> None:
-    tensors = native_tensors(lambda rows, columns: {**lora_roles(rows, columns), suffix: torch.rand(rows) + 0.5})
+    tensors = native_tensors(
+        lambda rows, columns: {**lora_roles(rows, columns), suffix: torch.rand(rows) + 0.5}, **SIZES
+    )
     plain = {key.replace("|", "."): tensor for key, tensor in tensors.items()}
     path = write(tmp_path / "x.safetensors", {prefix + key: tensor for key, tensor in plain.items()})
     result = host.apply(path, suffix, model, None, 1.0, 0.0, "")
@@ -222,19 +223,7 @@ def test_every_spelling_of_a_dora_magnitude(
 
 
 def test_xlabs_processors_find_their_layers(host: Any, model: Any, weights: Any, tmp_path: Path) -> None:
-    names = {
-        "double_blocks.0.processor.qkv_lora1": "double_blocks.0.img_attn.qkv",
-        "double_blocks.1.processor.qkv_lora2": "double_blocks.1.txt_attn.qkv",
-        "double_blocks.0.processor.proj_lora1": "double_blocks.0.img_attn.proj",
-        "double_blocks.0.processor.proj_lora2": "double_blocks.0.txt_attn.proj",
-        "single_blocks.2.processor.proj_lora": "single_blocks.2.linear2",
-    }
-    tensors, plain = {}, {}
-    for name, layer in names.items():
-        rows, columns = lora_layers(**SIZES)[layer]
-        for role, tensor in lora_roles(rows, columns).items():
-            tensors[f"{name}.{'down' if 'A' in role else 'up'}.weight"] = tensor
-            plain[f"{layer}.{role}"] = tensor
+    tensors, plain = xlabs_tensors(**SIZES)
     result = host.apply(write(tmp_path / "x.safetensors", tensors), "xlabs", model, None, 1.0, 0.0, "")
     assert relative_error(added(result.model), reference_deltas(plain, weights, 1.0)) < EXACT
 
@@ -453,7 +442,7 @@ def test_the_shared_files(host: Any, shared_model: Any, path: Path) -> None:
 
 @pytest.mark.skipif(not HEADERS.is_dir(), reason="no ../shared/data/headers")
 @pytest.mark.parametrize(
-    "header", sorted(p for tool in ("onetrainer", "aitoolkit") for p in HEADERS.glob(f"{tool}_*.json")),
+    "header", sorted(p for tool in FORMULA_WRITERS for p in HEADERS.glob(f"{tool}_*.json")),
     ids=lambda path: path.stem,
 )  # fmt: skip
 def test_writers_whose_weights_are_not_there(host: Any, shared_model: Any, tmp_path: Path, header: Path) -> None:

@@ -21,7 +21,7 @@ Part = tuple[str, int, int, bool]
 
 _SUFFIX = re.compile(
     r"^(?P<layer>.+?)\.(?P<role>lora_(?:A|B|down|up)\.weight|lora\.(?:down|up)\.weight|alpha|dora_scale|magnitude"
-    r"|lora_magnitude_vector(?:\.weight)?|hada_w[12]_[ab]|lokr_w[12](?:_[ab])?|oft_R\.weight|diff|on_input|weight)$"
+    r"|lora_magnitude_vector(?:\.weight)?|hada_w[12]_[ab]|lokr_w[12](?:_[ab])?|oft_R\.weight|boft_[Rs]|diff|on_input|weight)$"
 )
 _ROLES = {
     "lora_A.weight": "down", "lora_down.weight": "down", "lora.down.weight": "down",
@@ -95,6 +95,8 @@ def reference_deltas(
 def _layer(group: Mapping[str, torch.Tensor], weight: torch.Tensor, scale: float | None) -> torch.Tensor:
     if "oft_R.weight" in group:
         return weight @ _rotation(group["oft_R.weight"], weight.shape[1]).T - weight
+    if "boft_R" in group:
+        return (_butterfly(group["boft_R"]) @ weight.T).T * group["boft_s"].reshape(-1, 1) - weight
     if "on_input" in group:
         factor = group["weight"]
         return weight * (factor[None, :] if group["on_input"].any() else factor[:, None])
@@ -144,6 +146,15 @@ def _rotation(packed: torch.Tensor, width: int) -> torch.Tensor:
         series = np.eye(size) + 2 * skew + 2 * power(skew, 2) + 2 * power(skew, 3) + power(skew, 4)
         blocks.append(torch.from_numpy(series))
     return torch.block_diag(*blocks)
+
+
+def _butterfly(packed: torch.Tensor) -> torch.Tensor:
+    """PEFT's BOFT of one stage: Cayley transforms of the blocks' skew parts along the diagonal."""
+    if packed.shape[0] != 1:
+        raise ValueError("more than one stage")
+    skew = (packed[0] - packed[0].transpose(1, 2)) / 2
+    eye = torch.eye(skew.shape[-1], dtype=skew.dtype)
+    return torch.block_diag(*((eye - block) @ torch.linalg.inv(eye + block) for block in skew))
 
 
 def _swap(tensor: torch.Tensor) -> torch.Tensor:
