@@ -27,6 +27,7 @@ USER_PREFIX = "user/"
 
 MAX_NAME, MAX_TEXT, MAX_DESCRIPTION, MAX_PRESETS, MAX_BYTES = 80, 20_000, 2_000, 500, 16_000_000
 STRUCTURE = "the structure of the model: no experience with any LoRA went into it"
+UNMEASURED = "what it leaves of a LoRA is not measured: the LoRAs that come with the pack have no such layers"
 
 
 class PresetError(PatchbayError):
@@ -50,6 +51,13 @@ class Preset:
     measured: tuple[Mapping[str, Any], ...] = ()
 
     @property
+    def provenance(self) -> tuple[str, ...]:
+        """Where it comes from and what was measured, in sentences; empty for a user's own."""
+        if not self.origin:
+            return ()
+        return (f'The preset "{self.name}" comes from {self.origin}.', *(_sentence(figure) for figure in self.measured))
+
+    @property
     def value(self) -> str:
         """What the node's menu calls it."""
         return self.name if self.source == "shipped" else f"{USER_PREFIX}{self.name}"
@@ -60,7 +68,16 @@ class Preset:
 
 
 def _shipped(name: str, blocks: str, description: str) -> Preset:
-    return Preset(name, blocks, "shipped", {"en": name}, {"en": description}, STRUCTURE, tuple(FIGURES.get(name, ())))
+    measured = tuple(FIGURES.get(name, ()))
+    origin = STRUCTURE if measured else f"{STRUCTURE}; {UNMEASURED}"
+    return Preset(name, blocks, "shipped", {"en": name}, {"en": description}, origin, measured)
+
+
+def _sentence(figure: Mapping[str, Any]) -> str:
+    return (
+        f"On {figure['model']} with the LoRA {figure['lora']}, {figure['energy']:.0%} of the change (squared norm) and "
+        f"{figure['effect']:.0%} of its effect on the picture are left ({figure['what']}; {figure['command']})."
+    )
 
 
 _CUT = " On FLUX models it cuts fused weights, which works for plain LoRA files only."

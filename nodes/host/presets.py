@@ -7,7 +7,7 @@ from pathlib import Path
 import folder_paths
 from comfy.cli_args import args
 
-from ..core.presets import SHIPPED, USER_PREFIX, PresetError, UserPresets
+from ..core.presets import SHIPPED, USER_PREFIX, Preset, PresetError, UserPresets
 from .preset_routes import PRESET_FILE
 
 NO_PRESET = "none"
@@ -34,12 +34,22 @@ def preset_blocks(value: str) -> str:
     Raises:
         PresetError: there is no such preset.
     """
+    found = find_preset(value)
+    return found.blocks if found is not None else ""
+
+
+def find_preset(value: str) -> Preset | None:
+    """A menu entry's preset; ``None`` for the entry that is none.
+
+    Raises:
+        PresetError: there is no such preset.
+    """
     if value in ("", NO_PRESET):
-        return ""
+        return None
     own = user_presets() if value.startswith(USER_PREFIX) else None
     for preset in own.list()[0] if own else SHIPPED:
         if preset.value == value:
-            return preset.blocks
+            return preset
     if not value.startswith(USER_PREFIX):
         raise PresetError(f'There is no preset "{value[:80]}". Choose another one.')
     if own is None:

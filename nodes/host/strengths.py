@@ -11,7 +11,7 @@ from ..core.strength_summary import changed_blocks, spell_out
 from ..core.strengths import StrengthTable, format_block_strengths, parse_block_strengths
 from .model_keys import ModelKeys
 from .patching import MATCHES, slice_names
-from .presets import preset_blocks
+from .presets import find_preset, preset_blocks
 
 NO_FORMAT = "none"
 
@@ -57,7 +57,9 @@ def make_strengths(
     exported = export_strengths(text, export_format) if export_format not in ("", NO_FORMAT) else None
     lost = [f"Not carried over from the import: {line}" for line in (imported.lost if imported else ())]
     lost += [f"Not carried over to the export: {line}" for line in (exported.lost if exported else ())]
-    notes = [*(imported.notes if imported else ()), *(exported.notes if exported else ())]
+    chosen = find_preset(preset)
+    notes = list(chosen.provenance) if chosen else []
+    notes += [note for made in (imported, exported) if made for note in made.notes]
     keys = MATCHES.model_keys(model, clip) if model is not None else None
     count = len(parse_block_strengths(text).items)
     summary, lines = _on_model(text, keys) if keys else (_unchecked(count), ())

@@ -67,6 +67,18 @@ def test_every_shipped_preset_applies_or_says_what_the_model_has(node: Any, mode
             assert run(node, preset=preset.name, model=model)[2].level.value == "ok"
 
 
+def test_the_report_says_where_a_preset_comes_from_and_what_was_measured(node: Any, user_file: Path) -> None:
+    measured = run(node, preset="First half")[3]
+    assert 'The preset "First half" comes from the structure of the model' in measured
+    assert "On klein-nano-distilled with the LoRA klein-nano-duotone, 36%" in measured
+    assert "python tests/bench/preset_bench.py" in measured
+    assert "is not measured: the LoRAs that come with the pack have no such" in run(node, preset="Blocks only")[3]
+    user_file.parent.mkdir(parents=True, exist_ok=True)
+    mine = {"mine": {"blocks": "all=0.5", "description": ""}}
+    user_file.write_text(json.dumps({"schema": "patchbay.user_presets", "version": 1, "presets": mine}))
+    assert "comes from" not in run(node, preset="user/mine")[3]
+
+
 def test_the_report_spells_out_what_applying_does(node: Any, model: Any, tmp_path: Path) -> None:
     from pack.nodes.host.apply import apply_lora
 
