@@ -162,6 +162,7 @@ def test_every_block_can_be_named_alone_and_all_together_are_the_star(models: An
         ("klein9b", "FLUX.2 Klein 9B"),
         ("hunyuan", "HunyuanVideo"),
         ("wan", "Wan 2.x 14B"),
+        ("ltx2", "LTX-2"),
     ],
 )
 def test_families_of_the_formats_are_these_models(models: Any, family_id: str, name: str) -> None:

@@ -81,6 +81,7 @@ def family(family_id: str) -> Family:
         "klein9b": lambda: (_flux(8, 24, modulated=False), _qwen("qwen3_8b", 36)),
         "hunyuan": lambda: (_hunyuan(), [*_clip("clip_l", 12), *_qwen("llama", 32)]),
         "wan": lambda: (_wan(40), _t5("umt5xxl", 24)),
+        "ltx2": lambda: (_ltx2(48), []),
     }[family_id]()
     keys = [f"{MODEL_PREFIX}{layer}.weight" for layer in model]
     layout = BlockLayout(keys, [f"{layer}.weight" for layer in text])
@@ -99,6 +100,7 @@ FAMILY_LABELS = {
     "klein9b": "FLUX.2 Klein 9B",
     "hunyuan": "HunyuanVideo",
     "wan": "Wan 14B",
+    "ltx2": "LTX-2",
 }
 
 
@@ -188,6 +190,27 @@ def _wan(count: int) -> list[str]:
     layers = ["patch_embedding", "text_embedding.0", "text_embedding.2", "time_embedding.0", "time_embedding.2"]
     layers += ["time_projection.1", "head.head"]
     return layers + [f"blocks.{i}.{part}" for i in range(count) for part in (*attention, "norm3", "ffn.0", "ffn.2")]
+
+
+def _ltx2(count: int) -> list[str]:
+    """Layers of the model with sound, without its text encoder: no format speaks of that."""
+    attention = ("q_norm", "k_norm", "to_q", "to_k", "to_v", "to_out.0")
+    mlp = ("net.0.proj", "net.2")
+    tables = ["", "audio_", "a2v_ca_audio", "a2v_ca_video"]
+    inner = [f"scale_shift_table_{t}" if t.startswith("a2v") else f"{t}scale_shift_table" for t in tables]
+    crossed = ("audio_to_video_attn", "video_to_audio_attn")
+    inner += [f"{a}.{part}" for a in ("attn1", "attn2", "audio_attn1", "audio_attn2", *crossed) for part in attention]
+    inner += [f"{ff}.{part}" for ff in ("ff", "audio_ff") for part in mlp]
+    layers = ["patchify_proj", "audio_patchify_proj", "proj_out", "audio_proj_out"]
+    layers += [f"{side}caption_projection.linear_{n}" for side in ("", "audio_") for n in (1, 2)]
+    crossings = ("video_scale_shift", "a2v_gate", "audio_scale_shift", "v2a_gate")
+    shared = ("adaln_single", "audio_adaln_single", *(f"av_ca_{name}_adaln_single" for name in crossings))
+    embedder = ("emb.timestep_embedder.linear_1", "emb.timestep_embedder.linear_2", "linear")
+    layers += [f"{name}.{part}" for name in shared for part in embedder]
+    small = [*(f"attn1.{part}" for part in attention), *(f"ff.{part}" for part in mlp)]
+    for side in ("audio", "video"):
+        layers += [f"{side}_embeddings_connector.transformer_1d_blocks.{i}.{part}" for i in (0, 1) for part in small]
+    return layers + [f"transformer_blocks.{i}.{part}" for i in range(count) for part in inner]
 
 
 def _clip(name: str, count: int) -> list[str]:

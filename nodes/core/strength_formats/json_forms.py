@@ -29,7 +29,17 @@ _KJ_KINDS = {
     "klein9b": (("double_blocks", 8), ("single_blocks", 24)),
     "hunyuan": (("double_blocks", 20), ("single_blocks", 40)),
     "wan": (("blocks", 40),),
+    "ltx2": (("blocks", 48),),
 }
+"""Names of KJNodes' selectors and how many it has of each."""
+
+
+def _kj_blocks(family_id: str, kind: str, index: int) -> tuple[str, ...]:
+    """The blocks that a selector means: all whose keys contain it, as KJNodes looks for it."""
+    if family_id != "ltx2":
+        return (f"{kind}.{index}",)
+    sides = [f"{side}_embeddings_connector.transformer_1d_blocks.{index}" for side in ("audio", "video")]
+    return (f"transformer_blocks.{index}", *(sides if index < 2 else ()))
 
 
 def _parse(text: str, label: str, example: str) -> dict[str, Any]:
@@ -65,7 +75,7 @@ def _kj_format(family_id: str) -> StrengthFormat:
 
     def read(text: str) -> Reading:
         alpha = _alpha(text, label)
-        known = {f"{kind}.{i}." for kind, count in kinds for i in range(count)}
+        known = {f"{kind}.{i}.": _kj_blocks(family_id, kind, i) for kind, count in kinds for i in range(count)}
         lost: list[str] = []
         settings: list[tuple[str, float]] = []
         for key, value in _parse(text, label, example).items():
@@ -78,13 +88,14 @@ def _kj_format(family_id: str) -> StrengthFormat:
                     "line of its own, # alpha=16 (Inspect File shows it; the rank where the file has no alpha)."
                 )
             else:
-                settings.append((key.rstrip("."), number / alpha if number and alpha else 0.0))
+                settings += [(block, number / alpha if number and alpha else 0.0) for block in known[key]]
         remark = "" if alpha is None else f"alpha={decimal_text(alpha)}"
         return Reading(tuple(settings), tuple(lost), (note,), remark)
 
     def write(values: Sequence[float], chosen: Family, source: str) -> str:
         alpha = _alpha(source, label)
-        data = {f"{k}.{i}.": cell_value(values, chosen, (f"{k}.{i}",)) for k, count in kinds for i in range(count)}
+        cells = {f"{k}.{i}.": _kj_blocks(family_id, k, i) for k, count in kinds for i in range(count)}
+        data = {key: cell_value(values, chosen, cell) for key, cell in cells.items()}
         if alpha is None and any(data.values()):
             raise BlockStrengthError(
                 f"{label}: KJNodes wants alphas, not strengths. Add the LoRA's alpha (its rank where it has none) as a "

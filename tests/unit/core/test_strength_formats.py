@@ -93,6 +93,7 @@ def test_named_lists_come_back(name: str, data: st.DataObject) -> None:
 @given(data=st.data())
 def test_selected_blocks_come_back(name: str, data: st.DataObject) -> None:
     kinds = FORMATS[name].family.layout.kinds
+    kinds = {"blocks": 48} if name == "kj.blocks.ltx2" else kinds
     keys = [f"{k}.{i}." for k, n in kinds.items() if "refiner" not in k for i in range(n)]
     chosen = {key: data.draw(VALUE) for key in keys}
     text = f"# alpha=8\n{json.dumps(chosen)}"
@@ -167,6 +168,16 @@ def test_web_ui_flux_list_tells_encoders_inputs_and_output_apart() -> None:
     assert at(text, "flux1", "t5xxl.") == {0.2}
     assert at(text, "flux1", "model.guidance_in") == at(text, "flux1", "model.txt_in") == {0.3}
     assert at(text, "flux1", "final_layer.") == {0.4}
+
+
+def test_selected_blocks_of_ltx_2_reach_every_key_that_contains_them() -> None:
+    """KJNodes looks for "blocks.1." anywhere in a key."""
+    conversion = import_strengths('# alpha=16\n{"blocks.1.": 8, "blocks.2.": 0, "blocks.48.": 1}', "kj.blocks.ltx2")
+    assert at(conversion.text, "ltx2", "model.transformer_blocks.1.") == {0.5}
+    assert at(conversion.text, "ltx2", "audio_embeddings_connector.transformer_1d_blocks.1.") == {0.5}
+    assert at(conversion.text, "ltx2", "model.transformer_blocks.2.") == {0.0}
+    assert at(conversion.text, "ltx2", "model.transformer_blocks.10.") == {1.0}
+    assert "blocks.48." in conversion.lost[0]
 
 
 def test_inspire_goes_on_with_the_last_value() -> None:
@@ -262,4 +273,4 @@ def test_no_text_breaks_an_import(name: str, text: str) -> None:
 def test_ids_name_the_family() -> None:
     for name, item in FORMATS.items():
         assert item.family.label
-        assert any(word in name for word in ("sd", "flux1", "klein", "hunyuan", "wan"))
+        assert any(word in name for word in ("sd", "flux1", "klein", "hunyuan", "wan", "ltx2"))
