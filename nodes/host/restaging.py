@@ -16,9 +16,8 @@ type, a run that failed, an unknown list of patches that was loaded in between, 
 and ComfyUI loads as it always does. Adapters are compared by identity, which the caches of this pack keep from one run
 to the next.
 
-``LORA_PATCHBAY_RESTAGE=off`` switches it off. ``LORA_PATCHBAY_RESTAGE=check`` stages some of the modules that would be
-kept all the same, compares them after the run, and switches it off with an error in the log if one differs (dynamic
-VRAM only).
+``LORA_PATCHBAY_RESTAGE=off`` switches it off. ``LORA_PATCHBAY_RESTAGE=check`` makes some of the weights that would be
+kept anew all the same, compares the two, and switches it off with an error in the log if one differs.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ import comfy.utils
 from comfy.model_management import InterruptProcessingException
 from comfy.patcher_extension import WrappersMP
 
-from .restaging_check import KeptCheck
+from .restaging_check import KeptCheck, compare_anew
 
 KEY = "lora_patchbay.restage"
 SWITCH = "LORA_PATCHBAY_RESTAGE"
@@ -250,18 +249,35 @@ def _patch_changed(model: Any, known: Patches, changed: Sequence[str]) -> None:
         return
     uuid, inner.current_weight_patches_uuid = model.patches_uuid, object()  # a failure on the way leads to a full load
     for key in changed:
-        saved = model.backup.get(key)
-        if saved is not None and saved.inplace_update:
-            comfy.utils.copy_to_param(inner, key, saved.weight)
-        elif saved is not None:
-            comfy.utils.set_attr_param(inner, key, saved.weight.to(device))
+        _put_back(model, key)
         if key in model.patches:
             model.patch_weight_to_device(key, device_to=device)  # copies the weight only where there is no backup yet
         else:
             model.backup.pop(key, None)
+    kept = sorted(model.patches.keys() - set(changed))
+    if _mode() == "check":
+        differing, compared = compare_anew(model, kept, _put_back)
+        if differing:
+            return _switch_off(differing, compared)
     inner.current_weight_patches_uuid = uuid
-    kept = len(model.patches.keys() - set(changed))
-    _LAST[inner] = uuid, Restaging(len(changed), kept, "patched weights")
+    _LAST[inner] = uuid, Restaging(len(changed), len(kept), "patched weights")
+
+
+def _put_back(model: Any, key: str) -> None:
+    """The weight without patches, from the model's own backup; nothing where it was never patched."""
+    saved = model.backup.get(key)
+    if saved is not None and saved.inplace_update:
+        comfy.utils.copy_to_param(model.model, key, saved.weight)
+    elif saved is not None:
+        comfy.utils.set_attr_param(model.model, key, saved.weight.to(model.load_device))
+
+
+def _switch_off(count: int, of: int) -> None:
+    _failed.append(KEY)
+    logging.error(
+        "LoRA Patchbay: %d of %d weights that would have been kept differ from newly patched ones. All weights are "
+        "loaded anew from now on; please report this with your ComfyUI version.", count, of,
+    )  # fmt: skip
 
 
 def _run(executor: Any, *args: Any, **kwargs: Any) -> Any:
@@ -282,9 +298,4 @@ def _run(executor: Any, *args: Any, **kwargs: Any) -> Any:
             _LOADED[inner] = record
         check, _CHECKS.check = getattr(_CHECKS, "check", None), None
         if ended and check is not None and check.differing():
-            _failed.append(KEY)
-            logging.error(
-                "LoRA Patchbay: %d of %d weights that would have been kept differ from newly patched ones. All weights "
-                "are loaded anew from now on; please report this with your ComfyUI version.",
-                len(check.differing()), check.count,
-            )  # fmt: skip
+            _switch_off(len(check.differing()), check.count)

@@ -1,12 +1,13 @@
-"""Whether pages that would be kept hold what ComfyUI makes anew: the self-check of :mod:`.restaging`."""
+"""Whether what would be kept is what ComfyUI makes anew: the self-check of :mod:`.restaging`."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
+import comfy.utils
 import torch
 
 MODULES = 8
@@ -47,6 +48,28 @@ class KeptCheck:
             if now is not None and not torch.equal(now.view(torch.uint8), copy.view(torch.uint8)):
                 found.append(module)
         return found
+
+
+def compare_anew(model: Any, kept: Sequence[str], put_back: Callable[[Any, str], None]) -> tuple[int, int]:
+    """Patch some of the kept weights of a wholly loaded model anew: how many were another before, and of how many.
+
+    Args:
+        model: Its ``ModelPatcher``; the newly patched weights stay in it.
+        put_back: Gives a weight of the model its unpatched value.
+    """
+    chosen = random.sample(list(kept), min(MODULES, len(kept)))
+    differing = 0
+    for key in chosen:
+        before = _bytes(model.model, key).clone()
+        put_back(model, key)
+        model.patch_weight_to_device(key, device_to=model.load_device)
+        differing += not torch.equal(_bytes(model.model, key), before)
+    return differing, len(chosen)
+
+
+def _bytes(model: Any, key: str) -> torch.Tensor:
+    weight = comfy.utils.get_attr(model, key)
+    return getattr(weight, "_qdata", weight).detach().contiguous().view(torch.uint8)
 
 
 def _read(page: Any, signature: Any, module: Any) -> torch.Tensor | None:

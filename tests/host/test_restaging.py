@@ -21,10 +21,11 @@ def host(comfy_in_process: Any) -> types.SimpleNamespace:
     import comfy.sampler_helpers
     import comfy.sd
     import comfy.utils
-    from pack.nodes.host import apply, restaging
+    from pack.nodes.host import apply, restaging, restaging_check
 
     return types.SimpleNamespace(
         sd=comfy.sd, utils=comfy.utils, mm=comfy.model_management, apply=apply.apply_lora, restaging=restaging,
+        restaging_check=restaging_check,
     )  # fmt: skip
 
 
@@ -218,6 +219,26 @@ def test_hooks_are_left_to_comfyui(host, base, path) -> None:
     second.forced_hooks = comfy.hooks.HookGroup()
     second.hook_patches = {"hook": {}}
     assert host.restaging._known_patches(second, record) is None
+
+
+def test_the_self_check_passes_and_finds_a_wrong_weight(host, base, path, monkeypatch, caplog) -> None:
+    """By the ordinary loader; under dynamic VRAM it is tests/gpu/restage_bench.py."""
+    first, second = applied(host, path, base), applied(host, path, base, "single_blocks.1=0.5")
+    expected = fully_loaded(host, monkeypatch, second)
+    monkeypatch.setenv(host.restaging.SWITCH, "check")
+    monkeypatch.setattr(host.restaging_check, "MODULES", ALL)
+    monkeypatch.setattr(host.restaging, "_failed", [])
+    sample(first)
+    assert torch.equal(sample(second), expected)
+    assert host.restaging.last_restaging(second) == host.restaging.Restaging(changed=2, kept=ALL - 2)
+    sample(first)
+    host.utils.get_attr(base.model, "diffusion_model.single_blocks.2.linear2.weight").data.add_(1)
+    assert torch.equal(sample(second), expected)
+    assert host.restaging.last_restaging(second) is None
+    assert f"1 of {ALL - 2} weights" in caplog.text
+    assert "differ from newly patched ones" in caplog.text
+    sample(first)
+    assert host.restaging.last_restaging(first) is None
 
 
 class _Pages:
