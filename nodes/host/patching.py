@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -329,10 +330,14 @@ def apply_plan(plan: PatchPlan, model: Any, clip: Any, owner: str) -> tuple[Any,
 
 
 def _add(patcher: Any, patches: list[PlannedPatch], owner: str) -> None:
-    groups: dict[float, dict[Target, PatchValue]] = {}
+    groups: dict[tuple[float, int], dict[Target, PatchValue]] = {}
+    met: Counter[tuple[float, Target]] = Counter()
     for patch in patches:
-        groups.setdefault(patch.strength, {})[patch.target] = patch.value
-    for strength, group in groups.items():
+        key = (patch.strength, patch.target)
+        # Twice the same slice: a file that changes a fused weight whole and its slice once more, cut by strengths.
+        groups.setdefault((patch.strength, met[key]), {})[patch.target] = patch.value
+        met[key] += 1
+    for (strength, _), group in groups.items():
         added = patcher.add_patches(group, strength)
         missing = set(map(str, group)) - set(map(str, added))
         if missing:

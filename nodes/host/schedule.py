@@ -197,12 +197,15 @@ def _refuse(piece: _Piece, schedule: Schedule, model: Any, clip: Any) -> None:
 
 def _hooks(pieces: list[_Piece], unit: str) -> Any:
     """One weight hook for each distinct course. The peak is the hook's strength, the keyframes are relative to it."""
-    groups: dict[Curve, list[_Piece]] = {}
+    groups: dict[tuple[Curve, int], list[_Piece]] = {}
+    met: Counter[tuple[Curve, Target]] = Counter()
     for piece in pieces:
         if any(value for _, value in piece.curve):
-            groups.setdefault(piece.curve, []).append(piece)
+            key = (piece.curve, piece.target)
+            groups.setdefault((piece.curve, met[key]), []).append(piece)  # a hook holds one patch for each slice
+            met[key] += 1
     hooks = comfy.hooks.HookGroup()
-    for curve, members in groups.items():
+    for (curve, _), members in groups.items():
         peak = max((value for _, value in curve), key=abs)
         hook = comfy.hooks.WeightHook(strength_model=peak, strength_clip=peak)
         hook.need_weight_init = False

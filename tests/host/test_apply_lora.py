@@ -266,3 +266,18 @@ def test_only_a_merge_is_called_exactly_as_stock(
 ) -> None:
     report = host.apply(lora_path, "x", model, None, 1.0, 0.0, "", as_stock=True, method=method).report
     assert any("exactly as ComfyUI's own loader" in note for note in report.notes) is said
+
+
+def test_a_fused_weight_that_is_changed_whole_and_in_part_keeps_both(host: Any, model: Any, tmp_path: Path) -> None:
+    state = {key: tensor for key, tensor in native_lora(**NARROW).items() if "double_blocks.0.img_attn.qkv" in key}
+    fused = dict(state)
+    for role, shape in (("lora_A", (4, 128)), ("lora_B", (128, 4))):
+        state[f"transformer.transformer_blocks.0.attn.to_q.{role}.weight"] = torch.randn(shape) * 0.1
+    q = {key: tensor for key, tensor in state.items() if "to_q" in key}
+    paths = [write(tmp_path / f"{n}.safetensors", part) for n, part in enumerate((state, fused, q))]
+    both, first, second = (
+        deltas(model, host.apply(path, "x", model, None, 0.7, 0.0, "double_blocks.0.q=0.5").model) for path in paths
+    )
+    key = "diffusion_model.double_blocks.0.img_attn.qkv.weight"
+    torch.testing.assert_close(both[key], first[key] + second[key], rtol=1e-6, atol=1e-9)
+    assert bool(second[key].any())
