@@ -279,21 +279,23 @@ def _layer_line(layer: LayerReport) -> str:
         dim, start, length = layer.slice
         key += f"[{'rows' if dim == 0 else f'dim {dim}'} {start}-{start + length - 1}]"
     used = layer.state is not LayerState.IN_FILE
-    facts = [f"strength {number(layer.strength)}" if used else "", layer.format]
+    facts = [f"strength {number(layer.strength)}" if used else "", clean(layer.format)]
     if layer.rank is not None:
         facts.append(f"rank {layer.rank}")
     if layer.alpha is not None:
         facts.append(f"alpha {number(layer.alpha)}")
     if layer.scale is not None:
-        facts.append(f"scale {number(layer.scale)}" + (f" ({layer.scale_source})" if layer.scale_source else ""))
+        source = f" ({clean(layer.scale_source)})" if layer.scale_source else ""
+        facts.append(f"scale {number(layer.scale)}{source}")
     if layer.norm_ratio is not None:
         facts.append(f"delta / weight {number(layer.norm_ratio)}")
     elif layer.delta_norm is not None:
         facts.append(f"delta norm {number(layer.delta_norm)}")
     elif layer.not_measured:
-        facts.append(f"not measured: {layer.not_measured}")
-    facts.extend(word for word in (layer.owner and f"from {layer.owner}", layer.reason) if word)
-    return f"{key}: {', '.join(clean(fact) for fact in facts if fact)}"
+        facts.append(f"not measured: {clean(layer.not_measured)}")
+    # What comes from a file or a message is cleaned; numbers need not be.
+    facts.extend(clean(word) for word in (layer.owner and f"from {layer.owner}", layer.reason) if word)
+    return f"{key}: {', '.join(fact for fact in facts if fact)}"
 
 
 def _metadata(lora: LoraSummary) -> list[str]:

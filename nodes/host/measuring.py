@@ -9,7 +9,7 @@ from ..core.layer_strength import measure_layer
 from ..core.report import LayerReport
 from .matching import PatchValue
 from .model_keys import ModelKeys
-from .norms import WEIGHT_NORMS, delta_norm, is_product, norm_work, product_deltas, read_weight
+from .norms import WEIGHT_NORMS, delta_norm, norm_work, read_weight
 from .patching import PatchPlan, PlannedLayer
 
 QUICK_WEIGHTS = 1 << 26
@@ -30,29 +30,11 @@ def measure_plan(
     Args:
         quick: Leave out deltas that would make applying wait, with that reason.
     """
-    _measure_products(plan, keys)
     touched = {layer.report.model_key for layer in plan.layers if layer.report.model_key in keys.shapes}
     elements = sum(_size(keys.shapes[key]) for key in touched)
     later = _slow(plan, keys) if quick else frozenset()
     measure = _Measure(plan, keys, model, clip, with_weights=elements <= QUICK_WEIGHTS, later=later)
     return tuple(measure(layer) for layer in plan.layers)
-
-
-def _measure_products(plan: PatchPlan, keys: ModelKeys) -> None:
-    """Measure the plain LoRAs of a plan in one go, so far as that was not done before."""
-    norms = plan.matched.norms
-    values = {
-        id(layer.value): layer.value
-        for layer in plan.layers
-        if id(layer.value) not in norms
-        and layer.report.model_key in keys.shapes
-        and layer.value is not None
-        and is_product(layer.value)
-        and layer.value.weights[0].shape[1] == layer.value.weights[1].shape[0]
-    }
-    if values:
-        for identity, norm in zip(values, product_deltas(list(values.values())), strict=True):
-            norms[identity] = (norm, "")
 
 
 def _slow(plan: PatchPlan, keys: ModelKeys) -> frozenset[int]:

@@ -21,6 +21,7 @@ from .fit import is_dead, misfit
 from .lora_cache import LoadedLora
 from .matching import MatchedFile, MatchedPatch, PatchValue, has_dora_scale, is_adapter, match_file, patch_format
 from .model_keys import ModelKeys, read_model_keys
+from .norms import is_product, product_deltas
 from .restaging import attach_restaging
 from .translate_layers import match_lora
 
@@ -123,10 +124,27 @@ def plan_patches(
     """
     table = StrengthTable(parse_block_strengths(blocks), keys.layout, slice_names(keys))
     matched = MATCHES.match(lora, keys, as_stock)
+    _measure_products(matched, keys)
     planner = _Planner(lora, matched, keys, table, strength_model, strength_clip, as_stock)
     for patch in matched.patches:
         planner.add(patch)
     return planner.finish()
+
+
+def _measure_products(matched: MatchedFile, keys: ModelKeys) -> None:
+    """Measure the plain LoRAs of a file in one go, so far as that was not done before."""
+    norms = matched.norms
+    values = {
+        id(patch.value): patch.value
+        for patch in matched.patches
+        if id(patch.value) not in norms
+        and patch.model_key in keys.shapes
+        and is_product(patch.value)
+        and patch.value.weights[0].shape[1] == patch.value.weights[1].shape[0]
+    }
+    if values:
+        for identity, norm in zip(values, product_deltas(list(values.values())), strict=True):
+            norms[identity] = (norm, "")
 
 
 def slice_names(keys: ModelKeys) -> Iterable[tuple[Place, str]]:
@@ -182,6 +200,9 @@ class _Planner:
             self._ask(patch, layer if part is None else layer.changed(slice=part), target, value, block_strength)
 
     def _dead(self, value: PatchValue) -> bool:
+        norm, _ = self._matched.norms.get(id(value), (None, ""))
+        if norm:  # a change that has a size is none that is all zero
+            return False
         known = self._matched.dead
         if id(value) not in known:
             known[id(value)] = is_dead(value)
