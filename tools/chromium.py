@@ -69,9 +69,14 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def open_comfyui(context: BrowserContext, address: str, nodes2: bool) -> Page:
-    """ComfyUI, ready, as somebody sees it who has used it before."""
-    ComfyClient(address).post_json("/settings", {**QUIET, "Comfy.VueNodes.Enabled": nodes2})
+def open_comfyui(context: BrowserContext, address: str, nodes2: bool, **more: Any) -> Page:
+    """ComfyUI, ready, as somebody sees it who has used it before.
+
+    Args:
+        more: Settings by name.
+    """
+    settings = {**QUIET, "Comfy.Locale": "en", "Comfy.VueNodes.Enabled": nodes2, **more}
+    ComfyClient(address).post_json("/settings", settings)
     page = context.new_page()
     page.set_default_timeout(READY_MS)
     page.goto(address, wait_until="domcontentloaded")

@@ -17,12 +17,13 @@ import { RATIO_TICKS, ratioColour, scaleGradient, scalePosition } from "./scale.
  * @returns {HTMLElement | null} nothing where no block is known
  */
 export function renderBlockStrip(report, language) {
-  const columns = blockColumns(report);
-  if (columns.length === 0 || report.layers.length === 0) return null;
+  const distances = new Map((report.model_blocks ?? []).flatMap(({ block, distance }) => (distance === null ? [] : [[block, distance]])));
+  const columns = distances.size > 0 ? distanceColumns(report, distances) : blockColumns(report);
+  if (columns.length === 0 || (report.layers.length === 0 && distances.size === 0)) return null;
   const { t } = language;
   const strongest = Math.max(...columns.flatMap((column) => column.cells.map((cell) => cell.norm ?? 0)));
   const inspected = report.kind === "inspect";
-  const hint = t(inspected ? "card.strip.file" : "card.strip.hint");
+  const [name, hint] = distances.size > 0 ? [t("metric.distance"), t("metric.distance.hint")] : [t("card.strip"), t(inspected ? "card.strip.file" : "card.strip.hint")];
   const detail = h("span", { class: "patchbay-strip-detail" }, hint);
   const groups = columns.map((column) =>
     h(
@@ -32,7 +33,7 @@ export function renderBlockStrip(report, language) {
       h("div", { class: "patchbay-strip-cells" }, ...column.cells.map((cell) => cellElement(cell, strongest, language))),
     ),
   );
-  const strip = h("div", { class: "patchbay-strip", role: "group", "aria-label": t("card.strip") }, ...groups);
+  const strip = h("div", { class: "patchbay-strip", role: "group", "aria-label": name }, ...groups);
   /** @param {EventTarget | null} target */
   const show = (target) => {
     const cell = target instanceof Element ? target.closest(".patchbay-cell") : null;
@@ -45,6 +46,23 @@ export function renderBlockStrip(report, language) {
   strip.addEventListener("keydown", (event) => moveFocus(strip, event));
   strip.querySelector(".patchbay-cell")?.setAttribute("tabindex", "0");
   return h("div", { class: "patchbay-blocks" }, strip, h("div", { class: "patchbay-strip-foot" }, detail, !inspected && legend(language)));
+}
+
+/**
+ * How far a second model lies from the first, block by block.
+ * @param {import("../types/report").Report} report
+ * @param {Map<string, number>} distances by block
+ */
+function distanceColumns(report, distances) {
+  return blockColumns({ ...report, layers: [] }).map(({ kind, cells }) => ({
+    kind,
+    cells: cells.map((cell) => {
+      const ratio = distances.get(cell.address) ?? null;
+      /** @type {BlockCell} */
+      const apart = { ...cell, ratio, apart: true, status: ratio === null ? "unmeasured" : "applied" };
+      return apart;
+    }),
+  }));
 }
 
 /** @param {string} kind @param {Language["t"]} t */
@@ -77,6 +95,7 @@ function cellElement(cell, strongest, language) {
 export function describeCell(cell, { t, locale }) {
   const parts = [plainText(cell.address === "other" || cell.address === "te" || cell.address === "" ? columnName(cell.address, t) : cell.name, 60)];
   if (cell.foreign) parts.push(t("cell.foreign"));
+  if (cell.apart) return [...parts, cell.ratio === null ? t("legend.unmeasured") : `${t("metric.distance")} ${formatRatio(cell.ratio, locale)}`].join(" · ");
   if (cell.total === 0) return [...parts, t("cell.untouched")].join(" · ");
   const applied = cell.counts.applied ?? 0;
   if (applied > 0) {

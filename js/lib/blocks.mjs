@@ -22,6 +22,7 @@ import { shortKind } from "./format.mjs";
  * @property {number} total layers that the report has for this block
  * @property {Partial<Record<LayerState, number>>} counts
  * @property {number} measured applied layers with a norm
+ * @property {boolean} [apart] `ratio` is the distance of a second model
  *
  * @typedef {object} BlockColumn
  * @property {string} kind container name, `other`, `te` or empty

@@ -2,8 +2,8 @@
 
 import { h } from "./dom.mjs";
 
-/** `![words](picture.png)` on a line of its own; the picture lies beside the page. */
-const PICTURE = /^!\[([^\]]*)\]\(([\w-]+\.png)\)$/;
+/** `![words](picture.webp)` on a line of its own; the picture lies beside the page. */
+const PICTURE = /^!\[([^\]]*)\]\(([\w-]+\.webp)\)$/;
 const HEADING = /^(#{1,3}) (.+)$/;
 const ITEM = /^[*-] (.+)$/;
 const INLINE = /\*\*([^*]+)\*\*|`([^`]+)`/g;

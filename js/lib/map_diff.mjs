@@ -48,7 +48,7 @@ const byAddress = (group) => new Map((group?.rows ?? []).map((row) => [row.addre
 function differenceRow(columns, a, b) {
   const any = /** @type {MapRow} */ (b ?? a);
   const cells = columns.map(({ key }) => differenceCell(key, cellOf(a, key), cellOf(b, key)));
-  return { ...any, ...between(a, b), cells, layers: any.layers, foreign: Boolean(a?.foreign || b?.foreign) };
+  return { ...any, ...between(a, b), cells, shares: [], layers: any.layers, foreign: Boolean(a?.foreign || b?.foreign) };
 }
 
 /** @param {MapRow | undefined} row @param {string} key */

@@ -191,6 +191,7 @@ function toRow(gathered, address, { label, layers }, columns, columnOf, drawing)
     status: statusOf(layers, value),
     value,
     cells,
+    shares: columns.length > 0 || drawing.metric.of === "block" ? [] : sharesOf(layers, drawing),
     stranger: gathered.stranger.has(address),
     foreign: layers.some(foreignPatch),
     layers,

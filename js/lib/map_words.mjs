@@ -43,14 +43,16 @@ export function describe(map, row, cell, language) {
   const title = [rowName(row, t), cell ? plainText(cell.name, 100) : ""].filter(Boolean).join(" · ");
   const facts = [valueText(map, it, language), ...statesText(it.layers, language)];
   if (row.stranger) facts.push(t("cell.foreign"));
-  if (it.foreign) facts.push(t("map.foreign"));
+  const shares = it.shares ?? [];
+  if (it.foreign && shares.length === 0) facts.push(t("map.foreign"));
   const names = partNames(cell?.column ?? "", cell?.parts.length ?? 0);
   for (const [i, part] of (cell?.parts ?? []).entries()) {
     const name = names[i] ?? `${Math.round(part.from * 100)}–${Math.round(part.to * 100)} %`;
     facts.push(`${name}: ${SCALES[map.scale].format(part.value, locale)}`);
   }
-  for (const { owner, share } of cell?.shares ?? []) {
-    facts.push(`${plainText(map.owners[owner]?.name ?? "", 80)} ${SCALES.share.format(share, locale)}`);
+  for (const { owner, share } of shares) {
+    const by = map.owners[owner];
+    facts.push(`${by?.foreign ? t("map.foreign") : plainText(by?.name ?? "", 80)}: ${SCALES.share.format(share, locale)}`);
   }
   return { title, facts: facts.filter(Boolean), reasons: reasonsOf(it.layers, language) };
 }

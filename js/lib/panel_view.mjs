@@ -196,7 +196,7 @@ function picture(state, actions) {
     return h(
       "figure",
       { class: "patchbay-map-figure" },
-      (maps.other !== null || map.value !== null || !drawsWholeBlocks(map)) && h("figcaption", {}, foreignText(maps.other ? label : t("map.whole")), h("strong", {}, map.value === null && drawsWholeBlocks(map) ? "" : whole)),
+      (maps.other !== null || map.value !== null || !drawsWholeBlocks(map)) && h("figcaption", { title: maps.other ? label : null }, foreignText(maps.other ? label : t("map.whole")), h("strong", {}, map.value === null && drawsWholeBlocks(map) ? "" : whole)),
       renderMap(map, { language, label, selected }, { open: (address) => actions.block(address === selected ? null : address), tell: actions.tell }),
       (i !== 1) && renderLegend(map, language),
     );

@@ -191,7 +191,7 @@ export const PANEL_STRINGS = {
     "block.copy": "これらの層を表としてコピー",
     "block.csv": "これらの層をCSVに保存",
     "table.modelKey": "モデルのキー",
-    "table.loraKey": "ファイル内の名前",
+    "table.loraKey": "LoRAキー",
     "table.shape": "形状",
     "table.format": "形式",
     "table.scale": "スケール",

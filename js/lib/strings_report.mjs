@@ -269,6 +269,9 @@ export const REPORT_SENTENCES = {
     ["{#count} items, not checked against a model: connect one to see what they name.", "{#count} 項目。モデルと照合していません。モデルをつなぐと、どの層を指すかが分かります。"],
     ["{#changed} of {#total} blocks have a strength other than 1.", "{#total} ブロック中 {#changed} ブロックの強度が1以外です。"],
     ["{#lost} things could not be carried over.", "{#lost} 件は引き継げませんでした。"],
+    ["The preset \"{name}\" comes from the structure of the model: no experience with any LoRA went into it; what it leaves of a LoRA is not measured: the LoRAs that come with the pack have no such layers.", "プリセット「{name}」はモデルの構造から決めたもので、LoRAでの経験は含みません。同梱のLoRAに該当する層がないため、効果は測定していません。"],
+    ["The preset \"{name}\" comes from the structure of the model: no experience with any LoRA went into it.", "プリセット「{name}」はモデルの構造から決めたもので、LoRAでの経験は含みません。"],
+    ["On {model} with the LoRA {lora}, {#energy} of the change (squared norm) and {#effect} of its effect on the picture are left ({what}; {command}).", "{model} でLoRA {lora} を使うと、変化（ノルムの二乗）の {#energy} と画像への効果の {#effect} が残ります（{what}、{command}）。"],
     ["Not carried over from the import: {line}", "読み込み元から引き継げないもの：{line}"],
     ["Not carried over to the export: {line}", "書き出し先に引き継げないもの：{line}"],
     ["{#count} LoRAs, {#applied} layers applied.", "{#count} 個のLoRA、{#applied} 層を適用しました。"],
@@ -283,6 +286,7 @@ export const REPORT_SENTENCES = {
     ["{label}: one evaluation only.", "{label}：評価は1回だけです。"],
     ["{label}: nothing was sampled with it.", "{label}：サンプリングに使われませんでした。"],
     ["{#failed} of {#total} runs ended early and are not counted: {reason}.", "{#total} 回中 {#failed} 回の実行は途中で終わったため数えていません：{reason}。"],
+    ["{label}: {#count} earlier runs with another size, sampler, CFG or number of steps are not counted.", "{label}：サイズ、サンプラー、CFG、ステップ数の違う以前の実行 {#count} 回は数えていません。"],
     ["The runs have different latent sizes: {sizes}.", "実行ごとに潜在画像のサイズが違います：{sizes}。"],
   ],
 };

@@ -66,6 +66,8 @@ export interface MapRow {
   status: CellStatus;
   value: number | null;
   cells: MapCell[];
+  /** Of a row without cells, as in a cell. */
+  shares: CellShare[];
   /** Not a block of this model. */
   stranger: boolean;
   foreign: boolean;

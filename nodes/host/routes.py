@@ -7,11 +7,14 @@
     in that model: verdict, sentence, number of layers by state, coverage. ``check`` is null where that cannot be told.
 ``GET /patchbay/loaded``
     Where the weights of the loaded diffusion models lie.
+``GET /extensions/FOLDER/docs/NAME.webp``
+    A picture of a node's help page. ComfyUI's frontend looks for it there, beside the folders of the nodes; it lies in
+    the folder of its node, where every other reader of Markdown looks for it.
 
-Every answer is JSON. A file is named as ComfyUI lists it and is looked up by ``folder_paths``, so that no name leads
-out of the user's folders. Errors are ``{"error": sentence}``: with 400 where a parameter is missing or no page of ours
-would send it, with 200 where there is no such file or it cannot be read. A workflow that names a file the user has not
-got yet is no fault of the page's, and for any other status the browser would complain on its console.
+Every other answer is JSON. A file is named as ComfyUI lists it and is looked up by ``folder_paths``, so that no name
+leads out of the user's folders. Errors are ``{"error": sentence}``: with 400 where a parameter is missing or no page of
+ours would send it, with 200 where there is no such file or it cannot be read. A workflow that names a file the user has
+not got yet is no fault of the page's, and for any other status the browser would complain on its console.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ MODEL_FOLDERS = frozenset({"diffusion_models", "checkpoints", "unet", "unet_gguf
 """Folders in which ``/patchbay/fit`` looks for a model."""
 
 _NO_STORE = {"Cache-Control": "no-store"}
+_PACK = Path(__file__).absolute().parents[2]  # not resolved: ComfyUI serves a link under the name of the link
+_OURS = f"/extensions/{_PACK.name}/"
 
 
 class _AnswerError(Exception):
@@ -86,6 +91,7 @@ def register_routes() -> None:
     server.routes.get("/patchbay/lora")(_lora)
     server.routes.get("/patchbay/fit")(_fit)
     server.routes.get("/patchbay/loaded")(_loaded)
+    server.routes.get(f"{_OURS}docs/{{name:[a-z_]+\\.webp}}")(_help_picture)
     _keep_modules_fresh(server.app)
 
 
@@ -101,6 +107,14 @@ async def _fit(request: web.Request) -> web.Response:
 
 async def _loaded(_request: web.Request) -> web.Response:
     return await _answer(_loaded_body)
+
+
+async def _help_picture(request: web.Request) -> web.StreamResponse:
+    name = request.match_info["name"]
+    found = next((path for path in (_PACK / "js" / "docs").glob(f"*/{name}")), None)
+    if found is None:
+        raise web.HTTPNotFound
+    return web.FileResponse(found, headers={"Content-Type": "image/webp"})
 
 
 async def _answer(make: Callable[[], bytes]) -> web.Response:
@@ -183,11 +197,9 @@ def _keep_modules_fresh(app: web.Application) -> None:
     """
     if app.on_response_prepare.frozen:
         return
-    folder = Path(__file__).absolute().parents[2].name  # not resolved: ComfyUI serves a link under the name of the link
-    ours = f"/extensions/{folder}/"
 
     async def ask_again(request: web.Request, response: web.StreamResponse) -> None:
-        if request.path.startswith(ours):
+        if request.path.startswith(_OURS):
             response.headers.setdefault("Cache-Control", "no-cache")
 
     app.on_response_prepare.append(ask_again)

@@ -144,7 +144,7 @@ def _the_map_is_what_the_patcher_does(comfy_page: ComfyPage) -> None:
     for key, norms in page.evaluate(PROBED).items():
         path = key.removeprefix("diffusion_model.").removesuffix(".weight")
         block = re.match(r"(\w+_blocks\.\d+)\.(.+)", path)
-        probed[block.groups() if block else (f"other|{path}", "")] = norms
+        probed[(block[1], block[2]) if block else (f"other|{path}", "")] = norms
     assert {len(norms["deltas"]) for norms in probed.values()} == {2}, "two loaders patch every layer"
 
     def ratio(block: str | None = None, layer: str | None = None) -> float:

@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,6 +62,21 @@ def test_what_is_loaded_is_told(comfy_server: ComfyServer) -> None:
     status, answer = ask(comfy_server, "/patchbay/loaded")
     assert status == 200
     assert answer["schema"] == "patchbay.loaded"
+
+
+def test_pictures_of_help_pages_are_where_the_frontend_looks_for_them(comfy_server: ComfyServer) -> None:
+    """It puts every name behind the folder of all pages, while the pictures lie beside their pages."""
+    docs = Path(__file__).parents[2] / "js" / "docs"
+    pictures = sorted(docs.glob("*/*.webp"))
+    assert pictures
+    for picture in (pictures[0], pictures[-1]):
+        address = f"{comfy_server.address}/extensions/lora-patchbay/docs/{picture.name}"
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            assert answer.headers["Content-Type"] == "image/webp"
+            assert answer.read() == picture.read_bytes()
+    for name in ("nothing.webp", "..%2Fen.webp", "*.webp"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"{comfy_server.address}/extensions/lora-patchbay/docs/{name}", timeout=30)
 
 
 @pytest.mark.parametrize("path", ["lib/dom.mjs", "docs/PatchbayApplyLora/en.md"])

@@ -118,6 +118,25 @@ def test_a_help_page_names_every_input_and_output(node: str, language: str) -> N
     assert title == f"# {read(language, 'nodeDefs')[node]['display_name'].removesuffix(' (Patchbay)')}"
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_help_pages_show_their_nodes(language: str) -> None:
+    """Each picture lies beside its page, has words for those who do not see it, and a name that only it has."""
+    from tools.panel_pictures import NODE_PICTURES, picture_name
+
+    docs = ROOT / "js" / "docs"
+    shown = {}
+    for node in node_ids():
+        page = (docs / node / f"{language}.md").read_text(encoding="utf-8")
+        for words, picture in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", page):
+            assert len(words) > 10, node
+            assert (docs / node / picture).read_bytes()[8:12] == b"WEBP"
+            shown[node] = picture
+    assert shown == {node: f"{picture_name(node)}_{language}.webp" for node in NODE_PICTURES}
+    assert len(set(shown.values())) == len(shown)
+    kept = {path.name for path in docs.rglob("*.webp") if path.stem.endswith(f"_{language}")}
+    assert kept == set(shown.values()), "a picture that no page shows"
+
+
 @pytest.mark.parametrize(
     "node", ["PatchbayApplyLora", "PatchbayCheckLora", "PatchbayShowPatches", "PatchbayInspectFile"]
 )

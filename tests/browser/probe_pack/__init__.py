@@ -1,5 +1,7 @@
 """A node of another pack, for the tests only: what a model's patches do, calculated by ComfyUI, one by one."""
 
+from typing import Any
+
 import comfy.lora
 import comfy.utils
 
@@ -13,14 +15,14 @@ class ProbePatches:
     RETURN_TYPES = ()
 
     @classmethod
-    def INPUT_TYPES(cls):
+    def INPUT_TYPES(cls) -> dict[str, Any]:
         return {"required": {"model": ("MODEL",)}}
 
-    def probe(self, model):
+    def probe(self, model: Any) -> dict[str, Any]:
         found = {key: self._norms(model, key, patches) for key, patches in model.patches.items()}
         return {"ui": {"probe": [found]}}
 
-    def _norms(self, model, key, patches):
+    def _norms(self, model: Any, key: str, patches: list[Any]) -> dict[str, Any]:
         stored = model.backup.get(key)
         weight = stored.weight if stored is not None else comfy.utils.get_attr(model.model, key)
         weight = weight.detach().cpu().float()

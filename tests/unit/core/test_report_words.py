@@ -20,6 +20,7 @@ SOURCES = {
     "core/inspect.py": ("_lora_sentence", "_lora_notes", "_model_sentence", "_model_provenance"),
     "core/measurement_report.py": ("_summary", "_remarks"),
     "core/numpy_norms.py": ("DEAD",),
+    "core/presets.py": ("STRUCTURE", "UNMEASURED", "_sentence"),
     "core/shift_report.py": ("_judge_pair", "_judge_transfer", "_WORDS", "_method_notes"),
     "core/shape_fit.py": ("misfit", "_misfit_whole", "_misfit_ia3"),
     "host/apply.py": ("_WORDS", "_judge", "_differences", "_first_reasons"),

@@ -26,6 +26,15 @@ const mixed = () =>
     { level: "warning", summary: "2 of 5 layers were applied.", coverage: 0.63, notes: ["Trained on another base."] },
   );
 
+test("a model that is compared with a second one shows their distance block by block", () => {
+  const made = report([], { kind: "model", lora: null, model_blocks: [{ block: "double_blocks.0", distance: 0.12 }, { block: "double_blocks.1", distance: null }, { block: "single_blocks.0", distance: 0.03 }] });
+  const strip = render(made).querySelector(".patchbay-strip");
+  assert.deepEqual([...strip.querySelectorAll(".patchbay-cell")].map((cell) => cell.getAttribute("aria-label")), [
+    "double 0 · Distance to second model 12%", "double 1 · not measured", "single 0 · Distance to second model 3%", "single 1 · not measured", "single 2 · not measured",
+  ]);
+  assert.equal(render(report([], { kind: "model", lora: null, model_blocks: [{ block: "double_blocks.0", distance: null }] })).querySelector(".patchbay-strip"), null);
+});
+
 test("a card before the first run says what will be there", () => matchesSnapshot("card_empty.html", readable(render(null))));
 test("a card, everything unfolded", () => matchesSnapshot("card_mixed.html", readable(render(mixed(), { open: ["notes", "unapplied", "layers"] }))));
 test("a card in Japanese", () => matchesSnapshot("card_mixed_ja.html", readable(render(mixed(), { locale: "ja" }))));
