@@ -53,6 +53,8 @@ def exact_norm(value: PatchValue, read_weight: Callable[[], torch.Tensor | None]
 
 def exact_work(value: PatchValue) -> int | None:
     """About how many numbers :func:`exact_norm` makes, 0 for next to none; ``None`` where it needs a whole matrix."""
+    if is_adapter(value) and value.name == "lokr" and not has_dora_scale(value):
+        return 0
     parts = _parts(value)
     if parts is None or parts[0].needs_weight:
         return None
