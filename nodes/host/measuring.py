@@ -65,8 +65,8 @@ class _Measure:
         shape = keys.shapes.get(report.model_key)
         if layer.value is None or shape is None:
             return _measure_source(layer, self.plan)
-        text = report.model_key in keys.text_encoder_keys and self.clip is not None
-        patcher = self.clip.patcher if text else self.model
+        clip = self.clip if report.model_key in keys.text_encoder_keys else None
+        patcher = self.model if clip is None else clip.patcher
         norm, why = self._delta(layer, patcher, shape)
         weight_norm, why_weight = None, LATER
         if self.with_weights:
