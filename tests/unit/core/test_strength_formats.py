@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pack.nodes.core.errors import BlockStrengthError
+from pack.nodes.core.presets import SHIPPED
 from pack.nodes.core.strength_formats import export_strengths, find_format, import_strengths, strength_formats
 from pack.nodes.core.strength_formats.elements import BLOCK_NAMES
 from pack.nodes.core.strengths import parse_block_strengths
@@ -22,6 +23,15 @@ COUNTS = {
     "lbw.inspire.flux1": 58, "lbw.inspire.klein4b": 26, "lbw.inspire.klein9b": 33, "lbw.inspire.hunyuan": 61,
     "lbw.remerger.flux1.57": 57, "lbw.remerger.flux1.19": 19,
 }  # fmt: skip
+EXACT_PRESETS = {
+    "lbw.hako.sd.26": {"Input blocks off", "Output blocks off", "Text encoder off"},
+    "lbw.inspire.flux1": {"Half strength", "Double blocks off", "Single blocks off"},
+    "lbw.inspire.klein9b": {"First half", "Second half", "Fade in", "Fade out"},
+    "kj.blocks.flux1": {"Double blocks off", "Single blocks off"},
+    "tuz.klein9b": {"Image stream off", "Text stream off", "Double blocks off"},
+    "diffusers.sdxl": {"Text encoder off"},
+}
+"""Presets that a format can say."""
 VALUE = st.sampled_from([0.0, 1.0, 0.5, -0.25, 1.2]) | st.floats(-3, 3).map(lambda x: round(x, 3) + 0.0)
 
 
@@ -257,6 +267,23 @@ def test_what_cannot_be_read_is_refused_with_a_sentence(text: str, name: str, me
     with pytest.raises(BlockStrengthError) as raised:
         import_strengths(text, name)
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_exported_preset_comes_back_or_says_what_was_lost(name: str) -> None:
+    """Every shipped preset: its strengths after the way there and back are the same, unless something is listed."""
+    chosen = FORMATS[name].family
+    exact: set[str] = set()
+    for preset in SHIPPED:
+        exported = export_strengths(f"# alpha=16\n{preset.blocks}", name)
+        back = import_strengths(exported.text, name)
+        asked, unknown = chosen.values(parse_block_strengths(preset.blocks))
+        got, _ = chosen.values(parse_block_strengths(back.text))
+        assert not back.lost
+        assert bool(exported.lost) == (bool(unknown) or asked != pytest.approx(got)), preset.name
+        if not exported.lost:
+            exact.add(preset.name)
+    assert exact >= EXACT_PRESETS.get(name, set())
 
 
 @pytest.mark.parametrize("name", FORMATS)
