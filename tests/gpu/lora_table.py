@@ -20,7 +20,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,45 @@ def write_page(page: Path, results: Sequence[Result]) -> None:
     _, found, after = rest.partition(END)
     if not found:
         raise SystemExit(f"{page}: expected {BEGIN} and {END} around the table")
-    page.write_text(f"{before}{BEGIN}\n\n{markdown(results)}\n{END}{after}", encoding="utf-8")
+    short = "\n".join(f"* {line}" for line in in_short(results))
+    page.write_text(f"{before}{BEGIN}\n\n{short}\n\n{markdown(results)}\n{END}{after}", encoding="utf-8")
+
+
+def in_short(results: Sequence[Result]) -> list[str]:
+    """What the figures say, one sentence for each question; cases that lack a figure are left out."""
+
+    def each(sentence: str, figures: Callable[[Result], tuple[float, ...]]) -> str:
+        found: list[str] = []
+        for result in results:
+            try:
+                found.append(f"{result['shape']} {result['mode']} {sentence.format(*figures(result))}")
+            except (KeyError, TypeError, ZeroDivisionError):
+                continue
+        return "; ".join(found) or "not measured"
+
+    equal = all(result.get("restage_equal", True) for result in results)
+    return [
+        "**A merged LoRA costs nothing per step** (merged against unpatched): "
+        + each("{:+.1%}", lambda r: (r["merge_ours_step_ms"] / r["step_base_ms"] - 1,))
+        + ". What it costs is paid in the first step after a change.",
+        "**One block changed** adds to a warm run: "
+        + each(
+            "{:.0f} ms where ComfyUI's loading adds {:.0f} (a share of {:.2f})",
+            lambda r: (r["restage_block_ours_ms"], r["restage_block_core_ms"], r["restage_share"]),
+        )
+        + ". ComfyUI marks every module as changed when any patch changed; the pack keeps those whose patches are the "
+        "same ([restaging.py](../nodes/host/restaging.py)). "
+        + ("The picture is bit-identical." if equal else "THE PICTURE DIFFERS."),
+        "**Bypass**, a step against the unpatched model: "
+        + each(
+            "{:+.1%}, ComfyUI's {:+.1%} (a share of {:.2f})",
+            lambda r: (r["bypass_ratio_ours"] - 1, r["bypass_ratio_core"] - 1, r["bypass_share_of_core"]),
+        )
+        + ".",
+        "**Another strength on a known file** takes in the node: "
+        + each("{:.0f} ms, ComfyUI's loader {:.0f}", lambda r: (r["apply_ours_ms"], r["apply_stock_ms"]))
+        + ".",
+    ]
 
 
 _ROWS = [

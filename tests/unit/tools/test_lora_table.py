@@ -46,6 +46,14 @@ def test_a_case_that_lacks_a_figure_has_a_gap_and_its_reason(table: Any) -> None
     assert "- klein-9b dynamic, merge stock: TimeoutError: late" in text
 
 
+def test_a_sentence_leaves_out_the_cases_that_lack_its_figures(table: Any) -> None:
+    whole = case("klein-4b", "dynamic", merge_ours_step_ms=101.0, step_base_ms=100.0)
+    first, second, *_ = table.in_short([whole, case("klein-9b", "dynamic", step_base_ms=180.0)])
+    assert "klein-4b dynamic +1.0%" in first
+    assert "klein-9b" not in first
+    assert "not measured" in second
+
+
 def test_the_page_shows_the_figures(table: Any, tmp_path: Path) -> None:
     results = json.loads(FIGURES.read_text(encoding="utf-8"))["results"]
     page = ROOT / "docs" / "gpu.md"
