@@ -1,5 +1,7 @@
 // Two maps and what lies between them: the second figure over the first, cell by cell. Pure.
 
+import { seenStatuses } from "./map_status.mjs";
+
 /**
  * @typedef {import("../types/map").ModelMap} ModelMap
  * @typedef {import("../types/map").MapGroup} MapGroup
@@ -23,7 +25,7 @@ export function differenceMap(a, b) {
     metric: a.metric,
     scale: "factor",
     value: factor(a.value, b.value),
-    statuses: [...new Set(rows.flatMap((row) => (row.cells.length ? row.cells.map((cell) => cell.status) : [row.status])))],
+    statuses: seenStatuses(rows, a.view),
     foreign: a.foreign || b.foreign,
   };
 }

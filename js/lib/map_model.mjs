@@ -3,7 +3,7 @@
 import { blockName, splitAddress } from "./blocks.mjs";
 import { layerColumns, splitLayer } from "./map_columns.mjs";
 import { blockFigures, layerFigure, metricOf, OTHER_NODE } from "./map_figures.mjs";
-import { foreignPatch, isMissed, statusOf } from "./map_status.mjs";
+import { foreignPatch, isMissed, seenStatuses, statusOf } from "./map_status.mjs";
 
 /**
  * @typedef {import("../types/report").Report} Report
@@ -64,7 +64,7 @@ export function buildMap(report, { view, metric: metricId, owner = null, loaded 
     metric,
     scale: view === "resident" ? "share" : metric.scale,
     value: view === "resident" ? shareOf([...drawing.resident.values()].flat()) : metric.of === "block" ? null : layerFigure(layers, metric, view, report),
-    statuses: [...new Set(rows.flatMap((row) => (row.cells.length ? row.cells.map((cell) => cell.status) : [row.status])))],
+    statuses: seenStatuses(rows, view),
     foreign: layers.some(foreignPatch),
   };
 }

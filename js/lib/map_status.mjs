@@ -30,3 +30,19 @@ export function statusOf(layers, value) {
   if (!layers.some((layer) => layer.state === "applied")) return "skipped";
   return value === null ? "unmeasured" : "applied";
 }
+
+/**
+ * Statuses that a sign on the map stands for: a layer outside of blocks that nothing touched has no cell of its own, and
+ * one that is coloured has no sign.
+ * @param {import("../types/map").MapRow[]} rows
+ * @param {import("../types/map").MapView} view
+ */
+export function seenStatuses(rows, view) {
+  /** @type {{status: CellStatus, value: number | null}[]} */
+  const cells = [];
+  for (const row of rows) {
+    if (row.cells.length > 0) cells.push(...row.cells);
+    else if (row.status !== "untouched" || view === "resident") cells.push(row);
+  }
+  return [...new Set(cells.filter(({ status, value }) => status !== "untouched" || value === null).map(({ status }) => status))];
+}

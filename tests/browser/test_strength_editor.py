@@ -15,6 +15,9 @@ TEXT = "all=0, double_blocks.*=1"
 
 PRESETS = ROOT / "workflows" / "Block strength presets and LoRA stacks (Klein Nano).json"
 
+FOOT_SAYS = """
+(text) => [...document.querySelectorAll(".patchbay-sb-foot")].some((foot) => foot.textContent.includes(text))
+"""
 _NODE = """
 (title) => [window.app.rootGraph, ...window.app.rootGraph.subgraphs.values()]
   .flatMap((graph) => graph.nodes).find((node) => node.title === title || node.type === title)
@@ -258,6 +261,35 @@ def _bars_of_block_strengths(comfy_page: ComfyPage) -> None:
         "() => [...document.querySelectorAll('.patchbay-editor .patchbay-empty')]"
         ".some((each) => each.textContent.startsWith('Connect a model'))"
     )
+    _blocks_of_the_file_until_a_model_is_connected(comfy_page)
+
+
+def _blocks_of_the_file_until_a_model_is_connected(comfy_page: ComfyPage) -> None:
+    page = comfy_page.page
+    page.evaluate(
+        """
+        () => {
+          const node = window.LiteGraph.createNode("PatchbayApplyLora");
+          window.app.rootGraph.add(node);
+          node.widgets.find(({ name }) => name === "lora_name").value = "klein-nano-duotone.safetensors";
+        }
+        """
+    )
+    editor = _editor(comfy_page, "PatchbayApplyLora")
+    page.wait_for_function(FOOT_SAYS, arg="Blocks of the LoRA file, no model yet")
+    assert editor.locator(".patchbay-sb").count() >= 6
+    page.evaluate(
+        """
+        () => {
+          const { rootGraph } = window.app;
+          const model = window.LiteGraph.createNode("UNETLoader");
+          rootGraph.add(model);
+          model.widgets[0].value = "klein-nano-base.safetensors";
+          model.connect(0, rootGraph.nodes.find(({ type }) => type === "PatchbayApplyLora"), 0);
+        }
+        """
+    )
+    page.wait_for_function(FOOT_SAYS, arg="Blocks of the model file")
 
 
 def _height(page: ComfyPage) -> float:
