@@ -83,6 +83,8 @@ def _use_aimdo(args: Any) -> None:
         done = comfy_aimdo.control.init_devices(d.index for d in devices)
     if not done:
         raise RuntimeError("dynamic VRAM could not be switched on: comfy-aimdo did not take the device")
+    # As main.py does by default. Without it every allocation is written to stderr, which slows what is measured.
+    comfy_aimdo.control.set_log_info()
     comfy.model_patcher.CoreModelPatcher = comfy.model_patcher.ModelPatcherDynamic
     comfy.memory_management.aimdo_enabled = True
 

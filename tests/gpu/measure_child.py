@@ -113,7 +113,7 @@ class DriverWatch:
         "stop, out, pid = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])\n"
         "import pynvml\n"
         "pynvml.nvmlInit()\n"
-        "h = pynvml.nvmlDeviceGetHandleByIndex(0)\n"
+        "h = pynvml.nvmlDeviceGetHandleByUUID(sys.argv[4])\n"
         "own = used = 0\n"
         "while not stop.exists():\n"
         "    used = max(used, pynvml.nvmlDeviceGetMemoryInfo(h).used)\n"
@@ -130,9 +130,10 @@ class DriverWatch:
         self.out_file = ANSWER.with_suffix(".driver")
         self.smi: list[int] = []
         self.stop_file.unlink(missing_ok=True)
-        command = [sys.executable, "-c", self.CODE, str(self.stop_file), str(self.out_file), str(os.getpid())]
+        device = f"GPU-{torch.cuda.get_device_properties(DEVICE).uuid}"
+        command = [sys.executable, "-c", self.CODE, str(self.stop_file), str(self.out_file), str(os.getpid()), device]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", "0", "-lms", "250"]
+        query = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", device, "-lms", "250"]
         self.smi_process = subprocess.Popen(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
     def finish(self) -> tuple[int, int, int]:
