@@ -196,7 +196,7 @@ async function learnPastRuns() {
 }
 
 async function learnResidency() {
-  loaded = await ask("/patchbay/loaded").catch(() => null);
+  loaded = await ask("/patchbay/loaded").catch(() => ({ models: [] }));
   redraw();
 }
 
@@ -255,7 +255,7 @@ function currentState() {
   const state = {
     language: language(), shown, sources: all, follow: wish.follow, view, metric, metrics, others, compare: other ? look.compare : "", owner, wholeMap,
     maps: drawable ? { map, other: second, difference: second ? differenceMap(second, map) : null } : null,
-    block: look.block, open: look.open,
+    block: look.block, open: look.open, loadedKnown: loaded !== null,
   };
   const signature = JSON.stringify([state.language.locale, shown.key, shown.idle, all.map(({ key, title }) => [key, title]), wish.follow, view, metric, state.compare, others.map(({ id }) => id), owner, look.block, view === "resident" && loaded, extras, Boolean(measuredFiles.get(name))]);
   return { state, signature: `${signature} ${numberOf(report)}` };
@@ -269,7 +269,7 @@ function numberOf(report) {
 }
 
 /** @param {Source[]} all @returns {import("./panel_view.mjs").PanelState} */
-const emptyState = (all) => ({ language: language(), shown: null, sources: all, follow: wish.follow, view: look.view, metric: look.metric, metrics: [], others: [], compare: "", maps: null, owner: null, wholeMap: null, block: null, open: look.open });
+const emptyState = (all) => ({ language: language(), shown: null, sources: all, follow: wish.follow, view: look.view, metric: look.metric, metrics: [], others: [], compare: "", maps: null, owner: null, wholeMap: null, block: null, open: look.open, loadedKnown: false });
 
 /** Draws again only where something changed, and keeps the focus and the place. */
 function draw() {

@@ -38,6 +38,7 @@ import { renderUnapplied } from "./unapplied_list.mjs";
  * @property {ModelMap | null} wholeMap of all owners
  * @property {string | null} block whose layers are listed
  * @property {Set<string>} open names of unfolded parts
+ * @property {boolean} loadedKnown the server has said where weights lie
  *
  * @typedef {object} PanelActions
  * @property {(key: string) => void} source
@@ -187,7 +188,7 @@ function picture(state, actions) {
   if (!maps) return null;
   if (maps.map.groups.length === 0) return h("p", { class: "patchbay-muted" }, t("map.nothing"));
   const notLoaded = state.view === "resident" && maps.map.groups.every((group) => group.rows.every((row) => row.value === null));
-  if (notLoaded) return h("p", { class: "patchbay-muted", role: "status" }, t("map.notLoaded"));
+  if (notLoaded) return h("p", { class: "patchbay-muted", role: "status" }, t(state.loadedKnown ? "map.notLoaded" : "map.asking"));
   const labels = maps.other ? [t("map.compare.a", { name: titleOf(state, "") }), t("map.compare.b", { name: titleOf(state, state.compare) }), t("map.compare.difference")] : [t("map.label")];
   const figures = [maps.map, maps.other, maps.difference].map((map, i) => {
     if (!map) return null;

@@ -86,7 +86,7 @@ SHOWN = """
 """
 ALL_RESIDENT = """
 () => document.querySelector(".patchbay-side [data-address='single_blocks.3'] .patchbay-map-value")
-  .textContent === "100%"
+  ?.textContent === "100%"
 """
 
 
