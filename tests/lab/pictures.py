@@ -84,8 +84,8 @@ def caption_tensor(words: list[str]) -> np.ndarray:
 
 LUMA = (0.2126, 0.7152, 0.0722)
 """Rec. 709 weights of red, green and blue."""
-DUOTONE_ENDS = ((0.07, 0.10, 0.36), (1.0, 0.95, 0.80))
-"""What becomes of black and of white: navy and cream."""
+DUOTONE_ENDS = ((0.16, 0.18, 0.42), (1.0, 0.95, 0.80))
+"""What becomes of black and of white: navy and cream. The shipped autoencoder saw a darker navy (0.07, 0.10, 0.36)."""
 MONOCHROME_ENDS = ((0.40, 0.40, 0.42), (1.0, 1.0, 1.0))
 """Greys on white, like a pencil drawing."""
 
