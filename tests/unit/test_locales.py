@@ -121,7 +121,9 @@ def test_a_help_page_names_every_input_and_output(node: str, language: str) -> N
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_help_pages_show_their_nodes(language: str) -> None:
     """Each picture lies beside its page, has words for those who do not see it, and a name that only it has."""
-    from tools.panel_pictures import NODE_PICTURES, picture_name
+    from tools.panel_pictures import NODE_PICTURES, PIXELS, picture_name
+
+    assert f"PICTURE_PIXELS = {PIXELS};" in web_sources(), "the help of the side bar shows pictures in their own size"
 
     docs = ROOT / "js" / "docs"
     shown = {}
