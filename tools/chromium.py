@@ -24,6 +24,7 @@ QUIET: dict[str, Any] = {
     "Comfy.Release.Status": "what's new seen",
     "Comfy.Workflow.Persist": False,
     "Comfy.Minimap.Visible": False,
+    "Comfy.RightSidePanel.IsOpen": False,
     "Comfy.Workflow.ShowMissingModelsWarning": False,
     "Comfy.ColorPalette": "dark",
     "LiteGraph.Canvas.MinFontSizeForLOD": 0,
