@@ -277,7 +277,7 @@ def _blocks_of_the_file_until_a_model_is_connected(comfy_page: ComfyPage) -> Non
     )
     editor = _editor(comfy_page, "PatchbayApplyLora")
     page.wait_for_function(FOOT_SAYS, arg="Blocks of the LoRA file, no model yet")
-    assert editor.locator(".patchbay-sb").count() >= 6
+    editor.locator(".patchbay-sb").nth(5).wait_for(state="attached")
     page.evaluate(
         """
         () => {

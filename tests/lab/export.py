@@ -98,6 +98,28 @@ FORMATS = {"duotone": kohya, "monochrome": ai_toolkit, "concept": diffusers, "du
 FILES = {name: f"klein-nano-{name}" for name in FORMATS} | {"concept": "klein-nano-concept-instruments"}
 
 
+def factors_of(name: str, tensors: dict[str, Tensor], layers: list[str]) -> dict[str, Tensor]:
+    """The way back from a file's tensors: ``<layer>.down`` and ``<layer>.up`` of those layers that it has.
+
+    Args:
+        name: which LoRA it is; says the format.
+        layers: of the model, without ``.weight``.
+    """
+    out = {}
+    for layer in layers:
+        written = FORMATS[name]({f"{layer}.down": torch.zeros(1, 1), f"{layer}.up": torch.zeros(3, 1)})
+        keys = list(written)
+        if keys[0] not in tensors:
+            continue
+        found = {key: tensors[key].float() for key in keys}
+        ups = [value for key, value in found.items() if ".lora_up." in key or ".lora_B." in key]
+        scale = next((value for key, value in found.items() if key.endswith(".alpha")), None)
+        out[f"{layer}.down"] = found[keys[0]]
+        rank = len(found[keys[0]])
+        out[f"{layer}.up"] = torch.cat(ups) * (1.0 if scale is None else scale / rank)
+    return out
+
+
 def lora_metadata(name: str, record: dict, ranks: dict[str, int]) -> dict[str, str]:
     """``modelspec`` and what the format's own trainer would write."""
     model, style = LORAS[name]

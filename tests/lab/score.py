@@ -112,7 +112,8 @@ def score_all(lab: Lab, autoencoder: Autoencoder) -> None:
     result["records"] = {}
     for path in sorted(lab.work.glob("*.final.pt")):
         record = torch.load(path, map_location="cpu")["record"]
-        result["records"][path.name.removesuffix(".final.pt")] = record
+        if record["seconds"]:
+            result["records"][path.name.removesuffix(".final.pt")] = record
     (lab.work / "scores.json").write_text(json.dumps(result, indent=1))
     print(json.dumps({k: v for k, v in result.items() if k != "records"}))
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The shipped files as finished stages, so that LoRAs and students can be trained without training their base again."""
+"""The shipped files as finished stages, so that others can be trained and all be scored without training the base."""
 
 import json
 from pathlib import Path
@@ -49,3 +49,14 @@ def adopt(models: Path, work: Path) -> None:
     probe = work / "probe.json"
     if not probe.exists():
         probe.write_text(json.dumps(OPTIMISER))
+
+
+def adopt_loras(models: Path, work: Path) -> None:
+    """Put the shipped LoRAs into the work folder, as factors on layers, in the precision that they ship in."""
+    from export import FILES, FORMATS, factors_of
+    from train import parts_of
+
+    weights = torch.load(work / "base.final.pt")["weights"]
+    for name in FORMATS:
+        tensors = load_file(models / "loras" / f"{FILES[name]}.safetensors")
+        keep(work, name, factors_of(name, tensors, list(parts_of(name, weights))), 0)

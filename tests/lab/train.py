@@ -18,7 +18,7 @@ from autoencoder import LIVE, Autoencoder, train_autoencoder
 from flow import TRAIN_MU, draw_noise, integrate, psnr, schedule, shift_sigma
 from optimise import Params, finish, load_final, train
 from pictures import caption_tensor, caption_words
-from shipped import adopt
+from shipped import adopt, adopt_loras
 from students import STUDENTS, cast, train_student
 from styles import ENDS, ExampleMaker, Part, noised_examples, style_parts, walked_examples
 from torch import Tensor
@@ -181,6 +181,11 @@ def concept_parts(weights: Weights) -> dict[str, Part]:
     return {layer: Part(CONCEPT_RANK, 0.0) for layer in layers if "_blocks." in layer}
 
 
+def parts_of(name: str, weights: Weights) -> dict[str, Part]:
+    """The layers that this LoRA patches."""
+    return style_parts(weights) if LORAS[name][1] in ENDS else concept_parts(weights)
+
+
 def init_lora(weights: Weights, parts: dict[str, Part], seed: int) -> Params:
     """Zero-effect factors ``<layer>.down`` [rank, in] and ``<layer>.up`` [out, rank]."""
     generator = torch.Generator().manual_seed(seed)
@@ -206,8 +211,8 @@ def add_lora(weights: Weights, params: Params, scale: float = 1.0) -> Weights:
 
 def train_lora(lab: Lab, name: str, loss_on: LoraLoss, seed: int) -> None:
     """Train one LoRA by a loss of (patched weights, step, generator)."""
-    weights, is_style = load_final(lab, LORAS[name][0]), LORAS[name][1] in ENDS
-    parts = style_parts(weights) if is_style else concept_parts(weights)
+    weights = load_final(lab, LORAS[name][0])
+    parts, is_style = parts_of(name, weights), LORAS[name][1] in ENDS
     how = {"rate": CONCEPT_RATE, "decay": 0.995, "warmup": 100}
     if is_style:
         how = {"rate": STYLE_RATE, "decay": 0.98, "warmup": 30}
@@ -290,6 +295,8 @@ def main() -> None:
     torch.set_float32_matmul_precision("high")
     if args.from_models:
         adopt(args.from_models, args.work)
+        if args.stages == "score":
+            adopt_loras(args.from_models, args.work)
     lab = Lab(args)
     autoencoder = lab.load_autoencoder()
     for stage in args.stages.split(","):

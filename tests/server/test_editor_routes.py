@@ -98,7 +98,7 @@ def test_the_blocks_of_a_lora_and_of_a_model(comfy_server: ComfyServer) -> None:
     assert (status, set(lora), lora["source"], lora["energy"]) == (200, fields("StrengthLayout"), "lora", None)
     _, measured = ask(comfy_server, "/patchbay/blocks", lora=LORA, energy="1")
     shares = [share for layers in measured["energy"].values() for share in layers.values()]
-    assert len(shares) == 24
+    assert len(shares) == 27
     assert sum(shares) == pytest.approx(1)
     assert measured["not_measured"] == 0
     status, model = of_model(comfy_server, MODEL)
