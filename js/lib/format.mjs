@@ -76,6 +76,12 @@ export function plainText(text, limit = 400) {
   return shown.replace(/[\r\n\t]+/g, " ").replace(INVISIBLE, nameOfInvisible);
 }
 
+/** The same, with the end of a name that is too long: what a layer is, its path says last. @param {string} text @param {number} limit */
+export function endOfText(text, limit) {
+  const shown = plainText(text, 200);
+  return shown.length > limit ? `…${shown.slice(1 - limit).replace(/^[\udc00-\udfff]/, "")}` : shown;
+}
+
 /** @param {string} character */
 const nameOfInvisible = (character) => `[U+${character.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}]`;
 

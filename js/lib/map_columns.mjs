@@ -10,6 +10,8 @@ export const MOST_COLUMNS = 26;
 const IMAGE_STREAM = /^(img|image|x)[_.]/;
 const TEXT_STREAM = /^(txt|text|context|c|add)[_.]/;
 const ATTENTION = /attn|attention|(^|\.)(to_)?[qkvo](_proj)?(\.|$)|qkv/;
+/** Containers inside a block, with their numbers: they stand before every name and tell no two apart. */
+const INNER_CONTAINER = /^(?:\d+\.)*(?:\w*blocks?|layers?)\.(?:\d+\.)*(?=.*[a-z])/i;
 const MLP = /mlp|(^|\.)ff|feed_?forward|(^|\.)w[123](\.|$)|(^|\.)fc[12](\.|$)/;
 
 /**
@@ -26,9 +28,21 @@ export function layerColumns(layers) {
     const band = banded ? bands.get(key) ?? "" : "";
     return { key, band, label: band ? key.replace(band === "img" ? IMAGE_STREAM : TEXT_STREAM, "") : key };
   });
+  shorten(columns);
   const order = ["img", "txt", ""];
   columns.sort((a, b) => order.indexOf(a.band) - order.indexOf(b.band));
   return { columns, columnOf };
+}
+
+/** `transformer_blocks.attn1.to_q` is headed `attn1.to_q`, unless two columns would then be called alike. @param {MapColumn[]} columns */
+function shorten(columns) {
+  const short = columns.map(({ band, label }) => ({ band, label: label.replace(INNER_CONTAINER, "") }));
+  const times = new Map();
+  for (const { band, label } of short) times.set(`${band} ${label}`, (times.get(`${band} ${label}`) ?? 0) + 1);
+  columns.forEach((column, i) => {
+    const { band, label } = short[i] ?? column;
+    if (times.get(`${band} ${label}`) === 1) column.label = label;
+  });
 }
 
 /** Each name is worked out once: every block has the same ones. @param {(layer: string) => string} columnOf */
@@ -61,10 +75,11 @@ const roleOf = (layer) => (MLP.test(layer) ? "mlp" : ATTENTION.test(layer) ? "at
 const whatever = () => "all";
 
 /**
- * A path with a number in it, taken apart: `encoder.layers.3.mlp.fc1` is row 3 of `encoder.layers`.
+ * A path with a number in it, taken apart: `encoder.layers.3.mlp.fc1` is row 3 of `encoder.layers`. Some files join the
+ * names with underscores.
  * @param {string} layer
  */
 export function splitLayer(layer) {
-  const match = /^(.+?)\.(\d+)\.(.+)$/.exec(layer);
+  const match = /^(.+?)\.(\d+)\.(.+)$/.exec(layer) ?? /^(\w+?_(?:layers|block))_(\d+)_(\w+)$/.exec(layer);
   return match ? { kind: match[1] ?? "", index: Number(match[2]), rest: match[3] ?? "" } : null;
 }

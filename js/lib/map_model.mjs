@@ -1,7 +1,8 @@
 // From a report to the map of the model: groups of blocks, rows, cells with a figure each. Pure.
 
 import { blockName, splitAddress } from "./blocks.mjs";
-import { layerColumns, splitLayer } from "./map_columns.mjs";
+import { layerColumns } from "./map_columns.mjs";
+import { encoderPlace, isTextEncoder } from "./map_encoders.mjs";
 import { blockFigures, layerFigure, metricOf, OTHER_NODE } from "./map_figures.mjs";
 import { foreignPatch, isMissed, seenStatuses, statusOf } from "./map_status.mjs";
 
@@ -90,7 +91,7 @@ function ownersOf(layers, metric, view, report) {
 }
 
 /**
- * @typedef {{kind: string, names: string[], rows: Map<string, {label: string, layers: LayerReport[]}>, inner: (layer: string) => string, stranger: Set<string>}} Gathered
+ * @typedef {{kind: string, names: string[], rows: Map<string, {label: string, layers: LayerReport[]}>, stranger: Set<string>}} Gathered
  */
 
 /**
@@ -119,24 +120,28 @@ function gather(report, layers, { resident, blocks }) {
     const { kind, index } = splitAddress(block);
     if (index !== null) groups.get(kind)?.names.push(...its.map(({ layer }) => layer));
   }
-  const last = ["other", "te", ""];
+  const last = ["other", "blocks of a text encoder", "te", ""];
+  const named = (/** @type {string} */ kind) => last.indexOf(isTextEncoder(kind) && kind !== "te" ? "blocks of a text encoder" : kind);
   const known = new Set((report.model?.blocks ?? []).map(({ kind }) => kind));
-  const rank = (/** @type {string} */ kind) => (known.has(kind) ? 0 : 1 + Math.max(0, last.indexOf(kind) + 1));
+  const rank = (/** @type {string} */ kind) => (known.has(kind) ? 0 : 1 + Math.max(0, named(kind) + 1));
   return [...groups.values()].sort((a, b) => rank(a.kind) - rank(b.kind));
 }
 
 /** @param {Map<string, Gathered>} groups @param {LayerReport} layer @param {boolean} hasModel */
 function place(groups, layer, hasModel) {
   const { kind, index } = splitAddress(layer.block);
+  if (kind === "te") {
+    const at = encoderPlace(layer.layer || layer.model_key);
+    rowOf(groupOf(groups, at.kind), at.address, at.label, at.name, layer);
+    return;
+  }
   const group = groupOf(groups, kind);
   if (index !== null) {
     if (hasModel && !group.rows.has(layer.block)) group.stranger.add(layer.block);
     rowOf(group, layer.block, String(index), layer.layer, layer);
     return;
   }
-  const inside = kind === "te" ? splitLayer(layer.layer) : null;
-  if (inside) rowOf(group, `${layer.block}|${inside.kind}.${inside.index}`, String(inside.index), inside.rest, layer);
-  else if (kind === "") rowOf(group, "", "", "", layer);
+  if (kind === "") rowOf(group, "", "", "", layer);
   else rowOf(group, `${layer.block}|${layer.layer}`, layer.layer || layer.model_key, "", layer);
 }
 
@@ -144,8 +149,7 @@ function place(groups, layer, hasModel) {
 function groupOf(groups, kind) {
   const known = groups.get(kind);
   if (known) return known;
-  const inner = kind === "te" ? (/** @type {string} */ layer) => splitLayer(layer)?.rest ?? "" : (/** @type {string} */ layer) => layer;
-  const group = { kind, names: [], rows: new Map(), inner, stranger: new Set() };
+  const group = { kind, names: [], rows: new Map(), stranger: new Set() };
   groups.set(kind, group);
   return group;
 }
@@ -162,7 +166,7 @@ function rowOf(group, address, label, name, layer) {
 /** @param {Gathered} gathered @param {Drawing} drawing @returns {MapGroup} */
 function toGroup(gathered, drawing) {
   const names = [...new Set(gathered.names)];
-  const list = gathered.kind === "other" || gathered.kind === "";
+  const list = ["other", "te", ""].includes(gathered.kind);
   const { columns, columnOf } = layerColumns(list ? [] : names);
   const rows = [...gathered.rows].map(([address, row]) => toRow(gathered, address, row, list ? [] : columns, columnOf, drawing));
   if (!list) rows.sort((a, b) => Number(a.label) - Number(b.label) || 0);
@@ -181,7 +185,8 @@ function toGroup(gathered, drawing) {
 function toRow(gathered, address, { label, layers }, columns, columnOf, drawing) {
   /** @type {Map<string, LayerReport[]>} */
   const byColumn = new Map();
-  for (const layer of layers) push(byColumn, columnOf(gathered.inner(layer.layer)), layer);
+  const inside = isTextEncoder(gathered.kind) ? (/** @type {LayerReport} */ layer) => encoderPlace(layer.layer).name : (/** @type {LayerReport} */ layer) => layer.layer;
+  for (const layer of layers) push(byColumn, columnOf(inside(layer)), layer);
   const cells = columns.map((column) => toCell(column.key, byColumn.get(column.key) ?? [], address, columnOf, drawing));
   const value = rowValue(address, layers, cells, drawing);
   return {
@@ -200,7 +205,7 @@ function toRow(gathered, address, { label, layers }, columns, columnOf, drawing)
 
 /** @param {string} kind @param {string} address @param {string} label */
 function nameOf(kind, address, label) {
-  if (kind === "other" || kind === "te") return `${kind} ${label}`;
+  if (kind === "other" || isTextEncoder(kind)) return `${kind} ${label}`;
   return blockName(address);
 }
 

@@ -1,12 +1,12 @@
 // The map as a picture that stands on its own: SVG text with title, legend and what did not land. Pure.
 
-import { formatCount, plainText } from "./format.mjs";
+import { endOfText, formatCount, plainText } from "./format.mjs";
+import { isTextEncoder } from "./map_encoders.mjs";
 import { drawsWholeBlocks } from "./map_figures.mjs";
-import { SCALES } from "./map_scale.mjs";
 import { cellSvg, patterns } from "./map_svg_cell.mjs";
 import { legendSvg } from "./map_svg_legend.mjs";
-import { groupTitle } from "./map_words.mjs";
-import { escapeXml, line, rect, text, textWidth, wrapText } from "./svg_text.mjs";
+import { groupTitle, mapCaption, rowValue } from "./map_words.mjs";
+import { escapeXml, fitText, line, rect, text, textWidth, wrapText } from "./svg_text.mjs";
 
 /**
  * @typedef {import("../types/map").ModelMap} ModelMap
@@ -28,55 +28,95 @@ export const PALETTES = {
 const CELL = { width: 30, height: 20, gap: 2 };
 const BAND_GAP = 6;
 const MARGIN = 28;
-const GROUP_GAP = 30;
+const GROUP_GAP = 34;
 const LEAST_WIDTH = 680;
-const VALUE = 56;
-const TITLE = { size: 18, line: 24 };
-const SUBTITLE = { size: 12, line: 17, most: 4 };
+/** What lies outside of the model's blocks goes under these, where that makes the picture no taller than this. */
+const LEAST_HEIGHT = 340;
+const VALUE = 52;
+const TITLE = { size: 18, line: 24, most: 2 };
+const SUBTITLE = { size: 12, line: 18, most: 4 };
 const HEADING = { most: 22, size: 10, line: 18 };
 /** A row outside of blocks: pixels of its name. */
-const LIST_LABEL = { least: 90, most: 230 };
+const LIST_LABEL = { least: 90, most: 230, gap: 10 };
 const MOST_ROWS = 400;
 const FONT = "Inter, 'Noto Sans', 'Noto Sans CJK JP', 'Hiragino Sans', Meiryo, system-ui, sans-serif";
 
 /**
  * @param {ModelMap} map
- * @param {{title: string, subtitle: string, language: Language, palette: Palette}} how
+ * @param {{title: string, subtitle: string, sides?: string, language: Language, palette: Palette}} how `sides` names the two that are compared
  * @returns {{svg: string, width: number, height: number}}
  */
-export function mapSvg(map, { title, subtitle, language, palette }) {
+export function mapSvg(map, { title, subtitle, sides = "", language, palette }) {
   const drawing = { map, language, palette };
   const groups = map.groups.map((group) => ({ ...group, rows: shownRows(map, group), rest: group.rows.length })).filter(({ rows, rest }) => rows.length > 0 || (rest > 0 && !drawsWholeBlocks(map)));
-  const head = headRoom(map, groups);
-  const pieces = groups.map((group) => groupSvg(group, group.rest - group.rows.length, head, drawing));
-  const width = Math.max(LEAST_WIDTH, pieces.reduce((sum, piece) => sum + piece.width + GROUP_GAP, 2 * MARGIN - GROUP_GAP));
+  const inBlocks = groups.filter(isOfTheModel);
+  const pieces = groups.map((group) => groupSvg(group, group.rest - group.rows.length, headRoom(map, isOfTheModel(group) ? inBlocks : [group]), drawing));
+  const columns = inColumns(groups, pieces);
+  const width = Math.max(LEAST_WIDTH, columns.reduce((sum, column) => sum + column.width + GROUP_GAP, 2 * MARGIN - GROUP_GAP));
   const inside = width - 2 * MARGIN;
-  const titles = wrapText(title, TITLE.size, inside, 2);
-  const subtitles = wrapText(subtitle, SUBTITLE.size, inside, SUBTITLE.most);
-  const under = MARGIN + titles.length * TITLE.line;
-  const top = under + subtitles.length * SUBTITLE.line + 14;
-  const legendTop = top + Math.max(0, ...pieces.map((piece) => piece.height)) + 26;
+  const head = headSvg([title, subtitle, mapCaption(map, language), sides], inside, palette);
+  const legendTop = head.height + Math.max(0, ...columns.map((column) => column.height)) + 26;
   const legend = legendSvg(drawing, inside);
   const height = legendTop + legend.height + MARGIN - 6;
   let x = MARGIN;
-  const placed = pieces.map((piece) => {
+  const placed = columns.map((column) => {
     const at = x;
-    x += piece.width + GROUP_GAP;
-    return moved(at, top, piece.text);
+    x += column.width + GROUP_GAP;
+    return moved(at, head.height, column.text);
   });
   const svg = [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" font-family="${FONT}" font-size="12" fill="${palette.ink}">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" xml:lang="${language.locale}" font-family="${FONT}" font-size="12" fill="${palette.ink}">`,
     `<title>${escapeXml(title)}</title>`,
     `<desc>${escapeXml(subtitle)}</desc>`,
     patterns(palette),
     rect(0, 0, width, height, { fill: palette.ground }),
-    ...titles.map((each, i) => text(MARGIN, MARGIN + 14 + i * TITLE.line, each, { "font-size": TITLE.size, "font-weight": 700 })),
-    ...subtitles.map((each, i) => text(MARGIN, under + 12 + i * SUBTITLE.line, each, { fill: palette.soft })),
+    head.text,
     ...placed,
     moved(MARGIN, legendTop, legend.text),
     "</svg>",
   ].filter(Boolean);
   return { svg: `${svg.join("\n")}\n`, width, height };
+}
+
+/** Title, what the report says, what the map shows, and the names of two that are compared. @param {string[]} lines @param {number} width @param {Palette} palette @returns {Piece} */
+function headSvg([title = "", subtitle = "", caption = "", sides = ""], width, palette) {
+  let y = MARGIN - 4;
+  /** @type {string[]} */
+  const parts = [];
+  const add = (/** @type {string} */ words, /** @type {{size: number, line: number, most: number}} */ { size, line: height, most }, /** @type {import("./svg_text.mjs").Attributes} */ look) => {
+    for (const each of wrapText(words, size, width, most)) parts.push(text(MARGIN, (y += height), each, { "font-size": size, ...look }));
+  };
+  add(title, TITLE, { "font-weight": 700 });
+  y += 2;
+  add(subtitle, SUBTITLE, { fill: palette.soft });
+  y += 6;
+  add(caption, SUBTITLE, { "font-weight": 600 });
+  add(sides, SUBTITLE, { fill: palette.soft });
+  return { width, height: y + 20, text: parts.join("\n") };
+}
+
+/** Blocks of the diffusion model: what a reader looks for first. @param {MapGroup} group */
+const isOfTheModel = ({ kind, columns }) => columns.length > 0 && !isTextEncoder(kind);
+
+/**
+ * Side by side; what lies outside of the model's blocks stands under them where there is room.
+ * @param {MapGroup[]} groups
+ * @param {Piece[]} pieces of the groups
+ * @returns {Piece[]}
+ */
+function inColumns(groups, pieces) {
+  const most = Math.max(LEAST_HEIGHT, ...pieces.map(({ height }) => height));
+  /** @type {Piece[]} */
+  const columns = [];
+  pieces.forEach((piece, i) => {
+    const group = groups[i];
+    const above = group && isOfTheModel(group) ? undefined : columns.find(({ height }) => height + GROUP_GAP + piece.height <= most);
+    if (!above) return void columns.push({ ...piece });
+    above.text += `\n${moved(0, above.height + GROUP_GAP, piece.text)}`;
+    above.height += GROUP_GAP + piece.height;
+    above.width = Math.max(above.width, piece.width);
+  });
+  return columns;
 }
 
 /** @param {number} x @param {number} y @param {string} content */
@@ -92,7 +132,7 @@ function shownRows(map, group) {
 /** Height of the headings over the blocks, the same for all, so that rows are level. @param {ModelMap} map @param {MapGroup[]} groups */
 function headRoom(map, groups) {
   const columns = drawsWholeBlocks(map) ? [] : groups.flatMap((group) => group.columns);
-  const longest = Math.max(0, ...columns.map(({ label }) => textWidth(plainText(label, HEADING.most), HEADING.size)));
+  const longest = Math.max(0, ...columns.map(({ label }) => textWidth(endOfText(label, HEADING.most), HEADING.size)));
   return { bands: columns.some(({ band }) => band) ? HEADING.line : 0, names: columns.length > 0 ? Math.ceil(longest) + 14 : 8 };
 }
 
@@ -135,11 +175,11 @@ function groupSvg(group, rest, head, drawing) {
 /** @param {MapRow[]} rows @param {Language} language */
 function listLabel(rows, { t }) {
   const longest = Math.max(0, ...rows.map((row) => textWidth(rowLabel(row, t), 11)));
-  return Math.min(LIST_LABEL.most, Math.max(LIST_LABEL.least, Math.ceil(longest) + 10));
+  return Math.min(LIST_LABEL.most, Math.max(LIST_LABEL.least, Math.ceil(longest) + LIST_LABEL.gap));
 }
 
 /** @param {MapRow} row @param {Language["t"]} t */
-const rowLabel = (row, t) => plainText(row.label, 36) || t("column.none");
+const rowLabel = (row, t) => fitText(plainText(row.label, 100) || t("column.none"), 11, LIST_LABEL.most - LIST_LABEL.gap);
 
 /** @param {MapColumn[]} columns @param {number[]} places @param {number} label @param {{bands: number, names: number}} head @param {Palette} palette */
 function headings(columns, places, label, head, palette) {
@@ -153,7 +193,7 @@ function headings(columns, places, label, head, palette) {
       const end = label + (places[last] ?? 0) + CELL.width;
       lines.push(text((x + end) / 2, 28, band, { fill: palette.soft, "font-size": 11, "text-anchor": "middle" }), line([x, 33], [end, 33], { stroke: palette.soft }));
     }
-    lines.push(text(0, 0, plainText(name, HEADING.most), { transform: `translate(${x + CELL.width / 2 + 4} ${foot}) rotate(-90)`, fill: palette.soft, "font-size": HEADING.size }));
+    lines.push(text(0, 0, endOfText(name, HEADING.most), { transform: `translate(${x + CELL.width / 2 + 4} ${foot}) rotate(-90)`, fill: palette.soft, "font-size": HEADING.size }));
   });
   return lines;
 }
@@ -169,9 +209,9 @@ function rowSvg(row, y, { label, list, places, cells, value: end }, drawing) {
   const middle = y + CELL.height / 2 + 4;
   const box = (/** @type {number} */ x, /** @type {number} */ width) => ({ x, y, width, height: CELL.height });
   const drawn = cells !== null ? [cellSvg(row, row, box(label, cells), drawing)] : row.cells.map((cell, i) => cellSvg(row, cell, box(label + (places[i] ?? 0), CELL.width), drawing));
-  const value = row.value === null ? "" : SCALES[map.scale].format(row.value, language.locale);
+  const value = rowValue(map, row, language.locale);
   return [
-    text(list ? 0 : label - 6, middle, list ? rowLabel(row, language.t) : row.label, { fill: palette.soft, "font-size": 11, "text-anchor": list ? "start" : "end" }),
+    text(list ? 0 : label - 6, middle, list ? rowLabel(row, language.t) : row.label, { fill: row.stranger ? palette.alarm : palette.soft, "font-size": 11, "text-anchor": list ? "start" : "end" }),
     ...drawn,
     value && text(end, middle, value, { "font-size": 11, "text-anchor": "end" }),
   ].filter(Boolean).join("\n");

@@ -15,6 +15,8 @@ import { escapeXml, line, rect } from "./svg_text.mjs";
  */
 
 const SHARE_HEIGHT = 6;
+/** Of the corners. */
+const ROUND = 2;
 
 /** What cells are filled with: hatching for the patches of others, dots for what was not measured. @param {Palette} palette */
 export const patterns = ({ ground, soft }) =>
@@ -55,11 +57,14 @@ export const foreignSvg = ({ x, y, width, height }) => rect(x, y, width, height,
 export function statusSvg(status, colour, { x, y, width, height }, palette) {
   const missed = status === "partial" || status === "missed";
   const fill = colour ?? (status === "untouched" ? "none" : palette.sunk);
-  const outline = missed ? { stroke: palette.alarm, "stroke-width": 2 } : { stroke: palette.line, "stroke-width": 1 };
-  const shape = rect(x, y, width, height, { fill, ...outline });
+  // A stroke lies half outside of its shape; a colour needs none.
+  const inset = missed ? 1 : colour === null ? 0.5 : 0;
+  /** @type {import("./svg_text.mjs").Attributes} */
+  const outline = missed ? { stroke: palette.alarm, "stroke-width": 2 } : colour === null ? { stroke: palette.line } : {};
+  const shape = rect(x + inset, y + inset, width - 2 * inset, height - 2 * inset, { fill, rx: ROUND, ...outline });
   if (colour !== null) return shape;
   const [cx, cy] = [x + width / 2, y + height / 2];
-  if (status === "missed") return shape + line([x, y + height], [x + width, y], { stroke: palette.alarm, "stroke-width": 1.5 });
+  if (status === "missed") return shape + line([x + 2, y + height - 2], [x + width - 2, y + 2], { stroke: palette.alarm, "stroke-width": 1.5 });
   if (status === "skipped") return shape + rect(cx - 5, cy - 1, 10, 2, { fill: palette.soft });
   if (status === "dead") return `${shape}<circle cx="${cx}" cy="${cy}" r="3.4" fill="none" stroke="${palette.soft}"/>`;
   if (status === "unmeasured") return shape + rect(x, y, width, height, { fill: "url(#unmeasured)" });

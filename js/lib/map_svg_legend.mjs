@@ -8,7 +8,7 @@ import { SCALES, scaleStops } from "./map_scale.mjs";
 import { foreignSvg, statusSvg } from "./map_svg_cell.mjs";
 import { ownerColour } from "./owner_colours.mjs";
 import { reportWords } from "./report_words.mjs";
-import { rect, text, textWidth, wrapText } from "./svg_text.mjs";
+import { fitText, rect, text, textWidth, wrapText } from "./svg_text.mjs";
 
 /**
  * @typedef {import("./map_svg.mjs").Drawing} Drawing
@@ -32,7 +32,7 @@ export function legendSvg(drawing, width) {
   let height = 0;
   /** @type {string[]} */
   const parts = [];
-  for (const piece of [ramp(drawing), keys(drawing, width), owners(drawing), missing(drawing, width)]) {
+  for (const piece of [ramp(drawing), keys(drawing, width), owners(drawing, width), missing(drawing, width)]) {
     if (piece.text === "") continue;
     parts.push(`<g transform="translate(0 ${height})">\n${piece.text}\n</g>`);
     height += piece.height + 12;
@@ -70,12 +70,12 @@ function keys({ map, language: { t }, palette }, width) {
   return { width, height: y + KEY.height, text: items.join("\n") };
 }
 
-/** @param {Drawing} drawing @returns {Piece} */
-function owners({ map, language: { t, locale }, palette }) {
+/** @param {Drawing} drawing @param {number} width @returns {Piece} */
+function owners({ map, language: { t, locale }, palette }, width) {
   if (map.owners.length < 2) return { width: 0, height: 0, text: "" };
   const lines = map.owners.flatMap(({ name, share, foreign }, i) => {
     const words = [foreign ? t("map.foreign") : plainText(name, 80), share === null ? "" : SCALES.share.format(share, locale)].filter(Boolean).join(" · ");
-    return [rect(0, i * LINE + 1, 10, 10, { fill: ownerColour(i), rx: 2 }), text(18, i * LINE + 10, words, { fill: palette.soft, "font-size": SIZE })];
+    return [rect(0, i * LINE + 1, 10, 10, { fill: ownerColour(i), rx: 2 }), text(18, i * LINE + 10, fitText(words, SIZE, width - 18), { fill: palette.soft, "font-size": SIZE })];
   });
   return { width: 0, height: map.owners.length * LINE - 4, text: lines.join("\n") };
 }

@@ -1,10 +1,11 @@
 // The map of a model on the page. A grid for each container: a row for each block, a cell for each layer.
 
 import { foreignText, h, setStyle } from "./dom.mjs";
-import { formatCount, plainText } from "./format.mjs";
+import { endOfText, formatCount, plainText } from "./format.mjs";
+import { isTextEncoder } from "./map_encoders.mjs";
 import { drawsWholeBlocks } from "./map_figures.mjs";
-import { colourOf, SCALES } from "./map_scale.mjs";
-import { asLine, describe, groupTitle } from "./map_words.mjs";
+import { colourOf } from "./map_scale.mjs";
+import { asLine, describe, groupTitle, rowValue } from "./map_words.mjs";
 import { ownerColour } from "./owner_colours.mjs";
 
 /**
@@ -33,14 +34,11 @@ const FEW_ROWS = 8;
 /** Columns of a map that has one figure for each block: all its bars are equally long. */
 const WHOLE_COLUMNS = 5;
 
-/** Pixels of a character of an upright heading, of its room, and of the longest heading. */
-const HEADING = { character: 5, room: 8, most: 104 };
+/** Pixels of a character of an upright heading, of its room, and of the longest heading, which has so many characters. */
+const HEADING = { character: 5, room: 8, most: 104, characters: 19 };
 
 /** Pixels of a digit of a block's index, and of its room. */
 const INDEX = { digit: 6.5, room: 7 };
-
-/** @type {import("../types/map").CellStatus[]} */
-const NOTHING_ADDED = ["skipped", "dead"];
 
 /** Beyond this many blocks of one kind, only the rows in view exist. */
 const VIRTUAL_FROM = 160;
@@ -74,7 +72,7 @@ const hasFewRows = (groups) => groups.every(({ columns, rows }) => columns.lengt
 
 /** What the headings of the model's blocks need, so that the rows of containers side by side are level. @param {MapGroup[]} groups */
 function headRoom(groups) {
-  const columns = groups.filter(({ kind }) => kind !== "te").flatMap((group) => group.columns);
+  const columns = groups.filter(({ kind }) => !isTextEncoder(kind)).flatMap((group) => group.columns);
   const longest = Math.max(0, ...columns.map(({ label }) => label.length));
   return { bands: columns.some(({ band }) => band), pixels: Math.min(HEADING.most, Math.ceil(longest * HEADING.character + HEADING.room)) };
 }
@@ -87,7 +85,7 @@ function groupElement(map, group, place, bands) {
   const grid = h(
     "div",
     { class: "patchbay-map-grid", role: "grid", "aria-label": title, "aria-rowcount": group.rows.length, "aria-colcount": group.columns.length + 1 },
-    list || drawsWholeBlocks(map) ? null : headings(group, bands && group.kind !== "te"),
+    list || drawsWholeBlocks(map) ? null : headings(group, bands && !isTextEncoder(group.kind)),
     rows,
   );
   const shown = shownRows(map, group);
@@ -116,7 +114,7 @@ function headings({ columns }, bandLine) {
   }
   const streams = bands.map(({ band, count }) => h("span", { class: "patchbay-map-band", "data-band": band, style: { "grid-column": `span ${count}` } }, band));
   const names = columns.map(({ label, key }, at) =>
-    h("span", { class: "patchbay-map-column", role: "columnheader", title: plainText(key, 120), "data-first": startsBand(columns, at) }, h("span", {}, foreignText(plainText(label, 28)))),
+    h("span", { class: "patchbay-map-column", role: "columnheader", title: plainText(key, 120), "data-first": startsBand(columns, at) }, h("span", {}, foreignText(endOfText(label, HEADING.characters)))),
   );
   return h(
     "div",
@@ -183,7 +181,6 @@ function rowElement(map, group, row, at, { language, selected }) {
   const cells = list || whole ? [cellElement(map, row, row, false)] : row.cells.map((cell, i) => cellElement(map, row, cell, startsBand(group.columns, i)));
   if (whole && cells[0]) setStyle(cells[0], { "grid-column": `span ${WHOLE_COLUMNS}` });
   const label = row.address === "" ? language.t("block.layers", { n: formatCount(row.layers.length, language.locale) }) : row.label;
-  const value = row.value === null && map.scale !== "factor" ? (row.status === "untouched" ? "" : NOTHING_ADDED.includes(row.status) ? "0" : "–") : SCALES[map.scale].format(row.value, language.locale);
   const classes = ["patchbay-map-row", `patchbay-map-is-${row.status}`];
   if (row.stranger) classes.push("patchbay-map-stranger");
   return h(
@@ -200,7 +197,7 @@ function rowElement(map, group, row, at, { language, selected }) {
     },
     h("span", { class: "patchbay-map-index", role: "rowheader", title: list ? plainText(label, 160) : null }, foreignText(plainText(label, 60))),
     ...cells,
-    h("span", { class: "patchbay-map-value", role: "gridcell" }, value === "–" && row.status === "untouched" ? "" : value),
+    h("span", { class: "patchbay-map-value", role: "gridcell" }, rowValue(map, row, language.locale)),
   );
 }
 

@@ -3,6 +3,7 @@
 import { MISSED_STATES } from "./blocks.mjs";
 import { formatCount, plainText, shortKind } from "./format.mjs";
 import { stateName } from "./i18n.mjs";
+import { encoderName, isTextEncoder } from "./map_encoders.mjs";
 import { SCALES } from "./map_scale.mjs";
 import { reportWords } from "./report_words.mjs";
 
@@ -18,7 +19,8 @@ const MOST_REASONS = 4;
 
 /** @param {string} kind @param {Language["t"]} t */
 export function groupTitle(kind, t) {
-  if (kind === "other" || kind === "te") return t(`column.${kind}`);
+  if (kind === "other") return t("column.other");
+  if (isTextEncoder(kind)) return [t("map.encoder"), plainText(encoderName(kind), 24)].filter(Boolean).join(" · ");
   return kind === "" ? t("column.none") : plainText(shortKind(kind), 32);
 }
 
@@ -26,7 +28,25 @@ export function groupTitle(kind, t) {
 export function rowName(row, t) {
   if (row.address === "") return t("column.none");
   const { kind, rest } = /** @type {{kind: string, rest: string}} */ (/^(?<kind>other|te)\|(?<rest>.*)$/s.exec(row.address)?.groups ?? { kind: "", rest: "" });
-  return kind ? plainText(`${t(`column.${kind}`)} ${rest}`, 120) : plainText(row.name, 80);
+  return kind ? plainText(`${t(kind === "te" ? "map.encoder" : "column.other")} ${rest}`, 120) : plainText(row.name, 80);
+}
+
+/** Fates that leave a weight as it was. @type {import("../types/map").CellStatus[]} */
+const NOTHING_ADDED = ["skipped", "dead"];
+
+/** The figure at the end of a row: a dash only where something is not known. @param {ModelMap} map @param {MapRow} row @param {string} locale */
+export function rowValue(map, row, locale) {
+  if (row.value !== null) return SCALES[map.scale].format(row.value, locale);
+  if (row.status === "untouched") return "";
+  return NOTHING_ADDED.includes(row.status) && map.scale !== "factor" ? "0" : "–";
+}
+
+/** What the whole map shows: view, figure, and the model's own. @param {ModelMap} map @param {Language} language */
+export function mapCaption(map, { t, locale }) {
+  const what = [t(`map.view.${map.view}`), map.view === "resident" ? "" : t(`metric.${map.metric.id}`)];
+  if (map.scale === "factor") what.unshift(t("map.compare.difference"));
+  if (map.value !== null) what.push(`${t("map.whole")} ${SCALES[map.scale].format(map.value, locale)}`);
+  return what.filter(Boolean).join(" · ");
 }
 
 /**

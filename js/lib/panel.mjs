@@ -13,7 +13,7 @@ import { createTip } from "./map_tip.mjs";
 import { ask, goToNode, idleNodes, keyOfExecution, loraNames, pageTheme, pastRuns, reportOf, reportSources, selectedNode, toast } from "./panel_host.mjs";
 import { atMost, renderProgress } from "./panel_progress.mjs";
 import { alike, chooseSource, comparable, withRun } from "./panel_sources.mjs";
-import { renderPanel, sourceTitle } from "./panel_view.mjs";
+import { renderPanel, sidesOf, sourceTitle } from "./panel_view.mjs";
 import { asReport } from "./report_widget.mjs";
 import { reportWords } from "./report_words.mjs";
 import { copyText, saveBlob, saveText, toPng } from "./save_file.mjs";
@@ -342,7 +342,8 @@ async function save(what) {
   if (what === "block") saveText(exportName(report, "csv"), layersCsv(block), "text/csv");
   if ((what !== "svg" && what !== "png") || !maps) return;
   const map = maps.difference ?? maps.map;
-  const picture = mapSvg(map, { title: sourceTitle(shown.title || report.title, report), subtitle: reportWords(report.summary, state.language.locale), language: state.language, palette: PALETTES[pageTheme()] });
+  const sides = maps.difference ? sidesOf(state).join(", ") : "";
+  const picture = mapSvg(map, { title: sourceTitle(shown.title || report.title, report), subtitle: reportWords(report.summary, state.language.locale), sides, language: state.language, palette: PALETTES[pageTheme()] });
   if (what === "svg") saveText(exportName(report, "svg"), picture.svg, "image/svg+xml");
   else saveBlob(exportName(report, "png"), await toPng(picture));
 }

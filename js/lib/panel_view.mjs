@@ -172,7 +172,7 @@ function moveChoice(event) {
 }
 
 /** @param {number | null} at @param {string} locale */
-const timeText = (at, locale) => (at ? new Date(at).toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit" }) : "");
+const timeText = (at, locale) => (at ? new Date(at).toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }) : "");
 
 /** Name of the shown report, or of the one that it is compared with. @param {PanelState} state @param {string} id */
 function titleOf({ shown, others, language: { t, locale } }, id) {
@@ -180,6 +180,9 @@ function titleOf({ shown, others, language: { t, locale } }, id) {
   if (!other) return plainText(shown?.title ?? "", 40);
   return other.title === null ? t("map.run", { time: timeText(other.at, locale) }) : plainText(other.title, 40);
 }
+
+/** What is compared, A and B. @param {PanelState} state @returns {[string, string]} */
+export const sidesOf = (state) => [state.language.t("map.compare.a", { name: titleOf(state, "") }), state.language.t("map.compare.b", { name: titleOf(state, state.compare) })];
 
 /** The map, or three of them: A, B, and A over B. @param {PanelState} state @param {PanelActions} actions */
 function picture(state, actions) {
@@ -189,7 +192,7 @@ function picture(state, actions) {
   if (maps.map.groups.length === 0) return h("p", { class: "patchbay-muted" }, t("map.nothing"));
   const notLoaded = state.view === "resident" && maps.map.groups.every((group) => group.rows.every((row) => row.value === null));
   if (notLoaded) return h("p", { class: "patchbay-muted", role: "status" }, t(state.loadedKnown ? "map.notLoaded" : "map.asking"));
-  const labels = maps.other ? [t("map.compare.a", { name: titleOf(state, "") }), t("map.compare.b", { name: titleOf(state, state.compare) }), t("map.compare.difference")] : [t("map.label")];
+  const labels = maps.other ? [...sidesOf(state), t("map.compare.difference")] : [t("map.label")];
   const figures = [maps.map, maps.other, maps.difference].map((map, i) => {
     if (!map) return null;
     const label = labels[i] ?? "";

@@ -42,6 +42,19 @@ export function textWidth(content, size) {
 }
 
 /**
+ * The end of a text that is too wide: a path says last what it leads to.
+ * @param {string} content
+ * @param {number} size of the font in pixels
+ * @param {number} width in pixels
+ */
+export function fitText(content, size, width) {
+  if (textWidth(content, size) <= width) return content;
+  const kept = [...content];
+  while (kept.length > 0 && textWidth(`…${kept.join("")}`, size) > width) kept.shift();
+  return `…${kept.join("")}`;
+}
+
+/**
  * Lines of a text, each no wider than `width`; words that are too long are cut between characters.
  * @param {string} content
  * @param {number} size of the font in pixels

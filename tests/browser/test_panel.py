@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from comfy_page import ComfyPage
+from PIL import Image
 from playwright.sync_api import Locator
 from side_bar import (
     FIGURES,
@@ -75,9 +77,12 @@ def _exports_are_right(comfy_page: ComfyPage, side: Locator, report: dict[str, A
     svg = saved("Map as SVG").read_text(encoding="utf-8")
     assert svg.startswith("<svg ")
     assert all(f"{kind} {i} · " in svg for kind, i in (("double", 1), ("single", 3)))
-    png = saved("Map as PNG").read_bytes()
-    assert png.startswith(b"\x89PNG")
-    assert len(png) > 10_000
+    assert f"Whole model {side.locator('figcaption strong').first.inner_text()}</text>" in svg
+    png = Image.open(saved("Map as PNG"))
+    drawn = re.search(r'width="(\d+)" height="(\d+)"', svg)
+    assert drawn
+    assert png.size == (2 * int(drawn[1]), 2 * int(drawn[2])), "sharp on screens with two pixels for one"
+    assert len(set(png.convert("RGB").resize((64, 64)).getdata())) > 100, "the picture is not empty"
 
 
 def _keys_lead_through_the_panel(comfy_page: ComfyPage, side: Locator) -> None:

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import test from "node:test";
+import { endOfText } from "../../../js/lib/format.mjs";
 import { languageFor } from "../../../js/lib/i18n.mjs";
 import { layerColumns, MOST_COLUMNS, splitLayer } from "../../../js/lib/map_columns.mjs";
 import { differenceMap, factor } from "../../../js/lib/map_diff.mjs";
+import { encoderName, encoderPlace, isTextEncoder } from "../../../js/lib/map_encoders.mjs";
 import { availableMetrics, viewOf } from "../../../js/lib/map_figures.mjs";
 import { renderLegend, renderOwners } from "../../../js/lib/map_legend.mjs";
 import { buildMap } from "../../../js/lib/map_model.mjs";
@@ -10,7 +12,7 @@ import { SCALES } from "../../../js/lib/map_scale.mjs";
 import { mapSvg, PALETTES } from "../../../js/lib/map_svg.mjs";
 import { renderBlockTable } from "../../../js/lib/map_table.mjs";
 import { renderMap } from "../../../js/lib/map_view.mjs";
-import { describe } from "../../../js/lib/map_words.mjs";
+import { describe, groupTitle } from "../../../js/lib/map_words.mjs";
 import { textWidth, wrapText } from "../../../js/lib/svg_text.mjs";
 import { freshPage, layer, matchesSnapshot, readable, report } from "./support.mjs";
 
@@ -41,7 +43,7 @@ const cell = (map, address, column) => map.groups.flatMap((group) => group.rows)
 
 test("the map is the model as it is: every block, every layer, also those that nothing touches", () => {
   const map = buildMap(mixed(), APPLIED);
-  assert.deepEqual(map.groups.map((group) => group.kind), ["double_blocks", "single_blocks", "other", "te"]);
+  assert.deepEqual(map.groups.map((group) => group.kind), ["double_blocks", "single_blocks", "other", "te text_model.encoder.layers"]);
   assert.deepEqual(map.groups[0].columns.map(({ band, label }) => [band, label]), [["img", "attn.qkv"], ["txt", "attn.qkv"]]);
   assert.deepEqual(map.groups[1].rows.map(({ label, stranger }) => [label, stranger]), [["0", false], ["1", false], ["2", false], ["9", true]]);
   assert.equal(cell(map, "single_blocks.2", "linear2").status, "untouched");
@@ -98,6 +100,28 @@ test("too many kinds of layers are gathered by what they do", () => {
   assert.deepEqual(splitLayer("encoder.layers.3.mlp.fc1"), { kind: "encoder.layers", index: 3, rest: "mlp.fc1" });
 });
 
+test("headings name what tells layers apart: not the containers inside a block, and of a long name the end", () => {
+  const names = ["0.in_layers.2", "1.proj_in", "1.transformer_blocks.0.attn1.to_q", "1.transformer_blocks.0.attn2.to_q", "1.transformer_blocks.0.ff.net.0.proj"];
+  assert.deepEqual(layerColumns(names).columns.map(({ label }) => label), ["0.in_layers.2", "1.proj_in", "attn1.to_q", "attn2.to_q", "ff.net.0.proj"]);
+  assert.deepEqual(layerColumns(["layer.0.SelfAttention.q", "layer.1.DenseReluDense.wi_0"]).columns.map(({ label }) => label), ["SelfAttention.q", "DenseReluDense.wi_0"]);
+  assert.deepEqual(layerColumns(["blocks.0.q", "blocks.1.q", "layers.0"]).columns.map(({ label }) => label), ["blocks.0.q", "blocks.1.q", "layers.0"]);
+  assert.deepEqual([endOfText("attn.qkv", 8), endOfText("a_long.name.of_a_layer", 9)], ["attn.qkv", "…_a_layer"]);
+});
+
+test("each text encoder has its own blocks; what lies outside of them is a list", () => {
+  const names = ["clip_l.transformer.text_model.encoder.layers.0.mlp.fc1", "clip_l.transformer.text_model.encoder.layers.1.mlp.fc1", "clip_l.transformer.text_projection", "t5xxl.transformer.encoder.block.0.layer.0.SelfAttention.q"];
+  const { groups } = buildMap(report(names.map((name) => layer({ block: "te", layer: name }))), APPLIED);
+  const encoders = groups.filter(({ kind }) => isTextEncoder(kind));
+  assert.deepEqual(encoders.map(({ kind, rows }) => [groupTitle(kind, en.t), rows.map(({ label }) => label)]), [
+    ["text encoder · clip_l", ["0", "1"]],
+    ["text encoder · t5xxl", ["0"]],
+    ["text encoder", ["clip_l.transformer.text_projection"]],
+  ]);
+  assert.equal(describe(buildMap(report([]), APPLIED), encoders[0].rows[1], null, en).title, "text encoder clip_l.transformer.text_model.encoder.layers.1");
+  const inFiles = ["lora_te1_text_model_encoder_layers_11_mlp_fc1", "lora_te_text_model_encoder_layers_0_self_attn_q_proj", "text_encoder.text_model.encoder.layers.3.mlp.fc2"].map(encoderPlace);
+  assert.deepEqual(inFiles.map(({ kind, label, name }) => [encoderName(kind), label, name]), [["te1", "11", "mlp_fc1"], ["", "0", "self_attn_q_proj"], ["", "3", "mlp.fc2"]]);
+});
+
 test("the difference of two runs is a factor on its own fixed scale", () => {
   const half = mixed();
   for (const each of half.layers) Object.assign(each, { strength: each.strength / 2, norm_ratio: each.norm_ratio === null ? null : each.norm_ratio / 2 });
@@ -152,7 +176,7 @@ test("a figure of a whole block is one bar, on the page and in the picture; its 
   assert.equal(row.querySelector(".patchbay-map-value").textContent, "10%");
   assert.equal(element.querySelectorAll(".patchbay-map-column").length, 0);
   const { svg } = mapSvg(map, { title: "", subtitle: "", language: en, palette: PALETTES.dark });
-  assert.equal([...svg.matchAll(/Feature shift/g)].length, 2);
+  assert.equal([...svg.matchAll(/<title>[^<]*Feature shift/g)].length, 2);
 });
 
 test("a difference is named as a factor, also where one side is nothing or hardly differs", () => {
@@ -175,6 +199,14 @@ test("the map, its legend, the LoRAs and a block's table, as a person can read t
 test("the map as a picture", () => {
   const map = buildMap(mixed(), APPLIED);
   matchesSnapshot("map_mixed.svg", mapSvg(map, { title: "ink & sea", subtitle: "8 patches", language: languageFor("ja"), palette: PALETTES.light }).svg);
+});
+
+test("the picture says what it shows, and of two runs which", () => {
+  const [a, b] = [buildMap(mixed(), APPLIED), buildMap(mixed(), { ...APPLIED, metric: "delta" })];
+  const drawn = (map, sides) => mapSvg(map, { title: "t", subtitle: "s", sides, language: en, palette: PALETTES.dark }).svg;
+  assert.match(drawn(b, ""), />Applied · Delta norm<\/text>/);
+  assert.match(drawn(differenceMap(a, a), "A · now, B · before"), />A over B · Applied · Relative change<\/text>\n<text [^>]*>A · now, B · before<\/text>/);
+  assert.match(drawn(buildMap(mixed(), { ...APPLIED, owner: "sea" }), ""), /Whole model 1%<\/text>/);
 });
 
 test("a picture cuts no text: long titles go on in lines, what did not land stands under it by reason", () => {
