@@ -192,6 +192,8 @@ def _target(layer: BakeLayer, options: BakeOptions) -> str:
         limit = options.resizing
         small = limit.energy == 1 and layer.rank is not None and layer.rank <= (limit.rank or layer.rank)
         return "" if small and "mid" not in layer.tensors else "lora" if not limit.keeps_all else ""
+    if layer.kind == "lora" and not layer.dora:
+        return ""  # it enlarges the weight: no change of the weight's own shape, and no other format says so
     if options.convert == LORA_FOR_ALL:
         return "lora"
     if options.convert != NEVER and (obstacle(layer) or not layer.stock_reads):
@@ -238,6 +240,8 @@ def _same_format(layer: BakeLayer, options: BakeOptions) -> BakedLayer:
         scaled_roles[role] = _by_parts(tensors[role].float(), layer)
     elif layer.kind == "set" and strength != 1.0:
         notes.append("a replaced weight has no strength: it counts whole, as ComfyUI does it")
+    if "reshape" in tensors and not options.resizing.keeps_all:
+        notes.append("it enlarges the weight and keeps its rank")
     error = 0.0
     for role, tensor in tensors.items():
         exact = scaled_roles.get(role, tensor)

@@ -32,7 +32,10 @@ def misfit(value: PatchValue, weight_shape: Shape, offset: tuple[int, int, int] 
     if not is_adapter(value):
         return _misfit_plain(value, weight_shape)
     if value.name == "lora" and value.weights[5] is not None:
-        return _misfit_reshape(value.weights[5], weight_shape)
+        problem = _misfit_reshape(value.weights[5], weight_shape)
+        if problem:
+            return problem
+        weight_shape = tuple(value.weights[5])
     try:
         rows, size = _delta_size(value)
     except (AttributeError, IndexError, TypeError, ValueError) as error:

@@ -25,9 +25,8 @@ def delta_norm(
 ) -> tuple[float | None, str]:
     """Frobenius norm of what a patch adds to its weight at strength 1, and why it is missing if it is.
 
-    A plain LoRA is measured through two rank x rank Gram matrices, ``|BA|^2 = sum((B^T B) * (A A^T))``, in float64;
-    LoHa, LoKr and GLoRA by the exact forms of the core library; every other format by letting ComfyUI's own adapter
-    apply it to a copy of the weight.
+    A plain LoRA is measured from its two factors (:mod:`.products`), LoHa, LoKr and GLoRA by the exact forms of the
+    core library, every other format by letting ComfyUI's own adapter apply it to a copy of the weight.
 
     Args:
         shape: Shape of the weight, or of the slice that the patch is for.
@@ -72,8 +71,8 @@ def norm_work(value: PatchValue, shape: tuple[int, ...]) -> int:
 
 
 def is_product(value: PatchValue) -> bool:
-    """Whether a patch is a plain LoRA: two factors and nothing else."""
-    return is_adapter(value) and value.name == "lora" and all(value.weights[index] is None for index in (3, 4, 5))
+    """Whether a patch adds the product of two factors and nothing else; the weight may be enlarged with zeros first."""
+    return is_adapter(value) and value.name == "lora" and all(value.weights[index] is None for index in (3, 4))
 
 
 def product_deltas(values: Sequence[PatchValue]) -> list[float]:
