@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
+from pathlib import Path
 from typing import Any
 
 import folder_paths
 from comfy_api.latest import io
 
 from .core.errors import PatchbayError
-from .core.lora_stack import StackEntry, read_stack
+from .core.lora_stack import StackEntry
 from .core.method_choice import METHODS
 from .core.prompt_steps import steps_after
 from .core.report import to_json
 from .core.report_text import report_text
 from .core.strengths import parse_block_strengths
+from .core.translation import config_stamp
+from .host.folders import file_stamp
 from .host.stack import apply_stack
 from .sockets import CATEGORY, SHOWS_RESULT, LoraStack, report_outputs
 
@@ -65,6 +67,12 @@ class PatchbayStackLora(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, blocks: str | None = None) -> bool | str:
         return _check_blocks(blocks)
+
+    @classmethod
+    def fingerprint_inputs(cls, lora_name: str, **_: object) -> str:
+        """Another file under the same name is another stack: the node that applies it does not see the file's time."""
+        path = folder_paths.get_full_path("loras", lora_name)
+        return f"{lora_name}:{file_stamp(path)}:{config_stamp(Path(path)) if path else None}"
 
     @classmethod
     def execute(
@@ -126,17 +134,6 @@ class PatchbayApplyLoraStack(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, blocks: str | None = None) -> bool | str:
         return _check_blocks(blocks)
-
-    @classmethod
-    def fingerprint_inputs(cls, lora_stack: Any = None, **_: object) -> str:
-        """Size and time of the files, where the stack is known already."""
-        try:
-            entries = read_stack(lora_stack)
-        except PatchbayError as error:
-            return str(error)
-        paths = (folder_paths.get_full_path("loras", entry[0]) for entry in entries)
-        stats = (os.stat(path) for path in paths if path)
-        return ",".join(f"{status.st_size}:{status.st_mtime_ns}" for status in stats)
 
     @classmethod
     def execute(

@@ -76,6 +76,17 @@ def test_block_strengths_ride_along_and_the_nodes_own_win(
     assert counts == {"double_blocks0": [1.0], "single_blocks0": [1.0], "single_blocks1": [0.5, 0.5]}
 
 
+def test_another_file_under_the_same_name_is_another_stack(pack_nodes: dict[str, Any], files: dict[str, str]) -> None:
+    """The nodes after it run again, because what they depend on changed: they cannot ask for the file themselves."""
+    node = pack_nodes["PatchbayStackLora"]
+    first = node.fingerprint_inputs("one.safetensors", strength_model=1.0)
+    assert node.fingerprint_inputs("one.safetensors", strength_model=0.5) == first
+    write(Path(files["one.safetensors"]), native_lora(seed=9, rank=8, **SIZES))
+    second = node.fingerprint_inputs("one.safetensors")
+    Path(files["one.safetensors"]).with_name("adapter_config.json").write_text("{}", encoding="utf-8")
+    assert len({first, second, node.fingerprint_inputs("one.safetensors"), node.fingerprint_inputs("gone")}) == 4
+
+
 def test_an_empty_stack_leaves_the_model_alone(pack_nodes: dict[str, Any], model: Any) -> None:
     patched, _, report, _ = pack_nodes["PatchbayApplyLoraStack"].execute(model, [], "").args
     assert patched.patches_uuid == model.patches_uuid
