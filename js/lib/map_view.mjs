@@ -35,7 +35,7 @@ const FEW_ROWS = 8;
 const WHOLE_COLUMNS = 5;
 
 /** Pixels of a character of an upright heading, of its room, and of the longest heading, which has so many characters. */
-const HEADING = { character: 5, room: 8, most: 104, characters: 19 };
+const HEADING = { character: 5, room: 8, most: 104, characters: 17 };
 
 /** Pixels of a digit of a block's index, and of its room. */
 const INDEX = { digit: 6.5, room: 7 };
