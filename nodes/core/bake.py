@@ -356,6 +356,8 @@ def _as_lora(layer: BakeLayer, options: BakeOptions) -> BakedLayer:
     import torch
 
     made = _factors(layer)
+    if not all(bool(tensor.float().isfinite().all()) for tensor in layer.tensors.values()):
+        raise PatchbayError(f"{layer.name}: its numbers are not finite, so that no LoRA comes near it. Leave it out.")
     kernel = layer.shape[2:]
     dtype = _dtype(_sample(layer), "up", options)
     if made is not None:

@@ -13,6 +13,7 @@ from .lora_cache import LORA_CACHE, LoadedLora
 from .measuring import measure_plan
 from .method_select import advice, name_survival, select_method, selection_notes
 from .methods import method_notes, name_methods, place_plan
+from .norms import NOT_FINITE
 from .patching import MATCHES, plan_patches
 
 _WORDS = {
@@ -64,6 +65,10 @@ def apply_lora(
     placed = place_plan(plan, keys, model, clip, name, selection.method)
     layers = measure_plan(plan, keys, model, clip, quick=True)
     level, summary, notes = _judge(layers, name)
+    broken = {x.lora_key for x in layers if x.state is LayerState.APPLIED and x.not_measured == NOT_FINITE}
+    if broken:
+        level = Level.WARNING if level is Level.OK else level
+        notes = (f"{len(broken)} layers are broken, for example {min(broken)}: {NOT_FINITE}.", *notes)
     known = plan.matched.stranger
     if not known:
         known.append(find_stranger(lora.file, keys.own_shapes, keys.architecture))

@@ -11,7 +11,7 @@ import torch
 from ..core.bypass_factors import Dense, Glora, Kronecker, LowRank, Part, small_factors
 from ..core.errors import AdapterFormatError
 from ..core.name_table import Target, target_key, target_offset
-from .matching import PatchValue, has_dora_scale, is_adapter, patch_format
+from .matching import ODD_TENSORS, PatchValue, has_dora_scale, is_adapter, patch_format
 from .writer_adapters import WriterAdapter
 
 Offset = tuple[int, int, int]
@@ -94,7 +94,7 @@ def beside(value: PatchValue, target: Target, shape: tuple[int, ...], module: An
         shape = (*shape[: offset[0]], offset[2], *shape[offset[0] + 1 :])
     try:
         part = _part(value, shape, function, parameter == "bias", key)
-    except (AdapterFormatError, RuntimeError) as error:
+    except (AdapterFormatError, *ODD_TENSORS) as error:
         return f"its tensors do not go together ({error})"
     if isinstance(part, str):
         return part

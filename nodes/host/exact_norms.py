@@ -13,7 +13,7 @@ import torch
 
 from ..core.adapters import ADAPTERS, Adapter
 from ..core.errors import AdapterFormatError
-from .matching import PatchValue, has_dora_scale, is_adapter
+from .matching import ODD_TENSORS, PatchValue, has_dora_scale, is_adapter
 from .writer_adapters import WriterAdapter
 
 _PLACES: Mapping[str, Mapping[str, int]] = {
@@ -47,7 +47,7 @@ def exact_norm(value: PatchValue, read_weight: Callable[[], torch.Tensor | None]
     try:
         on_cpu = {role: tensor.detach().cpu() for role, tensor in tensors.items()}
         return adapter.norm(on_cpu, scale, None if weight is None else weight.detach().cpu())
-    except (AdapterFormatError, RuntimeError):
+    except (AdapterFormatError, *ODD_TENSORS):
         return None
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from .matching import PatchValue, is_adapter, patch_tensors
+from .dry_run import contradiction
+from .matching import ODD_TENSORS, PatchValue, is_adapter, patch_tensors
 from .writer_adapters import WriterAdapter
 
 Shape = tuple[int, ...]
@@ -31,6 +32,7 @@ def misfit(value: PatchValue, weight_shape: Shape, offset: tuple[int, int, int] 
         return value.misfit(weight_shape)
     if not is_adapter(value):
         return _misfit_plain(value, weight_shape)
+    shape = weight_shape
     if value.name == "lora" and value.weights[5] is not None:
         problem = _misfit_reshape(value.weights[5], weight_shape)
         if problem:
@@ -38,13 +40,23 @@ def misfit(value: PatchValue, weight_shape: Shape, offset: tuple[int, int, int] 
         weight_shape = tuple(value.weights[5])
     try:
         rows, size = _delta_size(value)
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
+    except ODD_TENSORS as error:
         return f"its {value.name} tensors contradict each other ({error})"
     if rows is not None and (not weight_shape or rows != weight_shape[0]):
         return _mismatch(rows, size, weight_shape)
     if size is not None and size != math.prod(weight_shape):
         return _mismatch(rows, size, weight_shape)
-    return ""
+    return "" if is_product(value) else contradiction(value, shape)
+
+
+def is_product(value: PatchValue) -> bool:
+    """Whether a patch adds the product of two factors and nothing else; the weight may be enlarged with zeros first."""
+    if not is_adapter(value) or value.name != "lora" or any(value.weights[index] is not None for index in (3, 4)):
+        return False
+    up, down = value.weights[:2]
+    if up.dim() < 2 or down.dim() < 2 or not down.shape[0]:
+        return False
+    return bool(up.shape[1] * math.prod(up.shape[2:]) == down.shape[0])
 
 
 def is_dead(value: PatchValue) -> bool:

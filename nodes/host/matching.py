@@ -74,6 +74,8 @@ class MatchedFile:
     """What the comparison of the file with the model's architecture said, once it was made."""
     survival: dict[Any, Any] = field(default_factory=dict)
     """What arrives of patches in quantised weights, by key, ``id`` of the patches and about the strength."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """By tensor: why ComfyUI's loader could make nothing of it."""
     layers: tuple[LoraLayer, ...] | None = None
     """The file's layers with their final scales; ``None`` where they are as the file's header says."""
     refused: Mapping[tuple[str, str], tuple[LayerState, str]] = field(default_factory=dict)
@@ -107,17 +109,26 @@ def match_file(tensors: Mapping[str, torch.Tensor], keys: ModelKeys) -> MatchedF
     prefixes = _possible_prefixes(converted)
     found: dict[Target, MatchedPatch] = {}
     used: set[str] = set()
+    failed: dict[str, str] = {}
     for prefix, target in keys.key_map.items():
         if prefix not in prefixes:
             continue
         converted.read = {}
-        patches = comfy.lora.load_lora(converted, {prefix: target}, log_missing=False)
+        try:
+            patches = comfy.lora.load_lora(converted, {prefix: target}, log_missing=False)
+        except ODD_TENSORS as error:
+            failed.update(dict.fromkeys(converted.read, f"ComfyUI's own loader stops at it ({type(error).__name__})"))
+            continue
         used.update(converted.read)
         for patch_target, value in patches.items():
             read = tuple(converted.read)
             found[patch_target] = MatchedPatch(prefix, patch_target, value, read)
     leftovers = tuple(key for key in converted if key not in used)
-    return MatchedFile(tuple(found.values()), leftovers, dict(converted))
+    return MatchedFile(tuple(found.values()), leftovers, dict(converted), failed=failed)
+
+
+ODD_TENSORS = (ArithmeticError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
+"""What ComfyUI's loader and adapters raise where tensors are missing or are not what their names say."""
 
 
 def _possible_prefixes(keys: Iterable[str]) -> set[str]:

@@ -13,11 +13,15 @@ import torch
 
 from ..core.errors import AdapterFormatError
 from .exact_norms import exact_norm, exact_work
-from .matching import PatchValue, has_dora_scale, is_adapter, patch_format, patch_tensors
+from .fit import is_product
+from .matching import ODD_TENSORS, PatchValue, has_dora_scale, is_adapter, patch_format, patch_tensors
 from .products import product_norms
 
 DENSE_LIMIT = 1 << 26
 """Largest number of elements of a delta that is built in full to be measured (256 MiB in float32)."""
+
+
+NOT_FINITE = "its numbers are not finite: they make the weight NaN or infinite"
 
 
 def delta_norm(
@@ -32,6 +36,18 @@ def delta_norm(
         shape: Shape of the weight, or of the slice that the patch is for.
         read_weight: Gives the unpatched weight (or slice) for formats that depend on it; ``None`` if it has none.
     """
+    norm, why = _delta_norm(value, shape, read_weight)
+    return (norm, why) if norm is None else finite_norm(norm)
+
+
+def finite_norm(norm: float) -> tuple[float | None, str]:
+    """A norm that was found, or why it says nothing."""
+    return (norm, "") if math.isfinite(norm) else (None, NOT_FINITE)
+
+
+def _delta_norm(
+    value: PatchValue, shape: tuple[int, ...], read_weight: Callable[[], torch.Tensor | None]
+) -> tuple[float | None, str]:
     if isinstance(value, list):
         return None, "a difference of two models is not measured"
     if is_product(value):
@@ -56,6 +72,8 @@ def delta_norm(
     patched = _apply_quietly(value, weight.clone())
     if patched is None:
         return None, f"{patch_format(value)} failed on this weight"
+    if patched.shape != weight.shape:
+        return None, f"{patch_format(value)} gives the weight another shape"
     return float((patched - weight).double().norm()), ""
 
 
@@ -68,11 +86,6 @@ def norm_work(value: PatchValue, shape: tuple[int, ...]) -> int:
         return 0 if value[0] == "set" else size // 4
     exact = exact_work(value)
     return size if exact is None else min(exact, size)
-
-
-def is_product(value: PatchValue) -> bool:
-    """Whether a patch adds the product of two factors and nothing else; the weight may be enlarged with zeros first."""
-    return is_adapter(value) and value.name == "lora" and all(value.weights[index] is None for index in (3, 4))
 
 
 def product_deltas(values: Sequence[PatchValue]) -> list[float]:
@@ -102,7 +115,7 @@ def _apply_quietly(adapter: Any, weight: torch.Tensor) -> torch.Tensor | None:
     logging.getLogger().addHandler(watcher)
     try:
         result = adapter.calculate_weight(weight, "measured", 1.0, 1.0, None, lambda a: a, torch.float32, None)
-    except (AdapterFormatError, RuntimeError):
+    except (AdapterFormatError, *ODD_TENSORS):
         return None
     finally:
         logging.getLogger().removeHandler(watcher)

@@ -17,11 +17,11 @@ from ..core.report import LayerReport, LayerState
 from ..core.slices import WeightSlice, fused_slices, overlap
 from ..core.strengths import StrengthTable, parse_block_strengths
 from ..core.translation import config_stamp
-from .fit import is_dead, misfit
+from .fit import is_dead, is_product, misfit
 from .lora_cache import LoadedLora
 from .matching import MatchedFile, MatchedPatch, PatchValue, has_dora_scale, is_adapter, match_file, patch_format
 from .model_keys import ModelKeys, read_model_keys
-from .norms import is_product, product_deltas
+from .norms import finite_norm, product_deltas
 from .restaging import attach_restaging
 from .translate_layers import match_lora
 
@@ -137,14 +137,11 @@ def _measure_products(matched: MatchedFile, keys: ModelKeys) -> None:
     values = {
         id(patch.value): patch.value
         for patch in matched.patches
-        if id(patch.value) not in norms
-        and patch.model_key in keys.shapes
-        and is_product(patch.value)
-        and patch.value.weights[0].shape[1] == patch.value.weights[1].shape[0]
+        if id(patch.value) not in norms and patch.model_key in keys.shapes and is_product(patch.value)
     }
     if values:
         for identity, norm in zip(values, product_deltas(list(values.values())), strict=True):
-            norms[identity] = (norm, "")
+            norms[identity] = finite_norm(norm)
 
 
 def slice_names(keys: ModelKeys) -> Iterable[tuple[Place, str]]:
@@ -183,13 +180,17 @@ class _Planner:
 
     def add(self, patch: MatchedPatch) -> None:
         """Judge one patch of the file."""
-        layer = self._describe(patch)
+        source = next((self._by_tensor[key] for key in patch.file_keys if key in self._by_tensor), None)
+        self._used.update(patch.file_keys)
+        layer = self._describe(patch, source)
         shape = self._keys.shapes.get(patch.model_key)
         if shape is None:
             reason = f"the model has no {patch.model_key}"
             return self._note(layer.changed(state=LayerState.NO_SUCH_LAYER, reason=reason), patch.value)
         problem = misfit(patch.value, shape, patch.offset)
         state, reason = LayerState.SHAPE_MISMATCH, problem
+        if problem and source is not None and source.adapter is None:  # it would fit no other model either
+            state, reason = LayerState.NOT_UNDERSTOOD, source.note or problem
         if not problem and self._dead(patch.value):
             state, reason = LayerState.DEAD, "all zero in the file: it changes nothing"
         if reason:
@@ -218,10 +219,8 @@ class _Planner:
         ranked = sorted(self._layers, key=lambda layer: order.get(layer.report.block, len(order)))
         return PatchPlan(tuple(self._patches), tuple(ranked), self._matched)
 
-    def _describe(self, patch: MatchedPatch) -> LayerReport:
+    def _describe(self, patch: MatchedPatch, source: LoraLayer | None) -> LayerReport:
         place = self._keys.layout.place(patch.model_key)
-        source = next((self._by_tensor[key] for key in patch.file_keys if key in self._by_tensor), None)
-        self._used.update(patch.file_keys)
         return LayerReport(
             state=LayerState.APPLIED,
             lora_key=source.name if source is not None else patch.lora_key,
@@ -297,6 +296,9 @@ class _Planner:
                 reason = "the connected CLIP has no layer of this name"
         elif not layer.format:
             state, reason = LayerState.NOT_UNDERSTOOD, layer.note or "its format is not understood"
+        elif not self._matched.failed.keys().isdisjoint(layer.keys):
+            reason = next(self._matched.failed[key] for key in layer.keys if key in self._matched.failed)
+            state = LayerState.NOT_UNDERSTOOD
         return LayerReport(
             state=state,
             reason=reason,

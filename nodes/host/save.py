@@ -13,7 +13,7 @@ import comfy.lora
 import torch
 
 from ..core.arch_facts import is_text_encoder_name
-from ..core.bake import BakeLayer, BakeOptions, Share
+from ..core.bake import WHOLE, BakeLayer, BakeOptions, Share
 from ..core.bake_file import BakedFile, Source, free_path, write_baked
 from ..core.bake_plan import factor_suffixes, text_encoder_items
 from ..core.blocks import TEXT_ENCODER, Place
@@ -169,9 +169,12 @@ class _Builder:
 
     def _source(self, patch: MatchedPatch) -> LoraLayer:
         """The layer of the file; read anew where ComfyUI's conversion renamed its keys."""
-        found = next((self._by_key[key] for key in patch.file_keys if key in self._by_key), None)
-        if found is not None:
-            return found
+        known = [self._by_key[key] for key in patch.file_keys if key in self._by_key]
+        whole, bias = isinstance(patch.value, tuple), patch.model_key.endswith(".bias")
+        # ComfyUI looks at more tensors of a name than it makes this patch of: factors beside the difference of a bias.
+        fitting = [x for x in known if x.adapter is not None and (x.adapter.name in WHOLE) == whole]
+        if fitting:
+            return next((x for x in fitting if (x.parameter == "bias") == bias), fitting[0])
         held = {key: self._plan.matched.tensors[key] for key in patch.file_keys}
         infos = {key: TensorInfo(key, "F32", tuple(tensor.shape), 0, 0) for key, tensor in held.items()}
         layers = read_lora(Header("converted", 0, "safetensors", infos, {}, loaded=held)).layers

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import comfy.lora
-import torch
 
 from ..core.compat import torn_slice
 from ..core.lora_file import LoraFile
 from ..core.report import LayerReport, LayerState
+from .dry_run import dry_run
 from .fit import is_dead, misfit
-from .matching import MatchedFile, MatchedPatch, PatchValue, is_adapter
+from .matching import MatchedFile, MatchedPatch
 from .model_keys import ModelKeys
 
 NO_PLACE = "it does not know this name"
@@ -69,63 +64,10 @@ def _fate(patch: MatchedPatch, keys: ModelKeys) -> StockFate:
     if shape is None:
         return StockFate(patch, LayerState.NO_SUCH_LAYER, f"the model has no {patch.model_key}")
     failure = dry_run(patch.value, shape, patch.offset)
+    if failure is None:
+        failure = misfit(patch.value, shape, patch.offset)
     if failure:
         return StockFate(patch, LayerState.SHAPE_MISMATCH, misfit(patch.value, shape, patch.offset) or failure)
     if is_dead(patch.value):
         return StockFate(patch, LayerState.DEAD, "all zero in the file: it changes nothing")
     return StockFate(patch, LayerState.APPLIED, torn_slice(keys.layout.place(patch.model_key), shape, patch.offset))
-
-
-def dry_run(value: PatchValue, shape: tuple[int, ...], offset: tuple[int, int, int] | None) -> str:
-    """Why ComfyUI cannot add a patch to a weight of this shape; empty if it can.
-
-    Its own code runs on a weight without storage. Adapters that fail log it and leave the weight as it is, so the log
-    is what tells.
-    """
-    weight = torch.empty(shape, device="meta", dtype=torch.float32)
-    with _quiet_log() as seen:
-        try:
-            comfy.lora.calculate_weight(
-                [(1.0, _without_constraint(value), 1.0, offset, None)], weight, "checked", torch.float32
-            )
-        except NotImplementedError:
-            return misfit(value, shape, offset)
-        except Exception as error:  # ComfyUI would let it through and stop
-            return f"ComfyUI stops with an error at it: {str(error).splitlines()[0][:200]}"
-    return f"ComfyUI cannot add it to the weight: {seen[0][:200]}" if seen else ""
-
-
-def _without_constraint(value: PatchValue) -> PatchValue:
-    """OFT's constraint depends on numbers, which a weight without storage does not have; shapes do not need it."""
-    if not is_adapter(value) or value.name not in ("oft", "boft"):
-        return value
-    weights = tuple(value.weights)
-    if len(weights) < 3 or not isinstance(weights[2], (int, float)):
-        return value
-    return type(value)(value.loaded_keys, (*weights[:2], 0.0, *weights[3:]))
-
-
-class _Listener(logging.Filter):
-    """Keeps this thread's warnings of a dry run out of the log, and remembers them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-        self._thread = threading.get_ident()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.thread != self._thread or record.levelno < logging.WARNING:
-            return True
-        self.seen.append(record.getMessage())
-        return False
-
-
-@contextmanager
-def _quiet_log() -> Iterator[list[str]]:
-    listener = _Listener()
-    root = logging.getLogger()
-    root.addFilter(listener)
-    try:
-        yield listener.seen
-    finally:
-        root.removeFilter(listener)

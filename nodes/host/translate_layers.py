@@ -90,7 +90,8 @@ class _Matcher:
         difference = wanted.difference if theirs is not None or known else UNKNOWN_NAME
         remark = self._understood.remarks.get(layer.name, "")
         if theirs is not None and theirs.target == target and wanted.value is theirs.value:
-            self._patches[target] = replace(theirs, remark=remark)
+            # Of the tensors that ComfyUI looked at, this layer's alone: a bias beside it has a fate of its own.
+            self._patches[target] = replace(theirs, remark=remark, file_keys=layer.keys)
             return
         if theirs is not None and theirs.target != target:
             self._drop(theirs)

@@ -69,9 +69,11 @@ class WriterAdapter(WeightAdapterBase):
     def misfit(self, shape: tuple[int, ...]) -> str:
         """Why this cannot change a weight of ``shape``; an empty text if it can."""
         try:
-            return _misfit(str(self.weights[0]), self.tensors(), shape)
+            return _misfit(str(self.weights[0]), self.tensors(), shape) or _misfit_sides(self.tensors(), shape)
         except AdapterFormatError as error:
             return str(error)
+        except LookupError:
+            return f"its {self.format} tensors contradict each other"
 
     def is_dead(self) -> bool:
         """Whether a factor is all zero. A DoRA rescales the weight all the same."""
@@ -187,6 +189,16 @@ def _misfit(kind: str, tensors: Mapping[str, torch.Tensor], shape: tuple[int, ..
     if (rows is not None and rows != shape[0]) or (inputs is not None and inputs != columns):
         wanted = " x ".join("any" if side is None else str(side) for side in (rows, inputs))
         return f"changes a weight of {wanted}, the model's is {' x '.join(map(str, shape))}"
+    return ""
+
+
+def _misfit_sides(tensors: Mapping[str, torch.Tensor], shape: tuple[int, ...]) -> str:
+    """Why the numbers for rows or columns are not as many as the weight has."""
+    magnitude, rescale = tensors.get("dora_scale"), tensors.get("rescale")
+    if magnitude is not None and (len(shape) < 2 or magnitude.numel() not in shape[:2]):
+        return f"has {magnitude.numel()} magnitudes (DoRA), the weight is {' x '.join(map(str, shape))}"
+    if rescale is not None and rescale.numel() != shape[0]:
+        return f"rescales {rescale.numel()} rows, the weight has {shape[0]}"
     return ""
 
 

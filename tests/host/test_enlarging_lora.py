@@ -1,4 +1,4 @@
-"""A control LoRA as Black Forest Labs writes them: it enlarges the input layer, sets norms, and has bare native names."""
+"""A control LoRA as Black Forest Labs writes them: it enlarges the input layer, sets norms, and has bare names."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ def host(comfy_in_process: Any) -> types.SimpleNamespace:
     from pack.nodes.core import bake_file, report
     from pack.nodes.host import apply, save
 
-    return types.SimpleNamespace(sd=comfy.sd, utils=comfy.utils, lora=comfy.lora, apply=apply.apply_lora,
-                                 save=save.save_lora, options=bake_file.make_options, State=report.LayerState)  # fmt: skip
+    return types.SimpleNamespace(
+        sd=comfy.sd, utils=comfy.utils, lora=comfy.lora, apply=apply.apply_lora, save=save.save_lora,
+        options=bake_file.make_options, State=report.LayerState,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ def _factor_shape(shapes: Mapping[str, Shape], number: int) -> tuple[int, int, S
         if len(whole) < 2:
             raise mismatch(f"lokr_w{number}", "a matrix", list(whole))
         return whole[0], whole[1], whole[2:]
-    w_a, w_b = shapes[f"lokr_w{number}_a"], shapes[f"lokr_w{number}_b"]
+    w_a, w_b = shapes.get(f"lokr_w{number}_a", ()), shapes.get(f"lokr_w{number}_b", ())
     core = shapes.get("lokr_t2") if number == 2 else None
     if len(w_a) != 2 or len(w_b) < 2:
         raise mismatch(f"lokr_w{number}_a and _b", "matrices", f"{list(w_a)} and {list(w_b)}")
