@@ -55,6 +55,9 @@ import { formatStrength } from "./strength_text.mjs";
  * @property {(selector: string) => BarState} stateOf
  */
 
+/** Letters of a title for which `other` and `text` have room side by side, in every language. */
+const ROOM_FOR_MARKS = 2;
+
 /** @param {EditorActions} actions @param {Board | null} board @param {Language} language @returns {EditorView} */
 export function buildEditor(actions, board, { t, locale }) {
   const sliders = new Map();
@@ -110,7 +113,7 @@ function buildGroup({ whole, bars }, board, strongest, sliders, wholes, actions,
     return root;
   });
   const row = h("div", { class: "patchbay-sb-row" }, ...cells);
-  return h("div", { class: "patchbay-sb-group", style: { "--patchbay-count": bars.length, "--patchbay-letters": whole?.name.length ?? 0 } }, button ?? h("span", { class: "patchbay-sb-kind" }, "\u00a0"), row);
+  return h("div", { class: "patchbay-sb-group", style: { "--patchbay-count": bars.length, "--patchbay-letters": whole?.name.length ?? ROOM_FOR_MARKS } }, button ?? h("span", { class: "patchbay-sb-kind" }, "\u00a0"), row);
 }
 
 /** @param {Target} target @param {EditorActions} actions @param {string} hint */

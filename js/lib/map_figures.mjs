@@ -1,5 +1,7 @@
 // How strongly layers are changed: one figure for any set of layers, for each view and metric. Pure.
 
+import { isTextEncoder } from "./map_encoders.mjs";
+
 /**
  * @typedef {import("../types/report").Report} Report
  * @typedef {import("../types/report").LayerReport} LayerReport
@@ -39,6 +41,28 @@ export const metricOf = (id) => METRICS.find((metric) => metric.id === id) ?? /*
  * @param {{view: MapView, metric: Metric}} map
  */
 export const drawsWholeBlocks = ({ view, metric }) => metric.of === "block" && view !== "resident";
+
+/** Groups whose rows are single layers, by name. */
+const LISTS = ["other", "te", ""];
+
+/**
+ * Whether a group is drawn as a list: its rows are layers, or blocks of which no layer is known.
+ * @param {{view: MapView, metric: Metric}} map
+ * @param {import("../types/map").MapGroup} group
+ */
+export const drawsAsList = (map, { kind, columns }) => LISTS.includes(kind) || (columns.length === 0 && !drawsWholeBlocks(map));
+
+/**
+ * Rows of a group that a map has something to say about. Outside of blocks most layers are touched by nothing; figures
+ * of whole blocks are measured on the diffusion model.
+ * @param {{view: MapView, metric: Metric}} map
+ * @param {import("../types/map").MapGroup} group
+ */
+export function shownRows(map, group) {
+  const list = drawsAsList(map, group);
+  if (drawsWholeBlocks(map)) return list || isTextEncoder(group.kind) ? group.rows.filter((row) => row.value !== null) : group.rows;
+  return list && map.view !== "resident" ? group.rows.filter((row) => row.status !== "untouched" || row.value !== null) : group.rows;
+}
 
 /** Owner of patches that no node of this pack made; as in nodes/host/inspect_patches.py. */
 export const OTHER_NODE = "another node";

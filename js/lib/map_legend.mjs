@@ -2,7 +2,7 @@
 
 import { foreignText, h } from "./dom.mjs";
 import { formatCount, plainText } from "./format.mjs";
-import { drawsWholeBlocks } from "./map_figures.mjs";
+import { drawsAsList, drawsWholeBlocks, shownRows } from "./map_figures.mjs";
 import { SCALES, scaleStops } from "./map_scale.mjs";
 import { ownerColour } from "./owner_colours.mjs";
 
@@ -28,7 +28,7 @@ export const legendStatuses = (map) => EXPLAINED.filter((status) => shownStatuse
 /** Statuses that can be seen: a block with a figure of its own shows nothing of its layers. @param {ModelMap} map */
 function shownStatuses(map) {
   if (!drawsWholeBlocks(map)) return map.statuses;
-  return map.groups.filter((group) => group.columns.length > 0).flatMap((group) => group.rows).filter((row) => row.value === null).map((row) => row.status);
+  return map.groups.filter((group) => !drawsAsList(map, group)).flatMap((group) => shownRows(map, group)).filter((row) => row.value === null).map((row) => row.status);
 }
 
 /** @param {string} classes @param {string} text */

@@ -2,7 +2,7 @@
 
 import { endOfText, formatCount, plainText } from "./format.mjs";
 import { isTextEncoder } from "./map_encoders.mjs";
-import { drawsWholeBlocks } from "./map_figures.mjs";
+import { drawsAsList, drawsWholeBlocks, shownRows } from "./map_figures.mjs";
 import { cellSvg, patterns } from "./map_svg_cell.mjs";
 import { legendSvg } from "./map_svg_legend.mjs";
 import { groupTitle, mapCaption, rowValue } from "./map_words.mjs";
@@ -49,9 +49,10 @@ const FONT = "Inter, 'Noto Sans', 'Noto Sans CJK JP', 'Hiragino Sans', Meiryo, s
 export function mapSvg(map, { title, subtitle, sides = "", language, palette }) {
   const drawing = { map, language, palette };
   const groups = map.groups.map((group) => ({ ...group, rows: shownRows(map, group), rest: group.rows.length })).filter(({ rows, rest }) => rows.length > 0 || (rest > 0 && !drawsWholeBlocks(map)));
+  const isOfTheModel = ofTheModel(map);
   const inBlocks = groups.filter(isOfTheModel);
   const pieces = groups.map((group) => groupSvg(group, group.rest - group.rows.length, headRoom(map, isOfTheModel(group) ? inBlocks : [group]), drawing));
-  const columns = inColumns(groups, pieces);
+  const columns = inColumns(groups.map(isOfTheModel), pieces);
   const width = Math.max(LEAST_WIDTH, columns.reduce((sum, column) => sum + column.width + GROUP_GAP, 2 * MARGIN - GROUP_GAP));
   const inside = width - 2 * MARGIN;
   const head = headSvg([title, subtitle, mapCaption(map, language), sides], inside, palette);
@@ -95,22 +96,21 @@ function headSvg([title = "", subtitle = "", caption = "", sides = ""], width, p
   return { width, height: y + 20, text: parts.join("\n") };
 }
 
-/** Blocks of the diffusion model: what a reader looks for first. @param {MapGroup} group */
-const isOfTheModel = ({ kind, columns }) => columns.length > 0 && !isTextEncoder(kind);
+/** Blocks of the diffusion model: what a reader looks for first. @param {ModelMap} map @returns {(group: MapGroup) => boolean} */
+const ofTheModel = (map) => (group) => !drawsAsList(map, group) && !isTextEncoder(group.kind);
 
 /**
  * Side by side; what lies outside of the model's blocks stands under them where there is room.
- * @param {MapGroup[]} groups
- * @param {Piece[]} pieces of the groups
+ * @param {boolean[]} ofBlocks whether a piece shows blocks of the model
+ * @param {Piece[]} pieces
  * @returns {Piece[]}
  */
-function inColumns(groups, pieces) {
+function inColumns(ofBlocks, pieces) {
   const most = Math.max(LEAST_HEIGHT, ...pieces.map(({ height }) => height));
   /** @type {Piece[]} */
   const columns = [];
   pieces.forEach((piece, i) => {
-    const group = groups[i];
-    const above = group && isOfTheModel(group) ? undefined : columns.find(({ height }) => height + GROUP_GAP + piece.height <= most);
+    const above = ofBlocks[i] ? undefined : columns.find(({ height }) => height + GROUP_GAP + piece.height <= most);
     if (!above) return void columns.push({ ...piece });
     above.text += `\n${moved(0, above.height + GROUP_GAP, piece.text)}`;
     above.height += GROUP_GAP + piece.height;
@@ -121,13 +121,6 @@ function inColumns(groups, pieces) {
 
 /** @param {number} x @param {number} y @param {string} content */
 const moved = (x, y, content) => `<g transform="translate(${x} ${y})">\n${content}\n</g>`;
-
-/** Of what lies outside of blocks, only what was touched. @param {ModelMap} map @param {MapGroup} group */
-function shownRows(map, group) {
-  if (group.columns.length > 0) return group.rows;
-  if (drawsWholeBlocks(map)) return group.rows.filter((row) => row.value !== null);
-  return map.view === "resident" ? group.rows : group.rows.filter((row) => row.status !== "untouched" || row.value !== null);
-}
 
 /** Height of the headings over the blocks, the same for all, so that rows are level. @param {ModelMap} map @param {MapGroup[]} groups */
 function headRoom(map, groups) {
@@ -156,7 +149,7 @@ function columnPlaces(columns) {
  */
 function groupSvg(group, rest, head, drawing) {
   const { map, language, palette } = drawing;
-  const list = group.columns.length === 0;
+  const list = drawsAsList(map, group);
   const whole = drawsWholeBlocks(map);
   const rows = group.rows.slice(0, MOST_ROWS);
   const label = list ? listLabel(rows, language) : Math.ceil(8 + textWidth(String(rows.at(-1)?.label ?? ""), 11));

@@ -3,7 +3,7 @@
 import { foreignText, h, setStyle } from "./dom.mjs";
 import { endOfText, formatCount, plainText } from "./format.mjs";
 import { isTextEncoder } from "./map_encoders.mjs";
-import { drawsWholeBlocks } from "./map_figures.mjs";
+import { drawsAsList, drawsWholeBlocks, shownRows } from "./map_figures.mjs";
 import { colourOf } from "./map_scale.mjs";
 import { asLine, describe, groupTitle, rowValue } from "./map_words.mjs";
 import { ownerColour } from "./owner_colours.mjs";
@@ -60,13 +60,6 @@ export function renderMap(map, place, actions) {
   return root;
 }
 
-/** Outside of blocks, only what the view has something to say about. @param {ModelMap} map @param {MapGroup} group */
-function shownRows(map, group) {
-  const list = group.columns.length === 0;
-  if (list && drawsWholeBlocks(map)) return group.rows.filter((row) => row.value !== null);
-  return list && map.view !== "resident" ? group.rows.filter((row) => row.status !== "untouched" || row.value !== null) : group.rows;
-}
-
 /** @param {MapGroup[]} groups */
 const hasFewRows = (groups) => groups.every(({ columns, rows }) => columns.length === 0 || rows.length <= FEW_ROWS);
 
@@ -79,7 +72,7 @@ function headRoom(groups) {
 
 /** @param {ModelMap} map @param {MapGroup} group @param {MapPlace} place @param {boolean} bands some container has streams */
 function groupElement(map, group, place, bands) {
-  const list = group.columns.length === 0;
+  const list = drawsAsList(map, group);
   const title = groupTitle(group.kind, place.language.t);
   const rows = h("div", { class: "patchbay-map-rows", role: "rowgroup" });
   const grid = h(
@@ -176,7 +169,7 @@ function fillRows(rows, group, map, place) {
 
 /** @param {ModelMap} map @param {MapGroup} group @param {MapRow} row @param {number} at @param {MapPlace} place */
 function rowElement(map, group, row, at, { language, selected }) {
-  const list = group.columns.length === 0;
+  const list = drawsAsList(map, group);
   const whole = !list && drawsWholeBlocks(map);
   const cells = list || whole ? [cellElement(map, row, row, false)] : row.cells.map((cell, i) => cellElement(map, row, cell, startsBand(group.columns, i)));
   if (whole && cells[0]) setStyle(cells[0], { "grid-column": `span ${WHOLE_COLUMNS}` });

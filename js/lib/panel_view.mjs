@@ -62,7 +62,8 @@ export function renderPanel(state, actions) {
     const help = h("button", { type: "button", class: "patchbay-button patchbay-primary", "data-key": "help", on: { click: actions.help } }, language.t("panel.help"));
     return [h("div", { class: "patchbay-empty" }, h("p", {}, language.t("panel.empty")), help)];
   }
-  const parts = [toolbar(state, actions), head(shown, language), controls(state, actions), picture(state, actions), measurement(state), block(state, actions), missing(state, actions), notes(state, actions)];
+  // What a measuring node found comes before the map of its blocks: it has the verdict.
+  const parts = [toolbar(state, actions), head(shown, language), measurement(state), controls(state, actions), picture(state, actions), block(state, actions), missing(state, actions), notes(state, actions)];
   return parts.filter((part) => part !== null);
 }
 
@@ -187,7 +188,7 @@ export const sidesOf = (state) => [state.language.t("map.compare.a", { name: tit
 /** The map, or three of them: A, B, and A over B. @param {PanelState} state @param {PanelActions} actions */
 function picture(state, actions) {
   const { maps, language, wholeMap, owner, block: selected } = state;
-  const { t, locale } = language;
+  const { t } = language;
   if (!maps) return null;
   if (maps.map.groups.length === 0) return h("p", { class: "patchbay-muted" }, t("map.nothing"));
   const notLoaded = state.view === "resident" && maps.map.groups.every((group) => group.rows.every((row) => row.value === null));
@@ -196,16 +197,29 @@ function picture(state, actions) {
   const figures = [maps.map, maps.other, maps.difference].map((map, i) => {
     if (!map) return null;
     const label = labels[i] ?? "";
-    const whole = SCALES[map.scale].format(map.value, locale);
     return h(
       "figure",
       { class: "patchbay-map-figure" },
-      (maps.other !== null || map.value !== null || !drawsWholeBlocks(map)) && h("figcaption", { title: maps.other ? label : null }, foreignText(maps.other ? label : t("map.whole")), h("strong", {}, map.value === null && drawsWholeBlocks(map) ? "" : whole)),
+      caption(map, maps.other ? label : "", state),
       renderMap(map, { language, label, selected }, { open: (address) => actions.block(address === selected ? null : address), tell: actions.tell }),
       (i !== 1) && renderLegend(map, language),
     );
   });
   return h("div", { class: "patchbay-maps" }, wholeMap && state.view !== "resident" && renderOwners(wholeMap, owner, language, actions.owner), h("div", { class: "patchbay-map-figures" }, ...figures));
+}
+
+/**
+ * Over a map: which of two it is, or the figure of the whole model. Blocks have a figure each, and the model none: there
+ * the kind of figure is named, unless the page names it where it is chosen.
+ * @param {ModelMap} map
+ * @param {string} side name of one of two, or empty
+ * @param {PanelState} state
+ */
+function caption(map, side, { metrics, language: { t, locale } }) {
+  const byBlock = drawsWholeBlocks(map);
+  if (byBlock && !side && metrics.length > 1) return null;
+  const words = side || t(byBlock ? `metric.${map.metric.id}` : "map.whole");
+  return h("figcaption", { title: side || null }, foreignText(words), h("strong", {}, map.value === null && byBlock ? "" : SCALES[map.scale].format(map.value, locale)));
 }
 
 /** What a measuring node found, as on the node itself. @param {PanelState} state */

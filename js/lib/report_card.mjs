@@ -101,11 +101,10 @@ export function subjectFacts(report, t, locale) {
   ].filter((fact) => typeof fact === "string" && fact !== "").map(String);
 }
 
-/** @param {Pick<Report, "counts">} report @param {Language} language */
-export function counts(report, { t, locale }) {
-  const items = Object.entries(report.counts ?? {}).map(([state, n]) =>
-    h("li", {}, stateIcon(state), h("strong", {}, formatCount(n, locale)), ` ${stateName(state, t)}`),
-  );
+/** A check applies nothing: there, layers only have a place. @param {{counts: Report["counts"], kind?: string}} report a check of files has no kind @param {Language} language */
+export function counts({ counts: found, kind = "check" }, { t, locale }) {
+  const name = (/** @type {string} */ state) => (state === "applied" && kind === "check" ? t("state.lands") : stateName(state, t));
+  const items = Object.entries(found ?? {}).map(([state, n]) => h("li", {}, stateIcon(state), h("strong", {}, formatCount(n, locale)), ` ${name(state)}`));
   return h("ul", { class: "patchbay-counts" }, ...items);
 }
 

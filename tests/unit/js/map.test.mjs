@@ -5,7 +5,7 @@ import { languageFor } from "../../../js/lib/i18n.mjs";
 import { layerColumns, MOST_COLUMNS, splitLayer } from "../../../js/lib/map_columns.mjs";
 import { differenceMap, factor } from "../../../js/lib/map_diff.mjs";
 import { encoderName, encoderPlace, isTextEncoder } from "../../../js/lib/map_encoders.mjs";
-import { availableMetrics, viewOf } from "../../../js/lib/map_figures.mjs";
+import { availableMetrics, shownRows, viewOf } from "../../../js/lib/map_figures.mjs";
 import { renderLegend, renderOwners } from "../../../js/lib/map_legend.mjs";
 import { buildMap } from "../../../js/lib/map_model.mjs";
 import { SCALES } from "../../../js/lib/map_scale.mjs";
@@ -177,6 +177,16 @@ test("a figure of a whole block is one bar, on the page and in the picture; its 
   assert.equal(element.querySelectorAll(".patchbay-map-column").length, 0);
   const { svg } = mapSvg(map, { title: "", subtitle: "", language: en, palette: PALETTES.dark });
   assert.equal([...svg.matchAll(/<title>[^<]*Feature shift/g)].length, 2);
+});
+
+test("blocks that were measured without a word on their layers are bars too; a text encoder has no such figures", () => {
+  freshPage();
+  const extras = { time: { "double_blocks.0": 3, "double_blocks.1": 4 } };
+  const alone = buildMap(report([], { model: null }), { view: "applied", metric: "time", extras });
+  const rows = [...renderMap(alone, { language: en, label: "", selected: null }, NOTHING).querySelectorAll(".patchbay-map-group:not(.patchbay-map-list) .patchbay-map-row")];
+  assert.deepEqual(rows.map((row) => [row.querySelector(".patchbay-map-index").textContent, row.querySelector(".patchbay-map-value").textContent]), [["0", "3 ms"], ["1", "4 ms"]]);
+  const withText = buildMap(mixed(), { view: "applied", metric: "time", extras });
+  assert.deepEqual(withText.groups.filter((group) => shownRows(withText, group).length > 0).map(({ kind }) => kind), ["double_blocks", "single_blocks"]);
 });
 
 test("a difference is named as a factor, also where one side is nothing or hardly differs", () => {
