@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from comfy_page import ComfyPage
+from side_bar import can_be_read, set_setting
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "core"))
 
@@ -36,7 +36,6 @@ def measurement() -> dict[str, Any]:
     return measurement_json(build_measurement("benchmark", runs, ["plain", "<b>LoRA</b>"], {"device": "H100"}))
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
 def test_a_measurement_is_shown(comfy_page: ComfyPage) -> None:
     page = comfy_page.page
     page.evaluate(_SHOW, measurement())
@@ -56,5 +55,9 @@ def test_a_measurement_is_shown(comfy_page: ComfyPage) -> None:
     assert box["height"] >= 300
     page.locator(".patchbay-measure-fold summary").first.evaluate("(summary) => summary.click()")
     page.wait_for_selector(".patchbay-measure-table")
-    comfy_page.screenshot("measurement")
+    for theme in ("light", "dark"):
+        set_setting(comfy_page, "Comfy.ColorPalette", theme)
+        can_be_read(comfy_page, 20)
+        comfy_page.theme = theme
+        comfy_page.screenshot("measurement")
     comfy_page.assert_no_pack_errors()

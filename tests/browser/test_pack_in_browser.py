@@ -82,7 +82,6 @@ def test_every_workflow_is_run_by_a_browser_test() -> None:
     assert [name for name in RUN_ELSEWHERE.values() if f"def {name}(" not in sources] == []
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
 def test_the_compare_workflow_runs_and_shows_both_pictures(comfy_page: ComfyPage) -> None:
     comfy_page.load_workflow(COMPARE_WORKFLOW)
     comfy_page.queue_and_wait()
@@ -95,9 +94,17 @@ def test_the_compare_workflow_runs_and_shows_both_pictures(comfy_page: ComfyPage
         "() => [...document.querySelectorAll('.patchbay-compare img')].every((image) => image.naturalWidth > 0)"
     )
     assert pictures.count() == 2
-    comfy_page.screenshot("compare viewer")
-    comfy_page.focus_node("PatchbayApplyLora")
-    comfy_page.screenshot("apply report")
+    for theme, node, name in (
+        ("light", "PatchbayCompareImages", "compare viewer"),
+        ("dark", "PatchbayCompareImages", "compare viewer"),
+        ("dark", "PatchbayApplyLora", "apply report"),
+        ("light", "PatchbayApplyLora", "apply report"),
+    ):
+        set_setting(comfy_page, "Comfy.ColorPalette", theme)
+        comfy_page.focus_node(node)
+        can_be_read(comfy_page, 20)
+        comfy_page.theme = theme
+        comfy_page.screenshot(name)
     comfy_page.assert_no_pack_errors()
     assert comfy_page.complaints() == []
 
