@@ -17,6 +17,7 @@ from ..core.report import LayerReport, LayerState
 from ..core.slices import WeightSlice, fused_slices, overlap
 from ..core.strengths import StrengthTable, parse_block_strengths
 from ..core.translation import config_stamp
+from .exact_norms import exact_norm, exact_work
 from .fit import is_dead, is_product, misfit
 from .lora_cache import LoadedLora
 from .matching import MatchedFile, MatchedPatch, PatchValue, has_dora_scale, is_adapter, match_file, patch_format
@@ -132,7 +133,9 @@ def plan_patches(
 
 
 def _measure_products(matched: MatchedFile, keys: ModelKeys) -> None:
-    """Measure the plain LoRAs of a file in one go, so far as that was not done before."""
+    """Measure what its factors alone tell of the size of, so far as that was not done before: plain LoRAs in one go,
+    and LoKr. A layer that has a size need not be searched for a number that is not zero.
+    """
     norms = matched.norms
     values = {
         id(patch.value): patch.value
@@ -142,6 +145,12 @@ def _measure_products(matched: MatchedFile, keys: ModelKeys) -> None:
     if values:
         for identity, norm in zip(values, product_deltas(list(values.values())), strict=True):
             norms[identity] = finite_norm(norm)
+    for patch in matched.patches:
+        value = patch.value
+        if id(value) not in norms and is_adapter(value) and value.name == "lokr" and exact_work(value) == 0:
+            norm = exact_norm(value, lambda: None)
+            if norm is not None:
+                norms[id(value)] = finite_norm(norm)
 
 
 def slice_names(keys: ModelKeys) -> Iterable[tuple[Place, str]]:

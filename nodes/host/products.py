@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+CANCELLED = 1e-4
+"""Below this share of ``|up|^2 |down|^2`` the terms of a product cancel each other, and float32 is too coarse.
+
+Unrelated factors have about 1 / rank."""
 
 
 def product_norms(pairs: Sequence[tuple[Tensor, Tensor]]) -> list[float]:
@@ -17,11 +23,19 @@ def product_norms(pairs: Sequence[tuple[Tensor, Tensor]]) -> list[float]:
     norms = [0.0] * len(pairs)
     for rank in {gram.shape[0] for gram, _ in grams}:
         same = [index for index, (gram, _) in enumerate(grams) if gram.shape[0] == rank]
-        ups = torch.stack([grams[index][0] for index in same]).double()
-        squares = (ups * torch.stack([grams[index][1] for index in same]).double()).sum((1, 2))
-        for index, norm in zip(same, squares.clamp(min=0).sqrt().tolist(), strict=True):
-            norms[index] = norm
+        ups, downs = (torch.stack([grams[index][side] for index in same]).double() for side in (0, 1))
+        squares = (ups * downs).sum((1, 2)).tolist()
+        bounds = (ups.diagonal(0, 1, 2).sum(1) * downs.diagonal(0, 1, 2).sum(1)).tolist()
+        for index, square, bound in zip(same, squares, bounds, strict=True):
+            exact = CANCELLED * bound < square < math.inf or bound == 0
+            norms[index] = math.sqrt(square) if exact else _exact_norm(*pairs[index])
     return norms
+
+
+def _exact_norm(up: Tensor, down: Tensor) -> float:
+    """``trace(down^T (up^T up) down)`` in float64, in which nothing has cancelled yet."""
+    up, down = (factor.detach().to(device="cpu", dtype=torch.float64).flatten(1) for factor in (up, down))
+    return math.sqrt(max(float(((up.t() @ up @ down) * down).sum()), 0.0))
 
 
 def _gram(factor: Tensor, side: int) -> Tensor:

@@ -36,8 +36,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", default="", help="formats, for example lora,dora")
+    parser.add_argument("--hidden", type=int, default=SIZES["hidden"], help="width; 2048 needs 6 GB of memory")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
+    SIZES["hidden"] = options.hidden
     start_comfyui()
     import torch
 

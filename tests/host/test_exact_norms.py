@@ -16,10 +16,11 @@ OUT, IN, RANK = 96, 64, 4
 def host(comfy_in_process: Any) -> types.SimpleNamespace:
     """The pack's measuring and ComfyUI's arithmetic."""
     import comfy.lora
-    from pack.nodes.host import exact_norms, norms, writer_adapters
+    from pack.nodes.host import exact_norms, norms, products, writer_adapters
 
     return types.SimpleNamespace(lora=comfy.lora, exact=exact_norms.exact_norm, norm=norms.delta_norm,
-                                 limit=norms.DENSE_LIMIT, Writer=writer_adapters.WriterAdapter)  # fmt: skip
+                                 limit=norms.DENSE_LIMIT, Writer=writer_adapters.WriterAdapter,
+                                 products=products.product_norms)  # fmt: skip
 
 
 def rand(*shape: int) -> torch.Tensor:
@@ -51,6 +52,21 @@ def test_exact_norms_are_those_of_comfyui(host: Any, name: str) -> None:
     assert expected > 0
     assert host.exact(value, lambda: weight) == pytest.approx(expected, rel=1e-5)
     assert host.norm(value, (OUT, IN), lambda: weight) == (pytest.approx(expected, rel=1e-5), "")
+
+
+@pytest.mark.parametrize("size", [1e-14, 1.0, 1e12])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_a_plain_lora_of_any_size_and_dtype(host: Any, size: float, dtype: torch.dtype) -> None:
+    """Together with others of other shapes and with convolutions; a tiny change is not taken for none at all."""
+    size = 1.0 if dtype is torch.float16 else size
+    opposite = rand(OUT, 1).repeat(1, 2), torch.cat([row := rand(1, IN), -1.001 * row])
+    shapes = [(rand(OUT, RANK), rand(RANK, IN)), (rand(OUT, 1), rand(1, 3 * IN)), opposite,
+              (rand(OUT, RANK, 1, 1), rand(RANK, 8, 3, 3)), (torch.zeros(OUT, RANK), rand(RANK, IN))]  # fmt: skip
+    pairs = [(up.mul(size).to(dtype), down.mul(size).to(dtype)) for up, down in shapes]
+    exact = [float((up.double().flatten(1) @ down.double().flatten(1)).norm()) for up, down in pairs]
+    found = host.products(pairs)
+    assert found == pytest.approx(exact, rel=1e-3, abs=0)  # float32, and two terms that nearly cancel
+    assert [norm == 0 for norm in found] == [False, False, False, False, True]
 
 
 def test_a_large_weight_is_measured_all_the_same(host: Any) -> None:
