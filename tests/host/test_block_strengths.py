@@ -70,9 +70,9 @@ def test_every_shipped_preset_applies_or_says_what_the_model_has(node: Any, mode
 def test_the_report_says_where_a_preset_comes_from_and_what_was_measured(node: Any, user_file: Path) -> None:
     measured = run(node, preset="First half")[3]
     assert 'The preset "First half" comes from the structure of the model' in measured
-    assert "On klein-nano-distilled with the LoRA klein-nano-duotone, 36%" in measured
+    assert "On klein-nano-distilled with the LoRA klein-nano-duotone, 17%" in measured
     assert "python tests/bench/preset_bench.py" in measured
-    assert "is not measured: the LoRAs that come with the pack have no such" in run(node, preset="Blocks only")[3]
+    assert "is not measured: the LoRAs that come with the pack have no such" in run(node, preset="Input blocks off")[3]
     user_file.parent.mkdir(parents=True, exist_ok=True)
     mine = {"mine": {"blocks": "all=0.5", "description": ""}}
     user_file.write_text(json.dumps({"schema": "patchbay.user_presets", "version": 1, "presets": mine}))
