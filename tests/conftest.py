@@ -44,14 +44,17 @@ _expose("tools", ROOT / "tools")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by layer, run the quick layers first, and let no warning pass in unit tests."""
+    """Mark tests by layer, run the quick layers first, and let no warning pass in unit tests.
+
+    What measures time in a layer comes last in it: by then the tests in the other process have ended.
+    """
     for item in items:
         layer = layer_of(item.path)
         if layer == "unit":
             item.add_marker(pytest.mark.filterwarnings("error"), append=False)
         else:
             item.add_marker(layer)
-    items.sort(key=lambda item: LAYERS.index(layer_of(item.path)))
+    items.sort(key=lambda item: (LAYERS.index(layer_of(item.path)), item.get_closest_marker("timing") is not None))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

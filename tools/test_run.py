@@ -1,12 +1,14 @@
-"""``patchbay.py test``: the static checks side by side, then every test in one pytest."""
+"""``patchbay.py test``: the static checks side by side, then the tests in two pytests side by side."""
 
 import os
 import subprocess
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from .fixtures import ensure_fixtures
 from .paths import ARTEFACTS, ROOT
@@ -15,6 +17,8 @@ from .runtime import Runtime
 from .web_tools import ensure_browser, ensure_node_packages, node_command, playwright_environment
 
 END_SECONDS = 30.0
+NO_TESTS = 5
+"""pytest's exit code when it found none to run."""
 
 
 @dataclass(frozen=True)
@@ -49,29 +53,61 @@ def run_tests(runtime: Runtime, layers: Sequence[str], expression: str, progress
         if browser:
             env["PATCHBAY_BROWSER"] = str(browser)
     ARTEFACTS.mkdir(exist_ok=True)
-    command = [str(runtime.python), "-m", "pytest", *map(str, folders)]
-    if "gpu" not in layers:
-        command += ["-m", "not gpu"]
-    if expression:
-        command += ["-k", expression]
-    code = _run_pytest(command, env)
+    options = [] if "gpu" in layers else ["-m", "not gpu"]
+    options += ["-k", expression] if expression else []
+    commands = [
+        [str(runtime.python), "-m", "pytest", *map(str, group), *options] for group in _groups(folders) if group
+    ]
+    code = _run_side_by_side(commands, env)
     if failed:
         progress.say(f"Checks that failed: {', '.join(failed)} (their output is above the tests)")
     return code or (1 if failed else 0)
 
 
-def _run_pytest(command: Sequence[str], env: dict[str, str]) -> int:
-    """Run pytest; when this command is ended, pytest ends first, because it has a ComfyUI to stop."""
-    process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
+def _groups(folders: Sequence[Path]) -> list[list[Path]]:
+    """Layers that have their work in one process, and those that share a server: each keeps about one core busy."""
+    if (os.cpu_count() or 1) < 2:
+        return [list(folders)]
+    shared = ("server", "browser")
+    return [[f for f in folders if f.name in shared], [f for f in folders if f.name not in shared]]
+
+
+def _run_side_by_side(commands: Sequence[Sequence[str]], env: dict[str, str]) -> int:
+    """Run each pytest; the first one's output is shown at once, the others' when all have ended.
+
+    Returns:
+        The worst exit code. That no test of one pytest matches an expression is no failure when some of another do.
+    """
+    # More threads than cores, each spinning while it waits for the others, made the tests slower, not faster.
+    env = {"OMP_NUM_THREADS": "1", **env} if len(commands) > 1 else env
+    with ExitStack() as stack:
+        files = [None, *(stack.enter_context(TemporaryFile("w+", encoding="utf-8")) for _ in commands[1:])]
+        running = [
+            subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+            for command, file in zip(commands, files, strict=True)
+        ]
+        try:
+            codes = [process.wait() for process in running]
+        except KeyboardInterrupt:
+            _end(running)
+            raise
+        for file in filter(None, files):
+            file.seek(0)
+            print(file.read(), flush=True)
+    if len(codes) > 1 and set(codes) != {NO_TESTS}:
+        codes = [0 if code == NO_TESTS else code for code in codes]
+    return max(codes)
+
+
+def _end(running: Sequence[subprocess.Popen[bytes]]) -> None:
+    """When this command is ended, each pytest ends first, because it may have a ComfyUI to stop."""
+    for process in running:
         process.terminate()
+    for process in running:
         try:
             process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-        raise
 
 
 def static_checks(runtime: Runtime) -> list[Check]:

@@ -88,7 +88,7 @@ def comfy_page(
         yield opened
 
 
-@pytest.fixture(scope="module", params=RENDERERS)
+@pytest.fixture(scope="session", params=RENDERERS)
 def lasting_page(
     request: pytest.FixtureRequest, browser: Browser, comfy_server: ComfyServer, comfy: ComfyClient
 ) -> Iterator[ComfyPage]:

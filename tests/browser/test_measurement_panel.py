@@ -36,10 +36,10 @@ def measurement() -> dict[str, Any]:
     return measurement_json(build_measurement("benchmark", runs, ["plain", "<b>LoRA</b>"], {"device": "H100"}))
 
 
-def test_a_measurement_is_shown(comfy_page: ComfyPage) -> None:
-    page = comfy_page.page
+def test_a_measurement_is_shown(lasting_page: ComfyPage) -> None:
+    page = lasting_page.page
     page.evaluate(_SHOW, measurement())
-    comfy_page.focus_node("PatchbayBenchmark")
+    lasting_page.focus_node("PatchbayBenchmark")
     page.wait_for_selector(".patchbay-measure-strip")
     assert page.locator(".patchbay-measure-strip").count() == 2
     assert page.locator(".patchbay-memory-bar").count() == 2
@@ -56,8 +56,8 @@ def test_a_measurement_is_shown(comfy_page: ComfyPage) -> None:
     page.locator(".patchbay-measure-fold summary").first.evaluate("(summary) => summary.click()")
     page.wait_for_selector(".patchbay-measure-table")
     for theme in ("light", "dark"):
-        set_setting(comfy_page, "Comfy.ColorPalette", theme)
-        can_be_read(comfy_page, 20)
-        comfy_page.theme = theme
-        comfy_page.screenshot("measurement")
-    comfy_page.assert_no_pack_errors()
+        set_setting(lasting_page, "Comfy.ColorPalette", theme)
+        can_be_read(lasting_page, 20)
+        lasting_page.theme = theme
+        lasting_page.screenshot("measurement")
+    lasting_page.assert_no_pack_errors()

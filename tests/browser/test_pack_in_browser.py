@@ -30,7 +30,7 @@ LESS = """
     for (const widget of widgets) if (widget.name in least) widget.value = least[widget.name];
 }
 """
-"""What takes minutes, in seconds: the server tests run every workflow as it is."""
+"""What takes minutes, in seconds: the server tests run them with more."""
 REPORTED = """
 () => {
   const cards = [...document.querySelectorAll(".patchbay-card")];
@@ -40,11 +40,11 @@ REPORTED = """
 """Every card shows its node's report."""
 
 
-def test_the_pack_loads_in_silence(comfy_page: ComfyPage) -> None:
-    names = comfy_page.page.evaluate("() => window.app.extensions.map((extension) => extension.name)")
+def test_the_pack_loads_in_silence(lasting_page: ComfyPage) -> None:
+    names = lasting_page.page.evaluate("() => window.app.extensions.map((extension) => extension.name)")
     assert [name for name in names if "patchbay" in name.lower()]
-    comfy_page.assert_no_pack_errors()
-    assert [url for url in comfy_page.outside_requests if "patchbay" in url] == []
+    lasting_page.assert_no_pack_errors()
+    assert [url for url in lasting_page.outside_requests if "patchbay" in url] == []
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -82,15 +82,15 @@ def test_every_workflow_is_run_by_a_browser_test() -> None:
     assert [name for name in RUN_ELSEWHERE.values() if f"def {name}(" not in sources] == []
 
 
-def test_the_compare_workflow_runs_and_shows_both_pictures(comfy_page: ComfyPage) -> None:
-    comfy_page.load_workflow(COMPARE_WORKFLOW)
-    comfy_page.queue_and_wait()
-    comfy_page.focus_node("PatchbayCompareImages")
-    viewer = comfy_page.page.locator(".patchbay-compare").first
+def test_the_compare_workflow_runs_and_shows_both_pictures(lasting_page: ComfyPage) -> None:
+    lasting_page.load_workflow(COMPARE_WORKFLOW)
+    lasting_page.queue_and_wait()
+    lasting_page.focus_node("PatchbayCompareImages")
+    viewer = lasting_page.page.locator(".patchbay-compare").first
     viewer.wait_for(state="visible")
     pictures = viewer.locator("img:visible, canvas:visible")
     pictures.nth(1).wait_for(state="visible")  # pictures come from the server, a moment after the viewer
-    comfy_page.page.wait_for_function(
+    lasting_page.page.wait_for_function(
         "() => [...document.querySelectorAll('.patchbay-compare img')].every((image) => image.naturalWidth > 0)"
     )
     assert pictures.count() == 2
@@ -100,13 +100,13 @@ def test_the_compare_workflow_runs_and_shows_both_pictures(comfy_page: ComfyPage
         ("dark", "PatchbayApplyLora", "apply report"),
         ("light", "PatchbayApplyLora", "apply report"),
     ):
-        set_setting(comfy_page, "Comfy.ColorPalette", theme)
-        comfy_page.focus_node(node)
-        can_be_read(comfy_page, 20)
-        comfy_page.theme = theme
-        comfy_page.screenshot(name)
-    comfy_page.assert_no_pack_errors()
-    assert comfy_page.complaints() == []
+        set_setting(lasting_page, "Comfy.ColorPalette", theme)
+        lasting_page.focus_node(node)
+        can_be_read(lasting_page, 20)
+        lasting_page.theme = theme
+        lasting_page.screenshot(name)
+    lasting_page.assert_no_pack_errors()
+    assert lasting_page.complaints() == []
 
 
 def test_an_address_opens_the_template(comfy_page: ComfyPage) -> None:

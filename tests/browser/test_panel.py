@@ -119,6 +119,7 @@ def _keys_lead_through_the_panel(comfy_page: ComfyPage, side: Locator) -> None:
     keyboard.press("Escape")
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("renderer", ["classic"])
 def test_ten_thousand_layers_are_drawn_quickly_and_scroll_smoothly(comfy_page: ComfyPage) -> None:
     """Of 100 blocks with 100 layers, and of 4000 blocks with 2, which have a scroller of their own."""

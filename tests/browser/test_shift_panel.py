@@ -47,31 +47,31 @@ NAMELESS = """
 """
 
 
-def test_the_transfer_and_the_fit_are_drawn(comfy_page: ComfyPage, comfy: ComfyClient) -> None:
-    page = comfy_page.page
-    set_setting(comfy_page, "Comfy.Locale", "en")
-    comfy_page.load_workflow(TRANSFER)
+def test_the_transfer_and_the_fit_are_drawn(lasting_page: ComfyPage, comfy: ComfyClient) -> None:
+    page = lasting_page.page
+    set_setting(lasting_page, "Comfy.Locale", "en")
+    lasting_page.load_workflow(TRANSFER)
     page.evaluate(SET, ["PatchbayFeatureShift", {"levels": 2}])
-    data = _run(comfy_page, comfy, "PatchbayFeatureShift", "patchbay_shift")
-    _figures_are_the_reports(comfy_page, data)
-    _bars_are_to_scale(comfy_page, data)
-    _a_block_is_chosen_by_keys_and_clicks(comfy_page, data)
+    data = _run(lasting_page, comfy, "PatchbayFeatureShift", "patchbay_shift")
+    _figures_are_the_reports(lasting_page, data)
+    _bars_are_to_scale(lasting_page, data)
+    _a_block_is_chosen_by_keys_and_clicks(lasting_page, data)
     assert page.evaluate(NAMELESS) == []
-    comfy_page.screenshot("feature shift")
+    lasting_page.screenshot("feature shift")
 
-    comfy_page.load_workflow(FIT)
+    lasting_page.load_workflow(FIT)
     page.evaluate(SET, ["PatchbayFitStrengths", {"levels": 1, "seeds": 1, "grouping": "kind of block"}])
-    fit = _run(comfy_page, comfy, "PatchbayFitStrengths", "patchbay_fit")
-    _methods_are_the_reports(comfy_page, fit)
+    fit = _run(lasting_page, comfy, "PatchbayFitStrengths", "patchbay_fit")
+    _methods_are_the_reports(lasting_page, fit)
     assert page.evaluate(NAMELESS) == []
-    comfy_page.screenshot("fitted strengths")
+    lasting_page.screenshot("fitted strengths")
 
     page.evaluate("() => window.app.extensionManager.command.execute('Workspace.PreviousOpenedWorkflow')")
     page.locator(".patchbay-shift-of-shift .patchbay-shift-scale").wait_for(state="attached")
-    set_setting(comfy_page, "Comfy.Locale", "ja")
+    set_setting(lasting_page, "Comfy.Locale", "ja")
     page.locator(".patchbay-shift-charts", has_text="各ブロック直後の特徴").wait_for(state="attached")
-    set_setting(comfy_page, "Comfy.Locale", "en")
-    comfy_page.assert_no_pack_errors()
+    set_setting(lasting_page, "Comfy.Locale", "en")
+    lasting_page.assert_no_pack_errors()
 
 
 def _run(comfy_page: ComfyPage, comfy: ComfyClient, node_type: str, name: str) -> dict[str, Any]:

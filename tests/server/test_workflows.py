@@ -50,26 +50,27 @@ def test_every_node_of_the_pack_is_in_a_workflow(object_info: dict[str, Any]) ->
 
 @pytest.mark.usefixtures("_klein_nano_can_run")
 @pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: path.stem)
-def test_it_runs(path: Path, comfy: ComfyClient, object_info: dict[str, Any]) -> None:
-    workflow = load_workflow(path)
-    prompt = to_api(workflow, object_info)
-    outputs = comfy.run(prompt, RUN_SECONDS)
-    reports = [report for entry in outputs.values() for report in entry.get("patchbay_report", [])]
+def test_it_runs_once(path: Path, comfy: ComfyClient, object_info: dict[str, Any]) -> None:
+    """Its reports and pictures are there, and a second run is taken from the cache."""
+    prompt = less_work(to_api(load_workflow(path), object_info))
+    first = comfy.run(prompt, RUN_SECONDS)
+    reports = [report for entry in first.values() for report in entry.get("patchbay_report", [])]
     assert all(report["schema"] == "patchbay.report" for report in reports)
-    for entry in outputs.values():
+    for entry in first.values():
         for compare in entry.get("patchbay_compare", []):
             for pair in compare["pairs"]:
                 assert all(comfy.view(pair[key])[:4] == b"\x89PNG" for key in ("a", "b", "difference"))
-
-
-@pytest.mark.usefixtures("_klein_nano_can_run")
-@pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: path.stem)
-def test_a_second_run_is_taken_from_the_cache(path: Path, comfy: ComfyClient, object_info: dict[str, Any]) -> None:
-    prompt = to_api(load_workflow(path), object_info)
-    first = comfy.run(prompt, RUN_SECONDS)
     entry = comfy.wait(comfy.queue(prompt), RUN_SECONDS)
     cached = next(detail["nodes"] for kind, detail in entry["status"]["messages"] if kind == "execution_cached")
     assert set(cached) >= set(first)
     # ComfyUI repeats what a cached output node showed, not what the nodes before it did.
     assert entry["outputs"]
     assert entry["outputs"] == {node_id: first[node_id] for node_id in entry["outputs"]}
+
+
+def less_work(prompt: dict[str, Any]) -> dict[str, Any]:
+    """The prompt with few noises and repeats: how narrow the intervals get is not what these tests ask."""
+    least = {"PatchbayFitStrengths": {"seeds": 1, "levels": 2}, "PatchbayBenchmark": {"time_budget": 10.0}}
+    for node in prompt.values():
+        node["inputs"] |= least.get(node["class_type"], {})
+    return prompt

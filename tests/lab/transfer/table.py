@@ -1,4 +1,4 @@
-"""Writes ``docs/transfer.md`` from ``results.json``: ``python tests/lab/transfer/table.py``."""
+"""Writes ``docs/transfer.md`` from ``results.json`` and ``earlier.md``: ``python tests/lab/transfer/table.py``."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def page(results: dict[str, Any]) -> str:
     ]  # fmt: skip
     for name, found in students.items():
         lines += student_section(name, found)
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + (HERE / "earlier.md").read_text(encoding="utf-8")
 
 
 def main() -> None:
