@@ -1,4 +1,4 @@
-"""Writes ``docs/transfer.md`` from ``results.json`` and ``earlier.md``: ``python tests/lab/transfer/table.py``."""
+"""Writes ``docs/transfer.md`` from ``results.json``: ``python tests/lab/transfer/table.py``."""
 
 from __future__ import annotations
 
@@ -148,12 +148,15 @@ def page(results: dict[str, Any]) -> str:
     ]  # fmt: skip
     for name, found in students.items():
         lines += student_section(name, found)
-    return "\n".join(lines) + "\n" + (HERE / "earlier.md").read_text(encoding="utf-8")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     """Write the page."""
-    PAGE.write_text(page(json.loads((HERE / "results.json").read_text(encoding="utf-8"))), encoding="utf-8")
+    results = json.loads((HERE / "results.json").read_text(encoding="utf-8"))
+    if "scale" not in results:
+        raise SystemExit("results.json is of an earlier evaluate.py, without what an error means in pictures: run it first")
+    PAGE.write_text(page(results), encoding="utf-8")
 
 
 if __name__ == "__main__":
