@@ -155,7 +155,7 @@ def main() -> None:
     """Write the page."""
     results = json.loads((HERE / "results.json").read_text(encoding="utf-8"))
     if "scale" not in results:
-        raise SystemExit("results.json is of an earlier evaluate.py, without what an error means in pictures: run it first")
+        raise SystemExit("results.json is of an earlier evaluate.py, without its table of strengths: run it first")
     PAGE.write_text(page(results), encoding="utf-8")
 
 
