@@ -151,8 +151,7 @@ def test_bars_write_the_text_and_follow_it(comfy_page: ComfyPage) -> None:
     comfy_page.screenshot("strength editor")
     _write(comfy_page, "single_blocks.2=1.25 # up")
     bar = _bar(_editor(comfy_page), "single_blocks.2")
-    filled = "(bar) => bar.getAttribute('aria-valuenow') === '1.25'"
-    comfy_page.page.wait_for_function(filled, arg=bar.element_handle())
+    comfy_page.page.wait_for_function("(bar) => bar.getAttribute('aria-valuenow') === '1.25'", arg=bar.element_handle())
     bar.dblclick()
     assert _text(comfy_page) == "# up"
     saved = comfy_page.page.evaluate(f"(title) => ({_NODE})(title).serialize().widgets_values", NODE)
@@ -160,53 +159,53 @@ def test_bars_write_the_text_and_follow_it(comfy_page: ComfyPage) -> None:
     comfy_page.assert_no_pack_errors()
 
 
-def test_the_gestures_and_the_menu(lasting_page: ComfyPage) -> None:
-    lasting_page.load_workflow(WORKFLOW)
-    editor = _editor(lasting_page)
+def test_the_gestures_and_the_menu(comfy_page: ComfyPage) -> None:
+    comfy_page.load_workflow(WORKFLOW)
+    editor = _editor(comfy_page)
     bar = _bar(editor, "single_blocks.1")
-    _drag(lasting_page, bar, 40, held="Alt")
-    selector, fine = _last(_text(lasting_page))
+    _drag(comfy_page, bar, 40, held="Alt")
+    selector, fine = _last(_text(comfy_page))
     assert selector == "single_blocks.1"
     assert 0 < fine < 0.2, "a fifth of the way"
-    _drag(lasting_page, bar, 40, end="Escape")
-    assert _last(_text(lasting_page)) == (selector, fine), "Escape takes the drag back"
-    _drag(lasting_page, bar, 40, held="Shift")
-    selector, whole = _last(_text(lasting_page))
+    _drag(comfy_page, bar, 40, end="Escape")
+    assert _last(_text(comfy_page)) == (selector, fine), "Escape takes the drag back"
+    _drag(comfy_page, bar, 40, held="Shift")
+    selector, whole = _last(_text(comfy_page))
     assert selector == "single_blocks.*"
     assert whole > fine
     bar.dblclick()
-    assert _last(_text(lasting_page)) == ("single_blocks.1", 1)
+    assert _last(_text(comfy_page)) == ("single_blocks.1", 1)
 
-    tall = _height(lasting_page)
+    tall = _height(comfy_page)
     editor.locator(".patchbay-sb-unfold").click()
     part = editor.locator('.patchbay-sb-flat[data-selector="single_blocks.1.attn"]')
     part.wait_for(state="visible")
-    assert _height(lasting_page) > tall
-    editor = _editor(lasting_page)
-    before = _text(lasting_page)
-    _drag(lasting_page, part, right=-30)
-    selector, value = _last(_text(lasting_page))
+    assert _height(comfy_page) > tall
+    editor = _editor(comfy_page)
+    before = _text(comfy_page)
+    _drag(comfy_page, part, right=-30)
+    selector, value = _last(_text(comfy_page))
     assert selector == "single_blocks.1.attn"
     assert value < 1
-    lasting_page.screenshot("strength editor with parts")
+    comfy_page.screenshot("strength editor with parts")
     number = editor.get_by_role("textbox", name="Strength of attn", exact=True)
     number.fill("\u22121,5")
     number.press("Enter")
-    assert _last(_text(lasting_page)) == (selector, -1.5)
+    assert _last(_text(comfy_page)) == (selector, -1.5)
     assert part.get_attribute("aria-valuenow") == "-1.5"
     editor.locator(".patchbay-sb-detail").click(position={"x": 4, "y": 4})
     for key, text in (("Control+z", f"{before}, {selector}={value:g}"), ("Control+z", before)):
-        lasting_page.page.keyboard.press(key)
-        _wait_for_text(lasting_page, text)
-        _editor(lasting_page)
-    assert _height(lasting_page) == tall, "the parts are folded again, and the node is not taller than they are"
+        comfy_page.page.keyboard.press(key)
+        _wait_for_text(comfy_page, text)
+        _editor(comfy_page)
+    assert _height(comfy_page) == tall, "the parts are folded again, and the node is not taller than they are"
 
-    editor = _editor(lasting_page)
+    editor = _editor(comfy_page)
     editor.get_by_role("button", name="Presets").click()
-    lasting_page.page.get_by_role("menuitem", name="Only attention").click()
-    assert "attn=1" in _text(lasting_page)
+    comfy_page.page.get_by_role("menuitem", name="Only attention").click()
+    assert "attn=1" in _text(comfy_page)
     assert "0…1" in editor.locator(".patchbay-sb-kind-value").first.inner_text()
-    lasting_page.assert_no_pack_errors()
+    comfy_page.assert_no_pack_errors()
 
 
 def test_copies_files_and_subgraphs_have_the_text(comfy_page: ComfyPage) -> None:
@@ -291,25 +290,25 @@ def _height(page: ComfyPage) -> float:
     return page.page.evaluate(f"(title) => ({_NODE})(title).size[1]", NODE)
 
 
-def test_the_next_run_has_the_strength_of_the_bar(lasting_page: ComfyPage) -> None:
-    lasting_page.load_workflow(WORKFLOW)
-    lasting_page.queue_and_wait()
-    before, picture = _report(lasting_page), _picture(lasting_page)
-    _drag(lasting_page, _bar(_editor(lasting_page), "single_blocks.1"), 30)
-    written = _text(lasting_page)
-    lasting_page.queue_and_wait()
-    after = _report(lasting_page)
+def test_the_next_run_has_the_strength_of_the_bar(comfy_page: ComfyPage) -> None:
+    comfy_page.load_workflow(WORKFLOW)
+    comfy_page.queue_and_wait()
+    before, picture = _report(comfy_page), _picture(comfy_page)
+    _drag(comfy_page, _bar(_editor(comfy_page), "single_blocks.1"), 30)
+    written = _text(comfy_page)
+    comfy_page.queue_and_wait()
+    after = _report(comfy_page)
     value = float(written.rpartition("=")[2])
     assert after["blocks"] == written
     assert _strengths(before, "single_blocks.1") == {0.0}
     assert _strengths(after, "single_blocks.1") == {value}
     assert _strengths(after, "double_blocks.1") == _strengths(before, "double_blocks.1") == {1.0}
-    dragged = _picture(lasting_page)
+    dragged = _picture(comfy_page)
     assert dragged != picture
-    _write(lasting_page, f"other=0\nsingle_blocks.0=0, single_blocks.2-3=0\nsingle_blocks.1={value:g}")
-    lasting_page.queue_and_wait()
-    assert _report(lasting_page)["blocks"] != written
-    assert _picture(lasting_page) == dragged, "the same strengths, written in another way"
+    _write(comfy_page, f"other=0\nsingle_blocks.0=0, single_blocks.2-3=0\nsingle_blocks.1={value:g}")
+    comfy_page.queue_and_wait()
+    assert _report(comfy_page)["blocks"] != written
+    assert _picture(comfy_page) == dragged, "the same strengths, written in another way"
 
 
 def _report(page: ComfyPage) -> dict[str, Any]:
