@@ -76,7 +76,8 @@ def _run_side_by_side(commands: Sequence[Sequence[str]], env: dict[str, str]) ->
     """Run each pytest; the first one's output is shown at once, the others' when all have ended.
 
     Returns:
-        The worst exit code. That no test of one pytest matches an expression is no failure when some of another do.
+        The first exit code that is a failure. That no test of one pytest matches an expression is none when some of
+        another do.
     """
     # More threads than cores, each spinning while it waits for the others, made the tests slower, not faster.
     env = {"OMP_NUM_THREADS": "1", **env} if len(commands) > 1 else env
@@ -96,7 +97,7 @@ def _run_side_by_side(commands: Sequence[Sequence[str]], env: dict[str, str]) ->
             print(file.read(), flush=True)
     if len(codes) > 1 and set(codes) != {NO_TESTS}:
         codes = [0 if code == NO_TESTS else code for code in codes]
-    return max(codes)
+    return next((code for code in codes if code), 0)
 
 
 def _end(running: Sequence[subprocess.Popen[bytes]]) -> None:
