@@ -20,7 +20,9 @@ def command(code: str) -> list[str]:
      ("sys.exit(5)", "sys.exit(5)", False), ("sys.exit(1)", "sys.exit(0)", False),
      ("sys.exit(0)", "sys.exit(1)", False), ("sys.exit(0)", "os.abort()", False), ("os.abort()", "sys.exit(5)", False)],
 )  # fmt: skip
-def test_a_failure_of_either_is_a_failure(first: str, second: str, passed: bool, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_of_either_is_a_failure(
+    first: str, second: str, passed: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
     """5 is pytest's code for no tests; a process that dies has a negative one."""
     code = _run_side_by_side([command(first), command(second)], dict(os.environ))
     assert (code == 0) is passed
