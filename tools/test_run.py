@@ -79,7 +79,7 @@ def _run_side_by_side(commands: Sequence[Sequence[str]], env: dict[str, str]) ->
         The first exit code that is a failure. That no test of one pytest matches an expression is none when some of
         another do.
     """
-    # More threads than cores, each spinning while it waits for the others, made the tests slower, not faster.
+    # A core for each: torch's threads of several busy processes on few cores mostly wait for one another.
     env = {"OMP_NUM_THREADS": "1", **env} if len(commands) > 1 else env
     with ExitStack() as stack:
         files = [None, *(stack.enter_context(TemporaryFile("w+", encoding="utf-8")) for _ in commands[1:])]
