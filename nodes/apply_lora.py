@@ -9,13 +9,13 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from .core.method_choice import METHODS
-from .core.prompt_steps import steps_after
-from .core.report import to_json
-from .core.report_text import report_text
-from .core.strengths import parse_block_strengths
-from .core.translation import config_stamp
-from .host.apply import apply_lora
+from .core.match.readings import config_stamp
+from .core.measure.method_costs import METHODS
+from .core.prompts.steps import steps_after
+from .core.report.report import to_json
+from .core.report.text import report_text
+from .core.strengths.text import parse_block_strengths
+from .host.apply.apply import apply_lora
 from .sockets import CATEGORY, SHOWS_RESULT, report_outputs
 
 

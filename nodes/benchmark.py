@@ -11,13 +11,13 @@ import torch
 from comfy_api.latest import io
 
 from .core.errors import PatchbayError
-from .core.measurement import OutputDifference
-from .core.measurement_conditions import label_conditions, parse_conditions
-from .core.measurement_report import build_measurement
-from .core.measurement_verdict import compare_outputs
-from .core.metrics import compare_pictures
-from .host.recorder_bench import BenchCondition, BenchResult, BenchSettings, run_benchmark
-from .host.recorder_context import model_context
+from .core.images.metrics import compare_pictures
+from .core.measure.conditions import label_conditions, parse_conditions
+from .core.measure.report import build_measurement
+from .core.measure.runs import OutputDifference
+from .core.measure.verdict import compare_outputs
+from .host.measure.benchmark import BenchCondition, BenchResult, BenchSettings, run_benchmark
+from .host.measure.context import model_context
 from .measure import measurement_output, measurement_outputs, recorder_context
 from .sockets import CATEGORY
 

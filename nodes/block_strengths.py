@@ -7,12 +7,12 @@ import logging
 from comfy_api.latest import io
 
 from .core.errors import PatchbayError
-from .core.report import to_json
-from .core.report_text import report_text
-from .core.strength_formats import strength_formats
-from .core.strengths import parse_block_strengths
-from .host.presets import NO_PRESET, preset_blocks, preset_values
-from .host.strengths import NO_FORMAT, compose, make_strengths
+from .core.report.report import to_json
+from .core.report.text import report_text
+from .core.strengths.formats import strength_formats
+from .core.strengths.text import parse_block_strengths
+from .host.apply.block_strengths import NO_FORMAT, compose, make_strengths
+from .host.apply.presets import NO_PRESET, preset_blocks, preset_values
 from .sockets import CATEGORY, SHOWS_RESULT, report_outputs
 
 

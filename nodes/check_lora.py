@@ -9,9 +9,9 @@ import folder_paths
 from comfy_api.latest import io
 
 from .core.errors import IncompatibleModelError
-from .core.report import to_json
-from .core.report_text import report_text
-from .host.check import check_lora
+from .core.report.report import to_json
+from .core.report.text import report_text
+from .host.inspect.check import check_lora
 from .sockets import CATEGORY, report_outputs
 
 REPORT_ONLY, WARN, STOP = "report only", "warn", "stop the run"

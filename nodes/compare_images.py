@@ -12,7 +12,7 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from .core.metrics import (
+from .core.images.metrics import (
     ComparePair,
     CompareReport,
     build_compare_report,
@@ -20,9 +20,9 @@ from .core.metrics import (
     difference_picture,
     metrics_text,
 )
-from .core.pictures import side_by_side, to_pillow
-from .core.report import to_json
-from .core.used_loras import UsedLora, loras_before, used_text
+from .core.images.panels import side_by_side, to_pillow
+from .core.prompts.used_loras import UsedLora, loras_before, used_text
+from .core.report.report import to_json
 from .sockets import CATEGORY, report_outputs
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io
 
-from .core.conditioning import (
+from .core.errors import PatchbayError
+from .core.prompts.conditioning import (
     ConditioningFile,
     add_prompt,
     describe_prompts,
@@ -20,8 +21,7 @@ from .core.conditioning import (
     save_conditioning_file,
     summarise,
 )
-from .core.errors import PatchbayError
-from .host.folders import (
+from .host.comfyui.folders import (
     CONDITIONING_FOLDER,
     conditioning_files,
     file_stamp,

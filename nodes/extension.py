@@ -12,10 +12,10 @@ from .compare_images import PatchbayCompareImages
 from .conditioning import PatchbayLoadConditioning, PatchbaySaveConditioning
 from .feature_shift import PatchbayFeatureShift
 from .fit_strengths import PatchbayFitStrengths
-from .host.editor_routes import register_editor_routes
-from .host.folders import register_model_folders
-from .host.preset_routes import register_preset_routes
-from .host.routes import register_routes
+from .host.comfyui.folders import register_model_folders
+from .host.routes.editor import register_editor_routes
+from .host.routes.presets import register_preset_routes
+from .host.routes.routes import register_routes
 from .inspect_file import PatchbayInspectFile
 from .inspect_model import PatchbayInspectModel
 from .lora_stack import PatchbayApplyLoraStack, PatchbayStackLora

@@ -7,11 +7,11 @@ from typing import Any
 from comfy_api.latest import io
 
 from .core.errors import PatchbayError
-from .core.guidance import check_reference_cfg
-from .core.report import to_json
-from .core.report_text import report_text
-from .core.shift_report import LARGELY, PARTLY, SAME, shift_text
-from .host.feature_shift import Measured, ProbeSettings, measure_shift
+from .core.report.report import to_json
+from .core.report.text import report_text
+from .core.transfer.guidance import check_reference_cfg
+from .core.transfer.shift_report import LARGELY, PARTLY, SAME, shift_text
+from .host.transfer.feature_shift import Measured, ProbeSettings, measure_shift
 from .sockets import CATEGORY, report_outputs
 
 

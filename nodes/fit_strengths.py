@@ -9,16 +9,16 @@ import folder_paths
 from comfy_api.latest import io
 
 from .core.errors import PatchbayError
-from .core.fit_report import PLAIN, fit_text, least_gain
-from .core.guidance import check_reference_cfg
-from .core.report import to_json
-from .core.report_text import report_text
-from .core.translation import config_stamp
+from .core.match.readings import config_stamp
+from .core.report.report import to_json
+from .core.report.text import report_text
+from .core.transfer.fit_report import PLAIN, fit_text, least_gain
+from .core.transfer.guidance import check_reference_cfg
 from .feature_shift import negative_input, probe_inputs, reference_cfg_input
-from .host.feature_shift import ProbeSettings
-from .host.fit_strengths import FitSettings, Fitted, fit_strengths
-from .host.folders import file_stamp
-from .host.strength_lab import GROUPINGS
+from .host.comfyui.folders import file_stamp
+from .host.transfer.feature_shift import ProbeSettings
+from .host.transfer.fit_strengths import FitSettings, Fitted, fit_strengths
+from .host.transfer.strength_lab import GROUPINGS
 from .sockets import CATEGORY, report_outputs
 
 

@@ -7,9 +7,9 @@ import os
 import folder_paths
 from comfy_api.latest import io
 
-from .core.inspect import inspect_file
-from .core.report import to_json
-from .core.report_text import report_text
+from .core.check.inspect import inspect_file
+from .core.report.report import to_json
+from .core.report.text import report_text
 from .sockets import CATEGORY, report_outputs
 
 _SOURCES = {

@@ -7,9 +7,9 @@ import os
 import folder_paths
 from comfy_api.latest import io
 
-from .core.report import to_json
-from .core.report_text import report_text
-from .host.model_report import inspect_model
+from .core.report.report import to_json
+from .core.report.text import report_text
+from .host.inspect.model import inspect_model
 from .sockets import CATEGORY, report_outputs
 
 NONE = "none"

@@ -10,15 +10,15 @@ import folder_paths
 from comfy_api.latest import io
 
 from .core.errors import PatchbayError
-from .core.lora_stack import StackEntry
-from .core.method_choice import METHODS
-from .core.prompt_steps import steps_after
-from .core.report import to_json
-from .core.report_text import report_text
-from .core.strengths import parse_block_strengths
-from .core.translation import config_stamp
-from .host.folders import file_stamp
-from .host.stack import apply_stack
+from .core.match.readings import config_stamp
+from .core.measure.method_costs import METHODS
+from .core.prompts.steps import steps_after
+from .core.report.report import to_json
+from .core.report.text import report_text
+from .core.strengths.stack import StackEntry
+from .core.strengths.text import parse_block_strengths
+from .host.apply.stack import apply_stack
+from .host.comfyui.folders import file_stamp
 from .sockets import CATEGORY, SHOWS_RESULT, LoraStack, report_outputs
 
 _STRENGTH = {"default": 1.0, "min": -100.0, "max": 100.0, "step": 0.01}

@@ -8,14 +8,14 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .core.measurement import Measurement, measurement_json
-from .core.measurement_picture import measurement_picture, shown_runs
-from .core.measurement_report import build_measurement
-from .core.measurement_text import measurement_text
-from .host.recorder import Recorder, attach
-from .host.recorder_context import machine_context, model_context
-from .host.recorder_results import save_measurement
-from .host.recorder_run import RecorderOptions
+from .core.measure.picture import measurement_picture, shown_runs
+from .core.measure.report import build_measurement
+from .core.measure.runs import Measurement, measurement_json
+from .core.measure.text import measurement_text
+from .host.measure.context import machine_context, model_context
+from .host.measure.recorder import Recorder, attach
+from .host.measure.results import save_measurement
+from .host.measure.run import RecorderOptions
 from .sockets import CATEGORY, report_outputs
 
 RecorderSocket = io.Custom("PATCHBAY_RECORDER")

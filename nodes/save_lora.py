@@ -8,16 +8,16 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from .core.bake import CONVERSIONS, DTYPES
-from .core.bake_file import make_options, relative_name
-from .core.conditioning import file_in_folder
+from .core.bake.file import make_options, relative_name
+from .core.bake.layer import CONVERSIONS, DTYPES
 from .core.errors import PatchbayError
-from .core.report import to_json
-from .core.report_text import report_text
-from .core.strengths import parse_block_strengths
-from .core.translation import config_stamp
-from .host.folders import file_stamp, writable_lora_folder
-from .host.save import NAMES, save_lora
+from .core.match.readings import config_stamp
+from .core.prompts.conditioning import file_in_folder
+from .core.report.report import to_json
+from .core.report.text import report_text
+from .core.strengths.text import parse_block_strengths
+from .host.bake.save import NAMES, save_lora
+from .host.comfyui.folders import file_stamp, writable_lora_folder
 from .sockets import CATEGORY, report_outputs
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from .core.report import to_json
-from .core.report_text import report_text
-from .core.schedule import check_window, parse_schedule
-from .core.strengths import parse_block_strengths
-from .core.translation import config_stamp
-from .host.folders import file_stamp
-from .host.schedule import attach, schedule_lora
+from .core.match.readings import config_stamp
+from .core.report.report import to_json
+from .core.report.text import report_text
+from .core.strengths.schedule import check_window, parse_schedule
+from .core.strengths.text import parse_block_strengths
+from .host.apply.schedule import attach, schedule_lora
+from .host.comfyui.folders import file_stamp
 from .sockets import CATEGORY, SHOWS_RESULT, report_outputs
 
 JUMP, LINEAR = "jump", "linear"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from .core.report import to_json
-from .core.report_text import report_text
-from .host.inspect_patches import inspect_patches
+from .core.report.report import to_json
+from .core.report.text import report_text
+from .host.inspect.patches import inspect_patches
 from .sockets import CATEGORY, report_outputs
 
 

@@ -10,10 +10,10 @@ from comfy_api.latest import io
 CATEGORY = "LoRA Patchbay"
 
 Report = io.Custom("PATCHBAY_REPORT")
-"""A :class:`core.report.Report`."""
+"""A :class:`core.report.report.Report`."""
 
 LoraStack = io.Custom("LORA_STACK")
-"""The community's list of ``(lora name, strength_model, strength_clip)``, see :mod:`core.lora_stack`."""
+"""The community's list of ``(lora name, strength_model, strength_clip)``, see :mod:`core.strengths.stack`."""
 
 _SCHEMA_FIELDS = {field.name for field in dataclasses.fields(io.Schema)}
 

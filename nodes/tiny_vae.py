@@ -17,7 +17,7 @@ import torch
 from comfy_api.latest import io
 
 from .core.errors import IncompatibleModelError, PatchbayError
-from .host.folders import file_stamp, register_model_folders
+from .host.comfyui.folders import file_stamp, register_model_folders
 from .sockets import CATEGORY
 
 _FOLDER = "vae_approx"

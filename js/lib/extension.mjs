@@ -1,19 +1,19 @@
 // What the pack registers with ComfyUI's frontend.
 
-import { createComparePanel } from "./compare_widget.mjs";
-import { useStyleSheet } from "./dom.mjs";
-import { createStrengthEditor } from "./editor_widget.mjs";
-import { allNodes, lastRunOutputs, onLanguageChange, setting, workflowOnPage } from "./host.mjs";
-import { languageFor } from "./i18n.mjs";
-import { createMeasurePanel } from "./measure_widget.mjs";
-import { attachPanel, detachPanels, hasPanel, languageChanged, showKnownOutputs, showMissingOutputs, takePlaces, wantsOutputs } from "./node_panels.mjs";
-import { nodeMenuItems, panelExtension, refreshLoraNames, refreshPanel, setUpPanel, workflowChanged } from "./panel_extension.mjs";
-import { createReportPanel } from "./report_widget.mjs";
-import { createFitPanel, createShiftPanel } from "./shift_widget.mjs";
+import { createComparePanel } from "./compare/widget.mjs";
+import { useStyleSheet } from "./ui/dom.mjs";
+import { createStrengthEditor } from "./editor/widget.mjs";
+import { allNodes, lastRunOutputs, onLanguageChange, setting, workflowOnPage } from "./comfyui/app.mjs";
+import { languageFor } from "./words/i18n.mjs";
+import { createMeasurePanel } from "./measure/widget.mjs";
+import { attachPanel, detachPanels, hasPanel, languageChanged, showKnownOutputs, showMissingOutputs, takePlaces, wantsOutputs } from "./comfyui/node_panels.mjs";
+import { nodeMenuItems, panelExtension, refreshLoraNames, refreshPanel, setUpPanel, workflowChanged } from "./side_bar/extension.mjs";
+import { createReportPanel } from "./report/widget.mjs";
+import { createFitPanel, createShiftPanel } from "./shift/widget.mjs";
 
 /**
  * @typedef {import("../types/app").ComfyExtension} ComfyExtension
- * @typedef {import("./node_panels.mjs").PanelKind} PanelKind
+ * @typedef {import("./comfyui/node_panels.mjs").PanelKind} PanelKind
  */
 
 const SHOW_CARDS = "LoraPatchbay.Nodes.ShowReportCards";

@@ -1,4 +1,4 @@
-/** Mirror of `measurement_json` in nodes/core/measurement.py, version 1. A test compares the two. */
+/** Mirror of `measurement_json` in nodes/core/measure/runs.py, version 1. A test compares the two. */
 
 import type { Level } from "./report";
 

@@ -1,5 +1,5 @@
 /**
- * Block-strength presets over HTTP, version 1. The routes are described in nodes/host/preset_routes.py.
+ * Block-strength presets over HTTP, version 1. The routes are described in nodes/host/routes/presets.py.
  *
  * GET    /patchbay/presets            -> PresetList
  * POST   /patchbay/presets            PresetToSave -> Preset; 400, 409 (exists and no `overwrite`) or 413 -> PresetError

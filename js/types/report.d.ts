@@ -1,4 +1,4 @@
-/** Mirror of `to_json` in nodes/core/report.py, version 1. A test compares the two. */
+/** Mirror of `to_json` in nodes/core/report/report.py, version 1. A test compares the two. */
 
 export type LayerState =
   | "applied"

@@ -1,4 +1,4 @@
-/** What `/patchbay/blocks` and `/patchbay/model_blocks` answer (nodes/core/strength_layout.py), version 1. */
+/** What `/patchbay/blocks` and `/patchbay/model_blocks` answer (nodes/core/strengths/layout.py), version 1. */
 
 /** One layer by its path inside its block. */
 export interface LayerShape {

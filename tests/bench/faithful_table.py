@@ -150,8 +150,8 @@ def tool_rows() -> Iterator[Row]:
 def apply(model: Any, path: Path) -> tuple[dict[str, Any], str]:
     """What LoRA Patchbay adds, and its first remark."""
     from faithful_cases import added
-    from pack.nodes.core.report import LayerState
-    from pack.nodes.host.apply import apply_lora
+    from pack.nodes.core.report.report import LayerState
+    from pack.nodes.host.apply.apply import apply_lora
 
     result = apply_lora(str(path), path.name, model, None, 1.0, 0.0, "")
     remarks = (layer.reason for layer in result.report.layers if layer.state is not LayerState.DEAD)

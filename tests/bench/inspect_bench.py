@@ -61,8 +61,8 @@ def peak():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
 pack = types.ModuleType("pack"); pack.__path__ = [sys.argv[1]]; sys.modules["pack"] = pack
 before = peak()
-from pack.nodes.core.inspect import inspect_file
-from pack.nodes.core.report_text import report_text
+from pack.nodes.core.check.inspect import inspect_file
+from pack.nodes.core.report.text import report_text
 times = []
 for _ in range(5):
     start = time.perf_counter()
@@ -111,7 +111,7 @@ def peak():
 pack = types.ModuleType("pack"); pack.__path__ = [sys.argv[1]]; sys.modules["pack"] = pack
 before = peak()
 import os
-from pack.nodes.core.cli import main
+from pack.nodes.core.cli.main import main
 with open(os.devnull, "w") as nowhere:
     start = time.perf_counter()
     code = main(sys.argv[2:], nowhere)
@@ -147,7 +147,7 @@ def bench_check(folder: Path) -> dict[str, float]:
 def bench_scan(folder: Path, count: int = 1000) -> dict[str, float]:
     """Files a second over LoRAs with 224 layers each, half of them with alpha tensors and kohya's metadata."""
     from lora_files import flux2_shapes, lora_shapes
-    from pack.nodes.core.cli import main
+    from pack.nodes.core.cli.main import main
 
     folder = folder / "loras"
     folder.mkdir()
@@ -179,7 +179,7 @@ def bench_norms(rank: int = 32) -> dict[str, float]:
     """Norm, spectral norm and stable rank of every layer; the product's Frobenius norm alone for comparison."""
     import torch
     from lora_files import flux2_shapes
-    from pack.nodes.core.adapters.lora import LoraAdapter
+    from pack.nodes.core.lora.adapters.lora import LoraAdapter
 
     torch.set_num_threads(min(2, os.cpu_count() or 1))
     generator = torch.Generator().manual_seed(0)

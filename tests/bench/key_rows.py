@@ -131,9 +131,9 @@ def _fits(patch: Any, target: Any, state: dict[str, torch.Tensor]) -> bool:
 
 
 def _by_us(path: Path, model: Any) -> tuple[int, str]:
-    from pack.nodes.core.report import LayerState
-    from pack.nodes.host.apply import apply_lora
-    from pack.nodes.host.lora_cache import LORA_CACHE
+    from pack.nodes.core.report.report import LayerState
+    from pack.nodes.host.apply.apply import apply_lora
+    from pack.nodes.host.apply.lora_cache import LORA_CACHE
 
     report = apply_lora(str(path), path.name, model, None, 1.0, 0.0, "").report
     loaded = LORA_CACHE.load(str(path), path.name)

@@ -79,7 +79,7 @@ def measure(rounds: int) -> list[dict[str, Any]]:
 
 
 def apply(model: Any, path: Path, method: str, strength: float, blocks: str, steps: int) -> Any:
-    from pack.nodes.host.apply import apply_lora
+    from pack.nodes.host.apply.apply import apply_lora
 
     return apply_lora(str(path), path.name, model, None, strength, 0.0, blocks, method=method, steps=steps)
 

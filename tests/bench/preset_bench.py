@@ -1,7 +1,7 @@
 """What each shipped preset leaves of a LoRA, measured on Klein Nano in the real ComfyUI, on the CPU.
 
 Run from the project's folder with its virtual environment: ``python tests/bench/preset_bench.py [--write]``.
-``--write`` puts the figures into ``nodes/core/preset_figures.py``. For every preset and LoRA:
+``--write`` puts the figures into ``nodes/core/strengths/preset_figures.py``. For every preset and LoRA:
 
 * energy: share of the whole LoRA's weight change (squared Frobenius norm) that is left.
 * effect: mean absolute pixel difference to the picture without the LoRA, over that of the whole LoRA; median of the
@@ -36,7 +36,7 @@ class Lab:
         import comfy.samplers
         import comfy.sd
         from comfy_extras.nodes_flux import Flux2Scheduler
-        from pack.nodes.host.folders import register_model_folders
+        from pack.nodes.host.comfyui.folders import register_model_folders
         from pack.nodes.tiny_vae import PatchbayLoadTinyVAE
 
         register_model_folders()
@@ -67,8 +67,8 @@ class Lab:
 def measure(lab: Lab, lora: str, plain: torch.Tensor) -> dict[str, dict[str, float]]:
     """Energy and effect of every preset that the model takes."""
     from pack.nodes.core.errors import BlockStrengthError
-    from pack.nodes.core.presets import SHIPPED
-    from pack.nodes.host.apply import apply_lora
+    from pack.nodes.core.strengths.presets import SHIPPED
+    from pack.nodes.host.apply.apply import apply_lora
 
     path = str(ROOT / "models" / "loras" / f"{lora}.safetensors")
     whole = apply_lora(path, lora, lab.model, None, 1.0, 0.0, "")
@@ -115,7 +115,7 @@ def write(found: dict[str, dict[str, dict[str, float]]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="update nodes/core/preset_figures.py")
+    parser.add_argument("--write", action="store_true", help="update nodes/core/strengths/preset_figures.py")
     options = parser.parse_args()
     start_comfyui()
     lab = Lab()

@@ -1,5 +1,5 @@
 async () => {
-  const { mountPanel, showFile } = await import("/extensions/lora-patchbay/lib/panel.mjs");
+  const { mountPanel, showFile } = await import("/extensions/lora-patchbay/lib/side_bar/panel.mjs");
   const place = document.querySelector(".patchbay-side").parentElement;
   const frame = () => new Promise((done) => requestAnimationFrame(done));
   const middle = (times) => [...times].sort((a, b) => a - b)[Math.floor(times.length / 2)];

@@ -25,8 +25,8 @@ _SHOW = """
 def measurement() -> dict[str, Any]:
     """Two conditions on a GPU; one could not be read in full."""
     from measurement_runs import GIB, cycles, memory
-    from pack.nodes.core.measurement import measurement_json
-    from pack.nodes.core.measurement_report import build_measurement
+    from pack.nodes.core.measure.report import build_measurement
+    from pack.nodes.core.measure.runs import measurement_json
 
     held = memory(
         weights_total=7.2 * GIB, weights_resident=7.2 * GIB, torch_allocated_peak=0.52 * GIB, process_low=9.1 * GIB,

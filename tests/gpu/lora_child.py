@@ -23,11 +23,11 @@ boot(MODE)
 import comfy.sd  # noqa: E402
 import comfy.utils  # noqa: E402
 import torch  # noqa: E402
-from pack.nodes.core.bypass_factors import LowRank  # noqa: E402
-from pack.nodes.host import restaging  # noqa: E402
-from pack.nodes.host.apply import apply_lora  # noqa: E402
-from pack.nodes.host.bypass_ops import FusedLowRank, LinearCall  # noqa: E402
-from pack.nodes.host.bypass_parts import Beside  # noqa: E402
+from pack.nodes.core.lora.bypass_factors import LowRank  # noqa: E402
+from pack.nodes.host.apply.apply import apply_lora  # noqa: E402
+from pack.nodes.host.bypass.arithmetic import FusedLowRank, LinearCall  # noqa: E402
+from pack.nodes.host.bypass.terms import Beside  # noqa: E402
+from pack.nodes.host.restage import signatures as restaging  # noqa: E402
 from random_klein import RandomKlein  # noqa: E402
 
 GPU = MODE != "cpu"

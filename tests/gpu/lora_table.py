@@ -131,7 +131,7 @@ def in_short(results: Sequence[Result]) -> list[str]:
             lambda r: (r["restage_block_ours_ms"], r["restage_block_core_ms"], r["restage_share"]),
         )
         + ". ComfyUI marks every module as changed when any patch changed; the pack keeps those whose patches are the "
-        "same ([restaging.py](../nodes/host/restaging.py)). "
+        "same ([restaging.py](../nodes/host/restage/signatures.py)). "
         + ("The picture is bit-identical." if equal else "THE PICTURE DIFFERS."),
         "**Bypass**, a step against the unpatched model: "
         + each(

@@ -26,11 +26,11 @@ import comfy.sample  # noqa: E402
 import comfy.sd  # noqa: E402
 import torch  # noqa: E402
 from comfy.patcher_extension import WrappersMP  # noqa: E402
-from pack.nodes.host import recorder as ours  # noqa: E402
-from pack.nodes.host.memory_nvml import Nvml  # noqa: E402
-from pack.nodes.host.recorder_clocks import clock_for  # noqa: E402
-from pack.nodes.host.recorder_context import machine_context  # noqa: E402
-from pack.nodes.host.recorder_run import MeasuredRun, RecorderOptions  # noqa: E402
+from pack.nodes.host.measure import recorder as ours  # noqa: E402
+from pack.nodes.host.measure.clocks import clock_for  # noqa: E402
+from pack.nodes.host.measure.context import machine_context  # noqa: E402
+from pack.nodes.host.measure.memory_nvml import Nvml  # noqa: E402
+from pack.nodes.host.measure.run import MeasuredRun, RecorderOptions  # noqa: E402
 
 SIZES = {
     "klein-4b": {"hidden": 3072, "double": 5, "single": 20, "context": 7680, "side": 64, "tokens": 512},

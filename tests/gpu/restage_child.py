@@ -24,8 +24,9 @@ import comfy.model_management as mm  # noqa: E402
 import comfy.sd  # noqa: E402
 import comfy.utils  # noqa: E402
 import torch  # noqa: E402
-from pack.nodes.host import restaging, restaging_check  # noqa: E402
-from pack.nodes.host.apply import apply_lora  # noqa: E402
+from pack.nodes.host.apply.apply import apply_lora  # noqa: E402
+from pack.nodes.host.restage import self_check as restaging_check  # noqa: E402
+from pack.nodes.host.restage import signatures as restaging  # noqa: E402
 from random_klein import RandomKlein  # noqa: E402
 
 DYNAMIC = MODE == "dynamic"

@@ -34,8 +34,8 @@ MODE = "cpu" if ARGS.smoke else ARGS.mode
 boot(MODE)
 
 import torch  # noqa: E402
-from pack.nodes.host.apply import apply_lora  # noqa: E402
-from pack.nodes.host.schedule import attach, schedule_lora  # noqa: E402
+from pack.nodes.host.apply.apply import apply_lora  # noqa: E402
+from pack.nodes.host.apply.schedule import attach, schedule_lora  # noqa: E402
 from random_klein import RandomKlein  # noqa: E402
 
 ANSWER: dict[str, Any] = {"mode": MODE, "torch": torch.__version__, "errors": {}, "seconds": {}, "part_seconds": {}}

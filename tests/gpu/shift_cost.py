@@ -32,11 +32,11 @@ import comfy.model_management as mm  # noqa: E402
 import comfy.sd  # noqa: E402
 import torch  # noqa: E402
 from nano_models import flux2_shapes  # noqa: E402
-from pack.nodes.core.shift_report import build_rows  # noqa: E402
-from pack.nodes.host import probes as probing  # noqa: E402
-from pack.nodes.host.lora_cache import LORA_CACHE  # noqa: E402
-from pack.nodes.host.profiling import model_digest, take_profile  # noqa: E402
-from pack.nodes.host.strength_lab import patch_model  # noqa: E402
+from pack.nodes.core.transfer.shift_report import build_rows  # noqa: E402
+from pack.nodes.host.apply.lora_cache import LORA_CACHE  # noqa: E402
+from pack.nodes.host.transfer import probes as probing  # noqa: E402
+from pack.nodes.host.transfer.profiling import model_digest, take_profile  # noqa: E402
+from pack.nodes.host.transfer.strength_lab import patch_model  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
 KLEIN = {"hidden": 3072, "double": 5, "single": 20, "context": 7680, "side": 64, "tokens": 512, "rank": 32}

@@ -1,4 +1,4 @@
-"""The preset routes in a real ComfyUI, as ``js/types/presets.d.ts`` and ``nodes/host/preset_routes.py`` say."""
+"""The preset routes in a real ComfyUI, as ``js/types/presets.d.ts`` and ``nodes/host/routes/presets.py`` say."""
 
 from __future__ import annotations
 

@@ -21,11 +21,11 @@ if "pack" not in sys.modules:  # run as a command
     package.__path__ = [str(ROOT)]
     sys.modules["pack"] = package
 
-from pack.nodes.core.blocks import BlockLayout, Place  # noqa: E402
 from pack.nodes.core.errors import BlockStrengthError  # noqa: E402
-from pack.nodes.core.slices import fused_slices  # noqa: E402
-from pack.nodes.core.strength_layout import describe_layout  # noqa: E402
-from pack.nodes.core.strengths import BlockStrengths, StrengthTable, parse_block_strengths  # noqa: E402
+from pack.nodes.core.models.blocks import BlockLayout, Place  # noqa: E402
+from pack.nodes.core.models.slices import fused_slices  # noqa: E402
+from pack.nodes.core.strengths.layout import describe_layout  # noqa: E402
+from pack.nodes.core.strengths.text import BlockStrengths, StrengthTable, parse_block_strengths  # noqa: E402
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -143,8 +143,8 @@ def test_help_pages_show_their_nodes(language: str) -> None:
     "node", ["PatchbayApplyLora", "PatchbayCheckLora", "PatchbayShowPatches", "PatchbayInspectFile"]
 )
 def test_help_pages_explain_every_state_that_they_can_show(node: str) -> None:
-    from pack.nodes.core.report import LayerState
-    from pack.nodes.core.report_text import STATE_WORDS
+    from pack.nodes.core.report.report import LayerState
+    from pack.nodes.core.report.text import STATE_WORDS
 
     inspected = {LayerState.IN_FILE, LayerState.DEAD, LayerState.NOT_UNDERSTOOD}
     shown = {
@@ -165,7 +165,7 @@ def test_help_pages_explain_every_state_that_they_can_show(node: str) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_examples_of_block_strengths_are_valid(language: str) -> None:
-    from pack.nodes.core.strengths import parse_block_strengths
+    from pack.nodes.core.strengths.text import parse_block_strengths
 
     page = (ROOT / "js" / "docs" / "PatchbayApplyLora" / f"{language}.md").read_text(encoding="utf-8")
     examples = re.findall(r"```text\n(.*?)```", page, re.DOTALL)

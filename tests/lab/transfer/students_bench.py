@@ -66,9 +66,9 @@ class Bench:
         package = types.ModuleType("pack")
         package.__path__ = [str(ROOT)]
         sys.modules["pack"] = package
-        from pack.nodes.core import guidance  # ComfyUI has to be there first
-        from pack.nodes.host import feature_shift, fit_strengths, probes, strength_lab
-        from pack.nodes.host.lora_cache import LORA_CACHE
+        from pack.nodes.core.transfer import guidance  # ComfyUI has to be there first
+        from pack.nodes.host.apply.lora_cache import LORA_CACHE
+        from pack.nodes.host.transfer import feature_shift, fit_strengths, probes, strength_lab
 
         self.guidance, self.shift, self.fit, self.probes, self.lab = (
             guidance, feature_shift, fit_strengths, probes, strength_lab,

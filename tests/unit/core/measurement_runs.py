@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pack.nodes.core.measurement import Figure, LoraMath, MemoryFigures, RunFacts, RunRecord
+from pack.nodes.core.measure.runs import Figure, LoraMath, MemoryFigures, RunFacts, RunRecord
 
 GIB = 2.0**30
 

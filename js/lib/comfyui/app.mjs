@@ -1,0 +1,117 @@
+// What touches ComfyUI's frontend is here and, for the side bar, in panel_host.mjs.
+
+import { api } from "../../../../scripts/api.js";
+import { app } from "../../../../scripts/app.js";
+import { languageFor } from "../words/i18n.mjs";
+
+export { app };
+
+/**
+ * @typedef {import("../../types/app").ComfyNode} ComfyNode
+ * @typedef {import("../../types/app").NodeOutput} NodeOutput
+ */
+
+/** @param {string} id */
+export function setting(id) {
+  return app.extensionManager?.setting?.get(id);
+}
+
+export const language = () => languageFor(setting("Comfy.Locale"));
+
+/** @param {() => void} listener */
+export function onLanguageChange(listener) {
+  app.ui?.settings?.addEventListener?.("Comfy.Locale.change", listener);
+}
+
+/** Draws the canvas again: the classic one does not see that a node changed by itself. */
+export const redraw = () => app.canvas.setDirty(true, true);
+
+/**
+ * Id of the workflow that is open; empty where it has none of its own. A graph that was never given one carries zeros,
+ * which every other such graph carries too: by that, one would show the results of another.
+ */
+export const workflowOnPage = () => ownId(app.rootGraph?.id) ?? "";
+
+/** @param {string | undefined} id */
+const ownId = (id) => (/[1-9a-f]/i.test(id ?? "") ? id : undefined);
+
+/** The nodes of the workflow, those inside subgraphs too. @returns {ComfyNode[]} */
+export function allNodes() {
+  const root = app.rootGraph;
+  return [root, ...(root?.subgraphs?.values() ?? [])].flatMap((graph) => graph?.nodes ?? []);
+}
+
+/** @param {import("../../types/compare").ImageRef} image */
+export function viewUrl(image) {
+  const query = Object.entries({ filename: image.filename, subfolder: image.subfolder, type: image.type });
+  return api.apiURL(`/view?${query.map(([name, value]) => `${name}=${encodeURIComponent(value ?? "")}`).join("&")}`);
+}
+
+/**
+ * Gives the canvas a wheel turn over a widget. In Nodes 2.0 the event reaches the canvas by itself.
+ * @param {WheelEvent} event
+ */
+export function forwardWheel(event) {
+  const target = event.target;
+  if (target instanceof Element && target.closest("[data-node-id]")) return;
+  event.preventDefault();
+  event.stopPropagation();
+  app.canvas.processMouseWheel(event);
+}
+
+/**
+ * The last result of a node that this page knows of.
+ * @param {ComfyNode} node
+ * @returns {NodeOutput | undefined}
+ */
+export function lastOutput(node) {
+  const key = outputKey(node);
+  return key === undefined ? undefined : app.nodeOutputs?.[key];
+}
+
+/**
+ * Results are kept by node id, inside a subgraph by `<subgraph id>:<node id>`.
+ * @param {ComfyNode} node
+ */
+export function outputKey(node) {
+  const graph = node.graph;
+  if (!graph) return undefined;
+  return graph === app.rootGraph || graph.isRootGraph ? String(node.id) : `${graph.id}:${node.id}`;
+}
+
+/**
+ * A node by the id it runs under: `7`, or inside subgraphs the way down, `21:2`.
+ * @param {string} executionId
+ * @returns {ComfyNode | null | undefined}
+ */
+export function nodeByExecutionId(executionId) {
+  const way = executionId.split(":");
+  const last = way.pop() ?? "";
+  const graph = way.reduce((inside, id) => inside?.getNodeById?.(id)?.subgraph, app.rootGraph);
+  return graph?.getNodeById?.(last);
+}
+
+/**
+ * The results of the newest finished run of the workflow that is open, by execution id; empty where there is none.
+ * @returns {Promise<Record<string, NodeOutput>>}
+ */
+export async function lastRunOutputs() {
+  const workflow = workflowOnPage();
+  if (!workflow) return {};
+  const response = await api.fetchApi("/history?max_items=32");
+  if (!response.ok) return {};
+  /** @type {Record<string, {prompt?: unknown[], outputs?: Record<string, NodeOutput>}>} */
+  const history = await response.json();
+  const runs = Object.values(history).filter((run) => workflowId(run.prompt) === workflow);
+  runs.sort((a, b) => Number(a.prompt?.[0] ?? 0) - Number(b.prompt?.[0] ?? 0));
+  return Object.assign({}, ...runs.map((run) => run.outputs ?? {}));
+}
+
+/**
+ * A run's `prompt` is `[number, id, nodes, {extra_pnginfo: {workflow}}, outputs]`.
+ * @param {unknown[] | undefined} prompt
+ */
+export function workflowId(prompt) {
+  const extra = /** @type {{extra_pnginfo?: {workflow?: {id?: string}}} | undefined} */ (prompt?.[3]);
+  return ownId(extra?.extra_pnginfo?.workflow?.id);
+}

@@ -1,0 +1,417 @@
+// The strength editor as a part of a node. The text widget is the truth: this shows it and writes it, and keeps nothing.
+
+import { h } from "../ui/dom.mjs";
+import { baseText, hasBase, joinTexts } from "./base.mjs";
+import { askLayout, changeBegins, changeEnds, loraNode, modelFile, writeWidget } from "../comfyui/editor.mjs";
+import { listenToBars } from "./input.mjs";
+import { chooseBoard } from "./layout.mjs";
+import { isLinked, linkedNode, widgetText } from "../comfyui/links.mjs";
+import { axisFor, partsOf, roundTo, selectorOf, statesOf, STEP, targetsOf } from "./state.mjs";
+import { buildEditor, renderEditor, valueText } from "./view.mjs";
+import { plainText } from "../ui/format.mjs";
+import { showPresets } from "./preset_menu.mjs";
+import { asReport } from "../report/widget.mjs";
+import { withReset, withStrength } from "./edit.mjs";
+import { parseTyped } from "./text.mjs";
+
+/**
+ * @typedef {import("../comfyui/node_panels.mjs").Panel} Panel
+ * @typedef {import("../comfyui/node_panels.mjs").PanelHost} PanelHost
+ * @typedef {import("../../types/editor_app").EditorNode} EditorNode
+ * @typedef {import("../../types/report").Report} Report
+ * @typedef {import("./state.mjs").Board} Board
+ * @typedef {import("./input.mjs").Change} Change
+ */
+
+export const TEXT_WIDGET = "blocks";
+
+/** How soon a text that somebody else wrote (undo, a workflow, a promoted widget) is shown. */
+const LOOK_MILLISECONDS = 200;
+const ROW_OF_KEYS_MILLISECONDS = 600;
+const LARGEST = 100;
+
+/** @param {PanelHost} host @returns {Panel} */
+export const createStrengthEditor = (host) => new StrengthEditor(host).panel();
+
+class StrengthEditor {
+  /** @param {PanelHost} host */
+  constructor(host) {
+    this.host = host;
+    this.node = /** @type {EditorNode} */ (host.node);
+    this.root = h("div", { class: "patchbay-panel patchbay-editor", role: "region" });
+    /** @type {Board | null} */
+    this.board = null;
+    this.source = "";
+    this.selected = "all";
+    this.unfolded = false;
+    this.text = "";
+    /** What the node puts before its text; it is shown, not edited. */
+    this.base = "";
+    this.fileProblem = "";
+    this.said = "";
+    this.pointed = /** @type {string | null} */ (null);
+    /** @type {{text: string, axis: import("./state.mjs").Axis} | null} */
+    this.gesture = null;
+    this.axis = axisFor([]);
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.keyTimer = undefined;
+    /** @type {{report: Report, model: string} | null} */
+    this.run = null;
+    this.asked = "";
+    this.busy = false;
+    this.disposed = false;
+    this.shown = "";
+    this.view = this.build();
+    listenToBars(this.root, this.gestures());
+    this.root.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
+    this.timer = setInterval(() => this.look(), LOOK_MILLISECONDS);
+    this.look(true);
+  }
+
+  /** @returns {Panel} */
+  panel() {
+    return {
+      root: this.root,
+      show: (output) => this.onReport(output),
+      languageChanged: () => this.rebuild(),
+      dispose: () => {
+        this.disposed = true;
+        clearInterval(this.timer);
+        this.settle();
+        if (this.gesture) this.finish();
+      },
+    };
+  }
+
+  /** @param {import("../../types/app").NodeOutput} output */
+  onReport(output) {
+    const report = asReport(Array.isArray(output.patchbay_report) ? output.patchbay_report[0] : null);
+    if (!report?.model || report === this.run?.report) return;
+    this.run = { report, model: JSON.stringify(modelFile(this.node)) };
+    this.asked = "";
+    this.look(true);
+  }
+
+  build() {
+    const language = this.host.language();
+    this.root.setAttribute("aria-label", language.t("editor.label"));
+    const view = buildEditor(this.actions(), this.board, language);
+    this.root.replaceChildren(view.root);
+    return view;
+  }
+
+  rebuild() {
+    const focused = this.root.contains(document.activeElement) ? document.activeElement?.getAttribute("data-selector") : null;
+    this.view = this.build();
+    this.render();
+    if (focused) this.view.sliders.get(focused)?.root.focus({ preventScroll: true });
+  }
+
+  /** @returns {import("./view.mjs").EditorActions} */
+  actions() {
+    return {
+      select: (selector) => this.select(selector),
+      typed: (selector, typed) => this.onTyped(selector, typed),
+      stepped: (selector, steps) => this.change([{ selector, value: this.valueOf(selector) + steps * STEP, flatten: false }], 0.01),
+      reset: (selector) => this.reset(selector),
+      unfold: () => this.unfold(),
+      presets: (button) => void showPresets(button, { text: () => this.ownText(), write: (text) => this.writeOnce(text) }, this.host.language()),
+    };
+  }
+
+  /** @returns {import("./input.mjs").EditorGestures} */
+  gestures() {
+    return {
+      locked: () => this.locked(),
+      value: (selector) => this.valueOf(selector),
+      span: () => this.axis.high - this.axis.low,
+      valueAt: (share) => this.axis.low + Math.min(1, Math.max(0, share)) * (this.axis.high - this.axis.low),
+      select: (selector) => this.select(selector),
+      begin: () => this.begin(),
+      preview: (changes, step) => this.preview(changes, step),
+      commit: () => this.finish(),
+      cancel: () => {
+        if (this.gesture) this.write(this.gesture.text);
+        this.finish();
+      },
+      nudge: (change, step) => this.nudge(change, step),
+      settle: () => this.settle(),
+      reset: (selector) => this.reset(selector),
+      type: (selector, typed) => this.type(selector, typed),
+      point: (selector) => this.point(selector),
+    };
+  }
+
+  // Reading
+
+  locked() {
+    return this.disposed || this.board === null || isLinked(this.node, TEXT_WIDGET);
+  }
+
+  /** What the widget holds, whoever put it there. */
+  ownText() {
+    return widgetText(this.node, TEXT_WIDGET) ?? "";
+  }
+
+  /** What counts: the widget's text, or what a link brought in the last run. */
+  textInForce() {
+    if (!isLinked(this.node, TEXT_WIDGET)) return this.ownText();
+    const source = linkedNode(this.node, TEXT_WIDGET);
+    const made = source && widgetText(source, TEXT_WIDGET);
+    if (source && typeof made === "string" && !isLinked(source, TEXT_WIDGET)) return joinTexts(baseText(source), made);
+    return this.run?.report.blocks ?? "";
+  }
+
+  /** Looks whether something has changed outside. @param {boolean} [now] */
+  look(now = false) {
+    if (!now && (document.hidden || !this.root.isConnected)) return;
+    void this.findBlocks();
+    const text = this.textInForce();
+    this.base = isLinked(this.node, TEXT_WIDGET) ? "" : baseText(this.node);
+    const state = this.stateOf(text);
+    if (!now && state === this.shown) return;
+    this.shown = state;
+    this.text = text;
+    this.said = "";
+    this.render();
+  }
+
+  /** What is shown, to be compared. @param {string} text */
+  stateOf(text) {
+    return JSON.stringify([text, this.base, hasBase(this.node), isLinked(this.node, TEXT_WIDGET)]);
+  }
+
+  /** Finds the blocks anew where the LoRA or the model is another one. */
+  async findBlocks() {
+    const lora = widgetText(loraNode(this.node), "lora_name") ?? "";
+    const file = modelFile(this.node);
+    const asked = JSON.stringify([lora, file]);
+    if (asked === this.asked) return;
+    this.asked = asked;
+    this.busy = lora !== "" || file !== null;
+    const ofLora = `/patchbay/blocks?lora=${encodeURIComponent(lora)}`;
+    const model = file ? askLayout(`/patchbay/model_blocks?folder=${file.folder}&name=${encodeURIComponent(file.name)}`) : null;
+    const quick = lora ? await askLayout(ofLora) : null;
+    const ofModel = await model;
+    if (asked !== this.asked) return;
+    this.busy = quick?.layout != null;
+    this.fileProblem = quick?.problem || ofModel?.problem || "";
+    this.choose(asked, ofModel?.layout ?? null, quick?.layout ?? null, lora, file);
+    if (!quick?.layout) return;
+    const measured = await askLayout(`${ofLora}&energy=1`);
+    if (asked === this.asked) this.busy = false;
+    this.choose(asked, ofModel?.layout ?? null, measured.layout ?? quick.layout, lora, file);
+  }
+
+  /**
+   * @param {string} asked
+   * @param {import("../../types/strengths").StrengthLayout | null} model
+   * @param {import("../../types/strengths").StrengthLayout | null} lora
+   * @param {string} name
+   * @param {unknown} file
+   */
+  choose(asked, model, lora, name, file) {
+    if (asked !== this.asked) return;
+    const ran = this.run?.report;
+    const report = ran && (!ran.lora || ran.lora.name === name) ? ran : null;
+    const chosen = chooseBoard({ model, lora, report, sameModel: this.run?.model === JSON.stringify(file) }, this.host.language().t);
+    this.board = chosen?.board ?? null;
+    this.source = chosen?.source ?? "";
+    if (this.board && !targetsOf(this.board, "").has(this.selected)) this.selected = "all";
+    this.rebuild();
+  }
+
+  /** @param {Board} board */
+  states(board) {
+    return statesOf(board, joinTexts(this.base, this.text));
+  }
+
+  /** @param {string} selector */
+  valueOf(selector) {
+    if (!this.board) return 1;
+    const state = this.states(this.board).stateOf(selector);
+    return state.value ?? (state.low + state.high) / 2;
+  }
+
+  // Writing
+
+  /** @param {string} text */
+  write(text) {
+    this.text = text;
+    this.said = "";
+    writeWidget(this.node, TEXT_WIDGET, text);
+    this.shown = this.stateOf(text);
+    this.render();
+  }
+
+  /** @param {string} text */
+  writeOnce(text) {
+    if (isLinked(this.node, TEXT_WIDGET)) return;
+    this.settle();
+    changeBegins();
+    this.write(text);
+    changeEnds();
+  }
+
+  begin() {
+    this.settle();
+    changeBegins();
+    this.gesture = { text: this.text, axis: this.axis };
+  }
+
+  /** @param {Change[]} changes @param {number} step */
+  preview(changes, step) {
+    const { board, gesture } = this;
+    if (!board || !gesture) return;
+    this.write(changes.reduce((text, { selector, value, flatten }) => {
+      const rounded = Math.max(-LARGEST, Math.min(LARGEST, roundTo(value, step)));
+      return withStrength(text, selectorOf(selector), rounded, board.model, flatten, this.base);
+    }, gesture.text));
+  }
+
+  finish() {
+    if (!this.gesture) return;
+    this.gesture = null;
+    changeEnds();
+    this.render();
+  }
+
+  /** @param {Change[]} changes @param {number} step */
+  change(changes, step) {
+    if (this.locked()) return;
+    this.begin();
+    this.preview(changes, step);
+    this.finish();
+  }
+
+  /** @param {Change} change @param {number} step */
+  nudge(change, step) {
+    clearTimeout(this.keyTimer);
+    if (!this.gesture) this.begin();
+    if (this.gesture) this.gesture.text = this.text;
+    this.preview([change], step);
+    this.keyTimer = setTimeout(() => this.settle(), ROW_OF_KEYS_MILLISECONDS);
+  }
+
+  settle() {
+    if (this.keyTimer === undefined) return;
+    clearTimeout(this.keyTimer);
+    this.keyTimer = undefined;
+    this.finish();
+  }
+
+  /** @param {string} selector */
+  reset(selector) {
+    if (this.board && !this.locked()) this.writeOnce(withReset(this.text, selectorOf(selector), this.board.model, this.base));
+  }
+
+  /** @param {string} selector @param {string} typed */
+  onTyped(selector, typed) {
+    const value = parseTyped(typed);
+    if (value !== null) return this.change([{ selector, value, flatten: false }], 0.0001);
+    this.said = this.host.language().t("editor.typedError", { text: plainText(typed, 40) });
+    this.render();
+  }
+
+  // Showing
+
+  /** @param {string} selector */
+  select(selector) {
+    if (selector === this.selected) return;
+    this.selected = selector;
+    this.render();
+  }
+
+  unfold() {
+    this.unfolded = !this.unfolded;
+    this.render();
+    const { root, parts } = this.view;
+    this.host.contentChanged(this.unfolded ? parts.scrollHeight + root.scrollHeight - root.clientHeight : 0, this.unfolded);
+  }
+
+  /** Puts the cursor into the number field, with what was typed so far. @param {string} selector @param {string} typed */
+  type(selector, typed) {
+    this.settle();
+    if (this.view.sliders.has(selector)) this.select(selector);
+    const row = [...this.root.querySelectorAll(".patchbay-sb-detail, .patchbay-sb-part")].find((each) => each.querySelector("[role=slider]")?.getAttribute("data-selector") === selector);
+    const input = row?.querySelector("input");
+    if (!input || input.disabled) return;
+    input.focus({ preventScroll: true });
+    input.select();
+    if (typed) input.value = typed;
+  }
+
+  /** @param {string | null} selector */
+  point(selector) {
+    if (selector === this.pointed) return;
+    this.pointed = selector;
+    this.renderFoot();
+  }
+
+  render() {
+    const { view, board } = this;
+    const language = this.host.language();
+    const linked = isLinked(this.node, TEXT_WIDGET);
+    view.empty.textContent = board ? "" : this.emptyText();
+    view.root.classList.toggle("patchbay-is-empty", !board);
+    if (!board) return;
+    const { stateOf, problems } = this.states(board);
+    const targets = targetsOf(board, language.t("editor.all"));
+    const states = [...targets.keys()].map(stateOf);
+    this.axis = axisFor(states, this.gesture?.axis);
+    const target = targets.get(this.selected) ?? { selector: "all", name: language.t("editor.all"), mark: "" };
+    const shown = { selected: this.selected, unfolded: this.unfolded, axis: this.axis, locked: linked, stateOf };
+    renderEditor(view, shown, target, partsOf(board, target.selector), board, this.actions(), language);
+    view.problem.textContent = this.said || this.problemText(problems.filter((problem) => this.counts(problem)), linked);
+    this.renderFoot();
+  }
+
+  /** What a file does not name, the model may have all the same. @param {import("./text.mjs").Problem} problem */
+  counts(problem) {
+    return problem.kind !== "namesNothing" || this.source !== "lora";
+  }
+
+  emptyText() {
+    const { t } = this.host.language();
+    if (this.busy) return t("compare.loading");
+    if (this.fileProblem) return t("editor.unreadable", { reason: plainText(this.fileProblem, 240) });
+    return t(widgetText(this.node, "lora_name") === null ? "editor.unconnected" : "editor.empty");
+  }
+
+  /** @param {import("./text.mjs").Problem[]} problems @param {boolean} linked */
+  problemText(problems, linked) {
+    const { t } = this.host.language();
+    const [first] = problems;
+    if (first) return t(`editor.error.${first.kind}`, { item: plainText(first.item, 80), word: plainText(first.word, 60) });
+    if (!linked) return "";
+    const source = linkedNode(this.node, TEXT_WIDGET);
+    return t("editor.linked", { title: plainText(source?.title ?? source?.comfyClass ?? "", 60) });
+  }
+
+  renderFoot() {
+    const { view, board } = this;
+    const language = this.host.language();
+    if (!board) return;
+    const slider = view.sliders.get(this.pointed ?? "");
+    if (slider) {
+      const state = this.states(board).stateOf(slider.target.selector);
+      view.foot.textContent = `${slider.target.name}: ${valueText(state, slider.energy, language)}`;
+      return;
+    }
+    const words = [language.t(`editor.source.${this.source}`)];
+    if (this.busy) words.push(language.t("editor.measuring"));
+    else if (board.energy?.shares.length) words.push(language.t("editor.shade"));
+    if (!this.busy && board.energy && board.energy.missing > 0) words.push(language.t("editor.unmeasured", { n: board.energy.missing }));
+    // The line is short: where the bars hold more than the text, that is what has to be said.
+    if (hasBase(this.node)) words.unshift(language.t("editor.onTop"));
+    view.foot.textContent = words.slice(0, hasBase(this.node) ? 1 : undefined).join(" · ");
+    view.foot.title = [...words, language.t("editor.hint")].join("\n");
+  }
+
+  /** @param {WheelEvent} event */
+  onWheel(event) {
+    const scrolls = this.view.root.scrollHeight > this.view.root.clientHeight + 1;
+    if (scrolls && !event.ctrlKey && !event.metaKey) event.stopPropagation();
+    else this.host.forwardWheel(event);
+  }
+}

@@ -1,0 +1,61 @@
+// The measurement as a part of a node: keeps what was unfolded when it renders again.
+
+import { h } from "../ui/dom.mjs";
+import { asMeasurement, measurementView } from "./view.mjs";
+
+/**
+ * @typedef {import("../../types/measurement").Measurement} Measurement
+ * @typedef {import("../comfyui/node_panels.mjs").Panel} Panel
+ */
+
+/**
+ * @param {import("../comfyui/node_panels.mjs").PanelHost} host
+ * @returns {Panel}
+ */
+export function createMeasurePanel(host) {
+  const root = h("div", { class: "patchbay-panel patchbay-card patchbay-measure", "data-capture-wheel": "true", tabindex: -1, role: "region" });
+  /** @type {Measurement | null} */
+  let measurement = null;
+  /** @type {Set<string>} */
+  const open = new Set();
+
+  function render() {
+    const language = host.language();
+    root.setAttribute("aria-label", language.t("measure.label"));
+    root.replaceChildren(measurement ? measurementView(measurement, language) : h("p", { class: "patchbay-empty" }, language.t("measure.empty")));
+    for (const fold of root.querySelectorAll("details")) {
+      const name = fold.getAttribute("data-fold") ?? "";
+      fold.open = open.has(name);
+      fold.addEventListener("toggle", () => onToggle(name, fold.open));
+    }
+  }
+
+  /** @param {string} name @param {boolean} isOpen */
+  function onToggle(name, isOpen) {
+    if (open.has(name) === isOpen) return;
+    open[isOpen ? "add" : "delete"](name);
+    host.contentChanged(root.scrollHeight - root.clientHeight, open.size > 0);
+  }
+
+  root.addEventListener(
+    "wheel",
+    (event) => {
+      const scrolls = root.scrollHeight > root.clientHeight + 1;
+      if (scrolls && !event.ctrlKey && !event.metaKey) event.stopPropagation();
+      else host.forwardWheel(event);
+    },
+    { passive: false },
+  );
+  render();
+  return {
+    root,
+    show(output) {
+      const shown = asMeasurement(Array.isArray(output.patchbay_measurement) ? output.patchbay_measurement[0] : null);
+      if (!shown || JSON.stringify(shown) === JSON.stringify(measurement)) return;
+      measurement = shown;
+      render();
+    },
+    languageChanged: render,
+    dispose() {},
+  };
+}

@@ -1,0 +1,99 @@
+// The report card as a part of a node: keeps the state, renders it again when it changes.
+
+import { h } from "../ui/dom.mjs";
+import { renderReportCard } from "./card.mjs";
+import { copyText } from "../ui/save_file.mjs";
+
+/**
+ * @typedef {import("../../types/report").Report} Report
+ * @typedef {import("./card.mjs").CardState} CardState
+ * @typedef {import("../comfyui/node_panels.mjs").Panel} Panel
+ */
+
+const COPIED_MILLISECONDS = 1600;
+
+/**
+ * @param {import("../comfyui/node_panels.mjs").PanelHost} host
+ * @returns {Panel}
+ */
+export function createReportPanel(host) {
+  const root = h("div", { class: "patchbay-panel patchbay-card", "data-capture-wheel": "true", tabindex: -1 });
+  /** @type {CardState} */
+  const state = { report: null, text: "", language: host.language(), open: new Set() };
+  const actions = {
+    /** @param {"text" | "json"} what */
+    copy: async (what) => showCopied((await copyReport(state, what)) ? what : "failed"),
+    /** @param {string} name @param {boolean} open @param {HTMLElement} element */
+    fold: (name, open, element) => {
+      const changed = state.open.has(name) !== open;
+      state.open[open ? "add" : "delete"](name);
+      if (!changed) return;
+      host.contentChanged(root.scrollHeight - root.clientHeight, state.open.size > 0);
+      if (open) setTimeout(() => scrollTo(root, element), 60);
+    },
+  };
+  const render = () => renderReportCard(root, state, actions);
+  /** @param {"text" | "json" | "failed"} copied */
+  const showCopied = (copied) => {
+    const said = root.querySelector(".patchbay-said");
+    if (said) said.textContent = host.language().t(copied === "failed" ? "card.copyFailed" : "card.copied");
+    setTimeout(() => said && (said.textContent = ""), COPIED_MILLISECONDS);
+  };
+  root.addEventListener("wheel", (event) => onWheel(root, event, host), { passive: false });
+  render();
+  return {
+    root,
+    show(output) {
+      const report = asReport(first(output.patchbay_report));
+      if (!report || JSON.stringify(report) === JSON.stringify(state.report)) return;
+      // What the strengths mean for the model stands in the notes: there is nothing else to see.
+      if (!state.report && report.kind === "strengths") state.open.add("notes");
+      state.report = report;
+      state.text = String(first(output.text) ?? "");
+      render();
+    },
+    languageChanged() {
+      state.language = host.language();
+      render();
+    },
+    dispose() {},
+  };
+}
+
+/**
+ * Scrolls the card, and nothing around it, until an unfolded part is in view. `scrollIntoView` would move the canvas.
+ * @param {HTMLElement} root
+ * @param {HTMLElement} element
+ */
+function scrollTo(root, element) {
+  const hidden = element.offsetTop + element.offsetHeight - root.scrollTop - root.clientHeight;
+  if (hidden > 0) root.scrollTop += Math.min(hidden, element.offsetTop - root.scrollTop);
+}
+
+/** Every value of `ui` is a list. @param {unknown} value */
+const first = (value) => (Array.isArray(value) ? value[0] : undefined);
+
+/**
+ * @param {unknown} value
+ * @returns {Report | null}
+ */
+export function asReport(value) {
+  if (typeof value !== "object" || value === null) return null;
+  const report = /** @type {Report} */ (value);
+  return report.schema === "patchbay.report" && Array.isArray(report.layers) ? report : null;
+}
+
+/**
+ * @param {HTMLElement} root
+ * @param {WheelEvent} event
+ * @param {import("../comfyui/node_panels.mjs").PanelHost} host
+ */
+function onWheel(root, event, host) {
+  const inner = event.target instanceof Element ? event.target.closest(".patchbay-scroller") : null;
+  const scrolls = [inner, root].some((element) => element && element.scrollHeight > element.clientHeight + 1);
+  if (scrolls && !event.ctrlKey && !event.metaKey) event.stopPropagation();
+  else host.forwardWheel(event);
+}
+
+/** @param {CardState} state @param {"text" | "json"} what */
+const copyReport = (state, what) => copyText(what === "json" ? `${JSON.stringify(state.report, null, 2)}\n` : state.text);

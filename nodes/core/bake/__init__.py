@@ -1,0 +1,1 @@
+"""Writes LoRA files: strengths baked in, resized, converted."""

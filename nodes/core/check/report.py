@@ -1,0 +1,101 @@
+"""The report on a LoRA and a model, from the fate of its layers: the same inside ComfyUI and on the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..files.metadata import read_training
+from ..lora.file import LoraFile
+from ..models.blocks import BlockLayout
+from ..models.identify import ArchitectureMatch, identify_architecture
+from ..report.report import LayerReport, LoraSummary, ModelSummary, Report
+from .verdict import Stranger, Verdict, explain, judge, lora_facts, untouched_blocks
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The verdict and the report that explains it."""
+
+    verdict: Verdict
+    report: Report
+
+
+@dataclass(frozen=True)
+class CheckedModel:
+    """What is known of the model that a file is checked against."""
+
+    summary: ModelSummary
+    match: ArchitectureMatch
+    layout: BlockLayout
+    shapes: Mapping[str, tuple[int, ...]]
+    """Of the diffusion model's own weights, without prefix."""
+
+
+def summarise_lora(file: LoraFile, name: str) -> LoraSummary:
+    """What a report says about a LoRA file itself.
+
+    Args:
+        name: As the user sees it in a list.
+    """
+    match = identify_architecture(lora_facts(file))
+    training = read_training(file.header.metadata)
+    return LoraSummary(
+        name=name,
+        size_bytes=file.header.size_bytes,
+        architecture=f"{match.name} ({match.certainty})" if match.id else "",
+        key_style=file.style.label,
+        writer=str(file.writer),
+        formats=file.formats,
+        ranks=file.ranks,
+        base_model=training.base_model[:300],
+        trigger_words=training.trigger_words,
+        metadata={str(key): str(value)[:2000] for key, value in file.header.metadata.items()},
+    )
+
+
+def conclude(
+    file: LoraFile,
+    name: str,
+    model: CheckedModel,
+    layers: Sequence[LayerReport],
+    stranger: Stranger | None,
+    strength_clip: float | None = None,
+) -> Checked:
+    """Weigh the fates of a file's layers.
+
+    Args:
+        layers: Fates at strength 1, before the architecture is named in them.
+        strength_clip: ``None`` where no text encoder is at hand.
+    """
+    base = os.path.basename(name)
+    layers = explain(layers, stranger)
+    report = Report(
+        kind="check",
+        title=f"{base} for {model.summary.architecture}",
+        summary="",
+        model=model.summary,
+        lora=summarise_lora(file, name),
+        strength_model=1.0,
+        strength_clip=strength_clip,
+        layers=layers,
+    )
+    verdict = judge(layers, base, model.match, model.summary.architecture, stranger, report.coverage)
+    provenance = read_training(file.header.metadata).provenance
+    trained = f"Trained on a {provenance.kind} model ({provenance.certainty}: {provenance.evidence})."
+    notes = (
+        *verdict.notes,
+        *((text,) if (text := untouched_blocks(layers, model.layout)) else ()),
+        *((trained,) if provenance.kind else ()),
+        *file.notes,
+    )
+    report = replace(
+        report,
+        summary=verdict.summary,
+        level=verdict.level,
+        notes=notes,
+        verdict=verdict.fit.value,
+        advice=verdict.advice,
+    )
+    return Checked(verdict, report)

@@ -1,0 +1,130 @@
+"""One line about each file of a folder: what a scan of a whole collection needs, and nothing slower."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import PatchbayError
+from ..files.header import read_header
+from ..files.metadata import base_model_text
+from ..files.storage import read_quantisation
+from ..lora.file import LoraFile, read_lora
+from ..lora.file_kinds import identify_lora, identify_model, looks_like_lora
+from ..report.text import clean
+
+if TYPE_CHECKING:
+    from .model_file import ModelFile
+
+SUFFIXES = (".safetensors", ".sft", ".gguf", ".pt", ".pth", ".bin", ".ckpt")
+
+
+class ScanRow(NamedTuple):
+    """What a scan says about a file."""
+
+    file: str
+    kind: str = ""
+    architecture: str = ""
+    certainty: str = ""
+    formats: str = ""
+    """Adapter formats of a LoRA, storage formats of a model."""
+    ranks: str = ""
+    key_style: str = ""
+    writer: str = ""
+    base_model: str = ""
+    size_bytes: int = 0
+    warning: str = ""
+    error: str = ""
+    verdict: str = ""
+    """``fits``, ``fits in part`` or ``does not fit`` the model of ``--model``; empty for other files."""
+    landing: str = ""
+    """Layers that land, and all that change anything: ``80/80``."""
+    coverage: str = ""
+    """Share of the file's strength that lands, 0 to 1; empty where that was not measured."""
+    advice: str = ""
+
+
+SCAN_COLUMNS = ScanRow._fields
+
+
+def find_files(folder: Path) -> list[Path]:
+    """Every model file below ``folder``, sorted; links to folders are not followed."""
+    found: list[Path] = []
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        found.extend(Path(parent, name) for name in sorted(names) if name.lower().endswith(SUFFIXES))
+    return found
+
+
+def scan_file(path: Path, model: Path | None = None, measure: bool = False) -> ScanRow:
+    """The line about one file. Never raises for what is wrong with the file: that is a line, too.
+
+    Args:
+        model: Check LoRAs against the model in this file, which was read before without an error.
+        measure: Also read their tensors for the share of their strength that lands.
+    """
+    try:
+        header = read_header(path)
+    except PatchbayError as error:
+        return ScanRow(str(path), size_bytes=_size(path), error=clean(str(error)))
+    except OSError as error:
+        return ScanRow(str(path), error=f"{path.name}: cannot be opened: {error.strerror or error}.")
+    row = ScanRow(str(path), size_bytes=header.size_bytes, base_model=clean(base_model_text(header.metadata), 100))
+    if looks_like_lora(header):
+        lora = read_lora(header)
+        match = identify_lora(lora).architecture
+        bad = sum(1 for layer in lora.layers if not layer.format)
+        row = row._replace(
+            kind="LoRA",
+            architecture=match.name if match else "",
+            certainty=match.certainty if match else "",
+            formats=", ".join(lora.formats),
+            ranks=", ".join(map(str, lora.ranks[:8])),
+            key_style=lora.style.id,
+            writer=lora.writer.name,
+            warning=f"{bad} layers are not understood" if bad else "",
+        )
+        return row if model is None else _with_verdict(row, lora, model, measure)
+    identified = identify_model(header)
+    match = identified.architecture
+    return row._replace(
+        kind=identified.kind_name,
+        architecture=match.name if match else identified.detail,
+        certainty=match.certainty if match else "",
+        formats=str(read_quantisation(header)),
+        warning="its kind is not known" if identified.kind == "unknown" else "",
+    )
+
+
+def _with_verdict(row: ScanRow, lora: LoraFile, model: Path, measure: bool) -> ScanRow:
+    from .files import check_header, check_lora_file, needs_renaming
+
+    if needs_renaming(lora.header):
+        checked = check_header(lora.header, _model(model), measure)
+    else:
+        checked = check_lora_file(lora, _model(model), measure)
+    verdict, counts = checked.verdict, checked.report.counts
+    total = sum(counts.values()) - counts.get("dead", 0)
+    return row._replace(
+        verdict=verdict.fit.value,
+        landing=f"{counts.get('applied', 0)}/{total}",
+        coverage=f"{verdict.coverage:.4f}" if verdict.measured else "",
+        advice=clean(verdict.advice, 300),
+    )
+
+
+@lru_cache(1)
+def _model(path: Path) -> ModelFile:
+    """The model, read once in each process."""
+    from .model_file import read_model_file
+
+    return read_model_file(path)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

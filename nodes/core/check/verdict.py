@@ -1,0 +1,359 @@
+"""Does a LoRA fit a model: one verdict from the fate of its layers, what the file was made for, and what to do.
+
+Pure: who decides which layer lands is ComfyUI's own mapping (``nodes/host``); here its results are weighed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from ..lora.file import LoraFile
+from ..models.blocks import BlockLayout, Place
+from ..models.facts import Facts, collect_facts, is_text_encoder_name
+from ..models.identify import ArchitectureMatch, identify_architecture
+from ..models.slices import Offset, fused_slices
+from ..report.report import LayerReport, LayerState, Level
+
+RELATIVES = frozenset({frozenset({"flux1", "chroma"}), frozenset({"sdxl", "sdxl_refiner"})})
+"""Architectures that share most of their layers in meaning too: a LoRA of one is not foreign to the other."""
+
+SAMPLING = {
+    "FLUX.2 Klein": "FLUX.2 Klein wants 4 steps at CFG 1 if it is the distilled model, and about 20 to 50 steps at "
+    "CFG 4 to 5 if it is the base model; the shapes of the two are the same.",
+    "FLUX.2 dev": "FLUX.2 dev wants about 50 steps with guidance 4.",
+}
+"""Steps and CFG by the beginning of a model's name, as its makers give them."""
+
+NO_CLIP = "no CLIP is connected"
+"""Words by which the reason of a text-encoder layer says that there is nothing it could be compared with."""
+
+
+class Fit(str, Enum):
+    """The verdict on a file and a model."""
+
+    FITS = "fits"
+    IN_PART = "fits in part"
+    NOT = "does not fit"
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """A file that was made for something other than the model at hand."""
+
+    file: str
+    """What it was made for: ``FLUX.1``."""
+    model: str
+    evidence: tuple[str, ...]
+    """What was seen in the file, then in the model."""
+    other_size: bool = False
+    """The same architecture in another size, so that only the shapes differ."""
+
+    @property
+    def warning(self) -> str:
+        """One sentence for those who apply the file all the same."""
+        what = "Another size" if self.other_size else "Wrong architecture"
+        return f"{what}: the file is made for {self.file}, the model is {self.model} ({'; '.join(self.evidence)})."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to tell the user about a file and a model."""
+
+    fit: Fit
+    coverage: float
+    """Share of the file's strength that lands; share of its layers where ``measured`` is false."""
+    measured: bool
+    level: Level
+    summary: str
+    advice: str
+    notes: tuple[str, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether the file can be used with the model as it is."""
+        return self.fit is Fit.FITS
+
+
+def identify_weights(shapes: Mapping[str, tuple[int, ...]]) -> ArchitectureMatch:
+    """The architecture of a model that is at hand, from the shapes of its weights."""
+    return identify_architecture(collect_facts(_weight_layers(shapes), whole=True))
+
+
+def _weight_layers(shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[str, int | None, int | None]]:
+    layers: list[tuple[str, int | None, int | None]] = []
+    for key, shape in shapes.items():
+        name, _, last = key.rpartition(".")
+        if last != "bias":
+            layers.append((name or key, shape[0] if shape else None, shape[1] if len(shape) > 1 else None))
+    return layers
+
+
+def lora_facts(lora: LoraFile) -> Facts:
+    """Names, shapes and block counts of a file, its text-encoder layers left out."""
+    layers = (
+        (layer.name, layer.out_features, layer.in_features)
+        for layer in lora.layers
+        if layer.parameter == "weight" and not is_text_encoder_name(layer.name)
+    )
+    return collect_facts(layers, whole=False)
+
+
+def find_stranger(
+    lora: LoraFile, shapes: Mapping[str, tuple[int, ...]], model: ArchitectureMatch | None = None
+) -> Stranger | None:
+    """Whether the file is made for another architecture or size than a model with these weights, and why.
+
+    Equal names and shapes are no proof of the contrary: attention layers of FLUX.1 fit FLUX.2 Klein 4B to the number.
+
+    Args:
+        shapes: Weights of the diffusion model by key, without a text encoder's.
+        model: Their architecture, where it is known already.
+    """
+    facts = lora_facts(lora)
+    model = model or identify_weights(shapes)
+    file = identify_architecture(facts)
+    if not file.id or not model.id:
+        return None
+    file_name, model_name = _plain_name(file), _plain_name(model)
+    if file.id != model.id:
+        candidates = {name.split(" (")[0] for name in file.name.split(" or ")}
+        shared = any(_family(name) == _family(model_name) for name in candidates)
+        if frozenset({file.id, model.id}) in RELATIVES or (file.certainty == "ambiguous" and shared):
+            return None
+        evidence = (*file.evidence[:3], *_beyond(facts, shapes, model_name), *_seen_in_model(model, model_name))
+        return Stranger(file_name, model_name, tuple(dict.fromkeys(evidence)))
+    if file.hidden_size and model.hidden_size and file.hidden_size != model.hidden_size:
+        evidence = (
+            f"its layers have a hidden size of {file.hidden_size}, the model's {model.hidden_size}",
+            *_beyond(facts, shapes, model_name),
+        )
+        return Stranger(file.name, model.name, evidence, other_size=True)
+    return None
+
+
+def _plain_name(match: ArchitectureMatch) -> str:
+    """A LoRA knows only the highest block it names, so its variant is no more than a guess."""
+    return match.name.partition(" (")[0]
+
+
+def _family(name: str) -> str:
+    return name.split(" ")[0]
+
+
+def _beyond(facts: Facts, shapes: Mapping[str, tuple[int, ...]], model: str) -> tuple[str, ...]:
+    """Blocks that the file names and the model does not have."""
+    pairs = {"transformer_blocks": "double_blocks", "single_transformer_blocks": "single_blocks"}
+    counts = BlockLayout(shapes).kinds
+    sentences: list[str] = []
+    for kind, count in facts.blocks.items():
+        own = counts.get(kind, counts.get(pairs.get(kind, ""), 0))
+        if 0 < own < count:
+            sentences.append(f"it names {kind} up to {count - 1}, {model} has {own} of them")
+    return tuple(sentences)
+
+
+def _seen_in_model(match: ArchitectureMatch, model: str) -> tuple[str, ...]:
+    return tuple(f"{model}: {sentence}" for sentence in match.evidence[:2])
+
+
+def explain(layers: Sequence[LayerReport], stranger: Stranger | None) -> tuple[LayerReport, ...]:
+    """The layers with the wrong architecture named beside what they would do, which stays what it is.
+
+    A layer that lands stays ``APPLIED``, with a remark; one that does not land because the file is foreign becomes
+    ``WRONG_ARCHITECTURE`` and keeps its own reason.
+    """
+    if stranger is None or stranger.other_size:
+        return tuple(layers)
+    return tuple(_explain(layer, stranger) for layer in layers)
+
+
+def _explain(layer: LayerReport, stranger: Stranger) -> LayerReport:
+    if is_text_encoder_name(layer.lora_key) or layer.block == "te":
+        return layer
+    if layer.state is LayerState.APPLIED:
+        remark = f"lands only because name and shape happen to be equal: the file is made for {stranger.file}"
+        return replace(layer, reason="; ".join(text for text in (layer.reason, remark) if text))
+    if layer.state in (LayerState.NO_SUCH_LAYER, LayerState.SHAPE_MISMATCH):
+        reason = f"{layer.reason} (the file is made for {stranger.file})"
+        return replace(layer, state=LayerState.WRONG_ARCHITECTURE, reason=reason)
+    return layer
+
+
+def torn_slice(place: Place, shape: tuple[int, ...], offset: Offset | None) -> str:
+    """Why a patch that lands on a slice of a fused weight tears one of its parts; empty where it does not.
+
+    ComfyUI writes FLUX.1's ``proj_mlp`` (4 x hidden rows) into FLUX.2's ``linear1``, whose MLP is gated (6 x hidden
+    rows): the whole of its first half and a third of the second.
+    """
+    if offset is None:
+        return ""
+    dim, start, length = offset
+    end = start + length
+    for part in fused_slices(place, shape):
+        part_dim, first, size = part.offset
+        last = first + size
+        if dim != part_dim or end <= first or start >= last or (start <= first and end >= last):
+            continue
+        return (
+            f"it writes into rows {start}-{end - 1}, which tears the {part.names[0]} part of {place.layer} "
+            f"(rows {first}-{last - 1})"
+        )
+    return ""
+
+
+def judge(
+    layers: Sequence[LayerReport],
+    name: str,
+    model: ArchitectureMatch | None,
+    model_name: str,
+    stranger: Stranger | None,
+    coverage: float | None,
+) -> Verdict:
+    """The verdict on a file, from the fate of its layers.
+
+    Args:
+        layers: Fates at strength 1, as :func:`explain` leaves them.
+        model: Architecture of the model; ``None`` where it is not known.
+        model_name: What to call the model.
+        coverage: Share of the file's squared delta norm that lands; ``None`` where that was not measured.
+    """
+    fates = _fates(layers)
+    alive = [state for state in fates.values() if state is not LayerState.DEAD]
+    landing = sum(1 for state in alive if state is LayerState.APPLIED)
+    waiting = len({x.lora_key for x in layers if x.state is LayerState.NO_SUCH_LAYER and NO_CLIP in x.reason})
+    share = coverage if coverage is not None else (landing / len(alive) if alive else 0.0)
+    if not landing or stranger is not None:
+        fit = Fit.NOT
+    elif landing + waiting == len(alive):
+        fit = Fit.FITS
+    else:
+        fit = Fit.IN_PART
+    advice = _advice(fit, stranger, waiting, model_name, fates)
+    troubled = fit is not Fit.FITS or waiting or len(alive) < len(fates)
+    level = Level.ERROR if fit is Fit.NOT else Level.WARNING if troubled else Level.OK
+    summary = _summary(fit, name, model_name, stranger, landing, len(alive), coverage)
+    notes = tuple(_notes(layers, stranger, model, coverage, waiting))
+    return Verdict(fit, share, coverage is not None, level, summary, advice, notes)
+
+
+def _fates(layers: Sequence[LayerReport]) -> dict[str, LayerState]:
+    """State of each tensor group; one that lands in several places lands if any of them does."""
+    fates: dict[str, LayerState] = {}
+    for layer in layers:
+        if fates.get(layer.lora_key) is not LayerState.APPLIED:
+            fates[layer.lora_key] = layer.state
+    return fates
+
+
+def _summary(
+    fit: Fit,
+    name: str,
+    model: str,
+    stranger: Stranger | None,
+    landing: int,
+    total: int,
+    coverage: float | None,
+) -> str:
+    if not total:
+        return f"{name} does not fit: it holds no layer that changes anything."
+    strength = "" if coverage is None else f", {coverage:.1%} of its strength,"
+    lands = f"{landing} of its {total} layers{strength}"
+    if fit is Fit.FITS:
+        if landing == total:
+            return f"{name} fits {model}: all {total} layers land."
+        return f"{name} fits {model}: every layer for the model lands ({lands} with those of the text encoder)."
+    if stranger is not None:
+        would = f"{lands} would land all the same" if landing else "nothing of it lands"
+        return f"{name} does not fit {model}: it is made for {stranger.file}, and {would}."
+    if fit is Fit.NOT:
+        return f"{name} does not fit {model}: none of its {total} layers lands."
+    return f"{name} fits {model} in part: {lands} land."
+
+
+def _advice(
+    fit: Fit, stranger: Stranger | None, waiting: int, model: str, fates: Mapping[str, LayerState]
+) -> str:
+    if stranger is not None:
+        return f"Use it with {stranger.file}, or look for a version of this LoRA made for {model}."
+    if not fates:
+        return "Choose another file: this one is no LoRA that this pack knows."
+    if LayerState.NOT_UNDERSTOOD in fates.values():
+        return "Download the file again or ask its maker: some of its layers are incomplete or in an unknown format."
+    if waiting and fit is not Fit.IN_PART:
+        return "Connect a CLIP if its text-encoder part is to be used too."
+    if fit is Fit.NOT:
+        return f"Look for a version of this LoRA made for {model}; the reasons stand beside the layers."
+    if fit is Fit.IN_PART:
+        return "Use it if what lands is enough; the reasons stand beside the layers that do not."
+    return "Use it as it is."
+
+
+def _notes(
+    layers: Sequence[LayerReport],
+    stranger: Stranger | None,
+    model: ArchitectureMatch | None,
+    coverage: float | None,
+    waiting: int,
+) -> list[str]:
+    notes: list[str] = []
+    if stranger is not None:
+        notes.extend(f"Made for {stranger.file}: {sentence}." for sentence in stranger.evidence)
+    if waiting:
+        notes.append(f"{waiting} layers are for a text encoder: {NO_CLIP}.")
+    dead = len({layer.lora_key for layer in layers if layer.state is LayerState.DEAD})
+    if dead:
+        notes.append(f"{dead} layers are dead (all zero): they change nothing in any model.")
+    if coverage is None and layers:
+        reason = next((x.not_measured for x in layers if x.delta_norm is None and x.not_measured), "")
+        notes.append(
+            f"The coverage is by number of layers, because a layer was not measured{f' ({reason})' if reason else ''}."
+        )
+    stock = [x for x in layers if x.stock is not None]
+    less = [x for x in stock if x.state is LayerState.APPLIED and x.stock is not LayerState.APPLIED]
+    if less:
+        notes.append(
+            f"ComfyUI's own LoRA loader would leave out {len(less)} of the layers that Apply LoRA (Patchbay) applies: "
+            f"{less[0].stock_reason}."
+        )
+    more = [x for x in stock if x.state is not LayerState.APPLIED and x.stock is LayerState.APPLIED]
+    if more:
+        notes.append(
+            f"ComfyUI's own LoRA loader would apply {len(more)} layers that Apply LoRA (Patchbay) leaves out: "
+            f"{more[0].stock_reason or more[0].reason}."
+        )
+    wrong = [x for x in stock if x.state is LayerState.APPLIED and x.stock is LayerState.APPLIED and x.stock_reason]
+    if wrong:
+        notes.append(f"ComfyUI's own LoRA loader would apply {len(wrong)} layers otherwise: {wrong[0].stock_reason}.")
+    sampling = sampling_advice(model)
+    return [*notes, sampling] if sampling else notes
+
+
+def sampling_advice(model: ArchitectureMatch | None) -> str:
+    """Steps and CFG for a model, where they are known; empty otherwise."""
+    name = model.name if model else ""
+    return next((text for start, text in SAMPLING.items() if name.startswith(start)), "")
+
+
+def untouched_blocks(layers: Sequence[LayerReport], layout: BlockLayout) -> str:
+    """A sentence where the file changes only some of the model's blocks; empty where it changes all or none."""
+    touched = {layer.block for layer in layers if layer.state in (LayerState.APPLIED, LayerState.SKIPPED)}
+    blocks = [str(block) for block in layout.blocks]
+    changed = [block for block in blocks if block in touched]
+    if not changed or len(changed) == len(blocks):
+        return ""
+    return f"The file changes {len(changed)} of the model's {len(blocks)} blocks: {_ranges(changed)}."
+
+
+def _ranges(blocks: Sequence[str]) -> str:
+    parts: list[tuple[str, int, int]] = []
+    for block in blocks:
+        kind, _, text = block.rpartition(".")
+        index = int(text)
+        if parts and parts[-1][0] == kind and parts[-1][2] == index - 1:
+            parts[-1] = (kind, parts[-1][1], index)
+        else:
+            parts.append((kind, index, index))
+    return ", ".join(f"{kind}.{first}" if first == last else f"{kind}.{first}-{last}" for kind, first, last in parts)
+

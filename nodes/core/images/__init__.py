@@ -1,0 +1,1 @@
+"""How far pictures lie apart, and pictures for people."""

@@ -1,0 +1,282 @@
+"""A LoRA file as layers: format, rank, alpha, and the scale with the place it comes from.
+
+Only names, shapes and one-element tensors are read.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
+
+from ..errors import AdapterFormatError
+from ..files.header import Header
+from .adapters import DORA_SPELLINGS, Adapter, Shape, find_adapters
+from .adapters.base import Described
+from .key_style import KeyStyle, Writer, guess_writer, key_style
+from .keys import split_key
+from .scale_sources import HeaderScale, read_header_scale
+
+
+@dataclass(frozen=True)
+class LoraLayer:
+    """The tensors of a file that change one parameter of one layer."""
+
+    name: str
+    """Prefix of the keys as in the file."""
+    format: str
+    """``lora``, ``locon``, ``loha``, ``lokr``, ``glora``, ``oft``, ``oft_2``, ``boft``, ``ia3``, ``diff``,
+    ``diff_b``, ``norm``, ``norm_b``, ``set``, ``dylora``; empty where the tensors make no known format."""
+    roles: Mapping[str, str]
+    """Role of each tensor to its key: ``down``, ``up``, ``alpha``, ``dora_scale``, ..."""
+    parameter: str = "weight"
+    rank: int | None = None
+    alpha: float | None = None
+    scale: float = 1.0
+    """What the product of the factors is multiplied with."""
+    scale_source: str = ""
+    """Where ``scale`` comes from, for people."""
+    out_features: int | None = None
+    in_features: int | None = None
+    kernel: tuple[int, ...] = ()
+    dora: str = ""
+    """Spelling of the DoRA magnitude (``dora_scale``, ``lora_magnitude_vector``, ``magnitude``), or empty."""
+    note: str = ""
+    adapter: Adapter | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the file that belong to this layer."""
+        return tuple(self.roles.values())
+
+    @property
+    def needs_weight(self) -> bool:
+        """Whether the delta depends on the model's own weight."""
+        return bool(self.dora) or (self.adapter is not None and self.adapter.needs_weight)
+
+
+@dataclass(frozen=True)
+class LoraFile:
+    """What a LoRA file holds."""
+
+    header: Header
+    layers: tuple[LoraLayer, ...]
+    other_keys: tuple[str, ...]
+    """Keys that belong to no adapter: embeddings and what is not understood."""
+    style: KeyStyle
+    writer: Writer
+    notes: tuple[str, ...] = ()
+
+    @property
+    def formats(self) -> dict[str, int]:
+        """Number of layers of each format, the most frequent first; DoRA is named."""
+        names = (f"{x.format} + DoRA" if x.dora else x.format or "not understood" for x in self.layers)
+        return dict(Counter(names).most_common())
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """Distinct ranks, ascending."""
+        return tuple(sorted({layer.rank for layer in self.layers if layer.rank is not None}))
+
+
+def is_lora(header: Header) -> bool:
+    """Whether the file holds adapters rather than whole weights: at least half of its tensors belong to one."""
+    needed = (len(header.tensors) + 1) // 2
+    strangers = len(header.tensors) - needed
+    adapters = False
+    for key in header.tensors:
+        parts = split_key(key)
+        if parts is None:
+            strangers -= 1
+            if strangers < 0:
+                return False
+            continue
+        needed -= 1
+        adapters = adapters or parts.role != "alpha"
+        if adapters and needed <= 0:
+            return True
+    return False
+
+
+def read_lora(header: Header) -> LoraFile:
+    """Group the tensors of ``header`` into layers. Never fails: what makes no sense is a layer with a note."""
+    groups, other = _group(header)
+    alpha_keys = [roles["alpha"] for roles in groups.values() if "alpha" in roles]
+    alphas = header.scalars(alpha_keys)
+    header_scale = read_header_scale(header.metadata)
+    dylora = _dylora_block_size(header.metadata)
+    layers: list[LoraLayer] = []
+    for name, roles in groups.items():
+        layers.extend(_layers(header, name, roles, alphas, header_scale, dylora))
+    notes = list(header_scale.notes)
+    if header_scale.fallback and any(x.format and "no alpha" in x.scale_source for x in layers):
+        notes.append(header_scale.fallback)
+    style = key_style(groups)
+    return LoraFile(header, tuple(layers), tuple(other), style, guess_writer(header, style), tuple(notes))
+
+
+def _group(header: Header) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Layer name to role to key, in file order; and what is left."""
+    groups: dict[str, dict[str, str]] = {}
+    rest: list[str] = []
+    for key in header.tensors:
+        parts = split_key(key)
+        roles = groups.setdefault(parts.name, {}) if parts is not None else {}
+        if parts is None or parts.role in roles:
+            rest.append(key)  # two spellings of one tensor: the second is nobody's
+        else:
+            roles[parts.role] = key
+    other: list[str] = []
+    for key in rest:  # LyCORIS IA3 stores its vector as a plain ".weight" beside ".on_input"
+        name, _, last = key.rpartition(".")
+        if last == "weight" and "on_input" in groups.get(name, ()):
+            groups[name]["ia3_weight"] = key
+        else:
+            other.append(key)
+    return groups, other
+
+
+def _dylora_block_size(metadata: Mapping[str, str]) -> int:
+    """Ranks of a block where the metadata says LyCORIS DyLoRA, -1 for kohya's, 0 for anything else.
+
+    The tensors look like any LoRA's. LyCORIS trains with a random number of blocks and scales by alpha over that
+    number, not over the rank (``modules/dylora.py``).
+    """
+    text = metadata.get("ss_network_args", "")[:10_000].replace(" ", "").lower()
+    if '"algo":"dylora"' in text:
+        size = re.search(r'"block_size":"?(\d{1,4})', text)
+        return max(1, int(size[1])) if size else 4
+    return -1 if metadata.get("ss_network_module", "")[:200].lower().endswith("dylora") else 0
+
+
+class _Understood(NamedTuple):
+    """One adapter that the tensors of a layer make."""
+
+    adapter: Adapter
+    roles: frozenset[str]
+    described: Described | None
+    trouble: str = ""
+
+
+_Shapes = tuple[tuple[str, Shape], ...]
+_CACHED_DIMENSIONS = 6
+
+
+def _understand(shapes: _Shapes) -> tuple[_Understood, ...]:
+    by_role = dict(shapes)
+    found: list[_Understood] = []
+    for adapter in find_adapters(by_role):
+        roles = frozenset(by_role) & adapter.roles
+        if adapter.parameter == "weight":
+            roles |= frozenset(by_role) & {"alpha", "dora_scale"}
+        try:
+            found.append(_Understood(adapter, roles, adapter.describe(by_role)))
+        except AdapterFormatError as error:
+            found.append(_Understood(adapter, roles, None, f"{adapter.name}: {error}"))
+    return tuple(found)
+
+
+# The blocks of a model repeat a few shapes. Shapes of absurd length are left out: they would fill the memory.
+_understand_cached = lru_cache(4_096)(_understand)
+
+
+def _layers(
+    header: Header,
+    name: str,
+    roles: dict[str, str],
+    alphas: Mapping[str, float],
+    header_scale: HeaderScale,
+    dylora: int,
+) -> list[LoraLayer]:
+    shapes = tuple([(role, header.tensors[key].shape) for role, key in roles.items()])
+    plain = max(len(shape) for _, shape in shapes) <= _CACHED_DIMENSIONS
+    found = _understand_cached(shapes) if plain else _understand(shapes)
+    if not found:
+        what = ", ".join(sorted(roles))
+        return [LoraLayer(name, "", roles, note=f"{what} alone make no adapter that is known")]
+    layers: list[LoraLayer] = []
+    left = set(roles)
+    for understood in found:
+        own = {role: key for role, key in roles.items() if role in understood.roles}
+        left -= own.keys()
+        layers.append(_layer(name, understood, own, alphas, header_scale, dylora))
+    if left:
+        note = f"{', '.join(sorted(left))} belong to no adapter here"
+        layers.append(LoraLayer(name, "", {role: roles[role] for role in sorted(left)}, note=note))
+    return layers
+
+
+def _layer(
+    name: str,
+    understood: _Understood,
+    roles: dict[str, str],
+    alphas: Mapping[str, float],
+    header_scale: HeaderScale,
+    dylora: int,
+) -> LoraLayer:
+    adapter, described = understood.adapter, understood.described
+    if described is None:
+        return LoraLayer(name, "", roles, adapter.parameter, note=understood.trouble)
+    if dylora and described.format in ("lora", "locon"):
+        described = replace(described, format="dylora")
+    alpha_key = roles.get("alpha")
+    alpha = alphas.get(alpha_key) if alpha_key is not None else None
+    scale, source, used = _scale(adapter, name, described.rank, alpha_key is not None, alpha, header_scale)
+    if described.format == "dylora" and dylora > 0 and used is not None and described.rank:
+        blocks = -(-described.rank // dylora)
+        scale, source = used / blocks, f"alpha tensor over the {blocks} blocks of the DyLoRA"
+    return LoraLayer(
+        name=name,
+        format=described.format,
+        roles=roles,
+        parameter=adapter.parameter,
+        rank=described.rank,
+        alpha=used,
+        scale=scale,
+        scale_source=source,
+        out_features=described.out_features,
+        in_features=described.in_features,
+        kernel=described.kernel,
+        dora=_dora_spelling(roles) if "dora_scale" in roles else "",
+        note=described.note,
+        adapter=adapter,
+    )
+
+
+def _scale(
+    adapter: Adapter,
+    name: str,
+    rank: int | None,
+    has_alpha: bool,
+    alpha: float | None,
+    header_scale: HeaderScale,
+) -> tuple[float, str, float | None]:
+    """Scale, where it comes from, and the alpha that was used."""
+    if not adapter.scaled_by_alpha:
+        return 1.0, "none: alpha bounds the rotation" if has_alpha else "none", alpha
+    if rank is None:
+        return 1.0, "none: both factors are whole", alpha
+    if rank == 0:
+        return 1.0, "none: the rank is 0", alpha
+    if has_alpha:
+        if alpha is None:
+            return 1.0, "not known: the alpha tensor could not be read", None
+        if not math.isfinite(alpha):
+            return 1.0, "not known: the alpha tensor is not a number", None
+        return alpha / rank, "alpha tensor", alpha
+    from_header = header_scale.of(name, rank)
+    if from_header is not None:
+        return from_header
+    return 1.0, "no alpha anywhere: 1", None
+
+
+def _dora_spelling(roles: Mapping[str, str]) -> str:
+    key = roles["dora_scale"]
+    for suffix, spelling in DORA_SPELLINGS.items():
+        if key.endswith(f".{suffix}"):
+            return spelling
+    return "dora_scale"

@@ -1,0 +1,215 @@
+"""Norms of a LoRA's layers without torch: read with numpy, a few megabytes at a time.
+
+The figures are those of the adapters' own ``strength`` (a test compares them); formats that depend on the model's
+weight are left to ComfyUI, where the weight is at hand.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..files.header import FP8, Header, TensorInfo, decode_fp8
+from ..report.report import LayerReport, LayerState
+from .adapters.diff import WholeAdapter
+from .file import LoraLayer
+
+Array = Any
+"""A numpy array of float64."""
+
+_CHUNK = 1 << 19
+"""Elements that are turned into float64 at a time (4 MiB)."""
+
+_DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?", "F8_E4M3": "u1", "F8_E5M2": "u1",
+}  # fmt: skip
+
+_FACTORS: Mapping[str, tuple[str, ...]] = {
+    "lora": ("up", "down", "mid"), "loha": ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"),
+    "lokr": ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b"), "oft": ("oft_blocks",),
+    "boft": ("oft_blocks",), "oft_2": ("oft_R",), "diff": ("diff",), "diff_b": ("diff_b",), "norm": ("w_norm",),
+    "norm_b": ("b_norm",), "ia3": ("ia3_weight",),
+}  # fmt: skip
+"""Tensors of each adapter of which one that is all zero leaves no change."""
+
+DEAD = "all zero in the file: it changes nothing"
+
+
+def measure_layers(header: Header, fates: Sequence[tuple[LayerReport, LoraLayer]]) -> list[LayerReport]:
+    """The reports with ``delta_norm``, or ``not_measured`` with the reason; a layer that is all zero becomes dead."""
+    path = header.path or os.devnull
+    with open(path, "rb", buffering=0) as file:
+        reader = _Reader(header, file)
+        return [_measure(reader, report, layer) for report, layer in fates]
+
+
+def _measure(reader: _Reader, report: LayerReport, layer: LoraLayer) -> LayerReport:
+    try:
+        if report.state is LayerState.APPLIED and _is_dead(reader, layer):
+            return replace(report, state=LayerState.DEAD, reason=DEAD, delta_norm=0.0)
+        norm, why = _norm(reader, layer)
+    except _Unreadable as error:
+        return replace(report, not_measured=str(error))
+    if norm is not None and not math.isfinite(norm):
+        norm, why = None, "its tensors contain infinite values or values that are no numbers"
+    return replace(report, delta_norm=norm, not_measured=why)
+
+
+def _is_dead(reader: _Reader, layer: LoraLayer) -> bool:
+    kind = layer.adapter.name if layer.adapter is not None else ""
+    if layer.dora or "reshape" in layer.roles or (kind in ("oft", "boft") and "rescale" in layer.roles):
+        return False
+    factors = [layer.roles[role] for role in _FACTORS.get(kind, ()) if role in layer.roles]
+    return any(not any(part.any() for part in reader.parts(key)) for key in factors)
+
+
+def _norm(reader: _Reader, layer: LoraLayer) -> tuple[float | None, str]:
+    """Frobenius norm of the layer's delta at strength 1, or why there is none."""
+    if layer.adapter is None:
+        return None, layer.note or "the format is not known"
+    if layer.scale_source.startswith("not known"):
+        return None, f"the scale is {layer.scale_source}"
+    kind, roles = layer.adapter.name, layer.roles
+    if layer.needs_weight:
+        what = "DoRA" if layer.dora else layer.format
+        return None, f"{what} depends on the model's own weight, which only Check LoRA in ComfyUI reads"
+    if kind == "lora":
+        down = reader.row_gram(roles["down"])
+        if "mid" in roles:
+            down = _tucker(reader.whole(roles["mid"]), down)
+        return abs(layer.scale) * _root(reader.column_gram(roles["up"]), down), ""
+    if kind == "loha":
+        if "hada_t1" in roles:
+            return None, "a LoHa with Tucker cores is measured in ComfyUI only"
+        return abs(layer.scale) * _loha(reader, roles), ""
+    if kind == "lokr":
+        return abs(layer.scale) * _lokr_factor(reader, roles, 1) * _lokr_factor(reader, roles, 2), ""
+    if isinstance(layer.adapter, WholeAdapter):
+        return reader.norm(roles[layer.adapter.role]), ""
+    return None, f"{layer.format} is measured in ComfyUI only"
+
+
+def _root(first: Array, second: Array) -> float:
+    """Norm of a product from the Gram matrices of its factors."""
+    return math.sqrt(max(float((first * second).sum()), 0.0))
+
+
+def _tucker(core: Array, down: Array) -> Array:
+    core = core.reshape(*core.shape[:2], -1)
+    return np.einsum("mnk,np,pqk->mq", core, down, core.transpose(1, 0, 2), optimize=True)
+
+
+def _loha(reader: _Reader, roles: Mapping[str, str]) -> float:
+    inner = [reader.whole(roles[role]) for role in ("hada_w1_b", "hada_w2_b")]
+    step = max(1, _CHUNK // inner[0].shape[1])
+    squared = 0.0
+    outer = [reader.rows(roles[role], step) for role in ("hada_w1_a", "hada_w2_a")]
+    for first, second in zip(*outer, strict=True):
+        squared += float((((first @ inner[0]) * (second @ inner[1])) ** 2).sum())
+    return math.sqrt(squared)
+
+
+def _lokr_factor(reader: _Reader, roles: Mapping[str, str], number: int) -> float:
+    whole = roles.get(f"lokr_w{number}")
+    if whole is not None:
+        return reader.norm(whole)
+    first, second = roles[f"lokr_w{number}_a"], roles[f"lokr_w{number}_b"]
+    if number == 2 and "lokr_t2" in roles:
+        # Here the rows of the first factor are the rank.
+        return _root(reader.row_gram(first), _tucker(reader.whole(roles["lokr_t2"]), reader.row_gram(second)))
+    return _root(reader.column_gram(first), reader.row_gram(second))
+
+
+class _Unreadable(Exception):
+    """A tensor cannot be read here; the text says why."""
+
+
+class _Reader:
+    """Tensors of one file as float64, in pieces."""
+
+    def __init__(self, header: Header, file: BinaryIO) -> None:
+        self._header = header
+        self._file = file
+
+    def norm(self, key: str) -> float:
+        """Frobenius norm of a tensor."""
+        return math.sqrt(math.fsum(float((part * part).sum()) for part in self.parts(key)))
+
+    def parts(self, key: str) -> Iterator[Array]:
+        """All elements, a piece at a time."""
+        info = self._info(key)
+        for start in range(0, info.count, _CHUNK):
+            yield self._read(info, start, min(_CHUNK, info.count - start))
+
+    def whole(self, key: str) -> Array:
+        """A tensor in its own shape. For small ones."""
+        info = self._info(key)
+        return self._read(info, 0, info.count).reshape(info.shape)
+
+    def rows(self, key: str, step: int) -> Iterator[Array]:
+        """``step`` rows at a time, [rows, everything else]."""
+        info = self._info(key)
+        width = max(1, math.prod(info.shape[1:]))
+        for start in range(0, info.shape[0], step):
+            count = min(step, info.shape[0] - start)
+            yield self._read(info, start * width, count * width).reshape(count, width)
+
+    def column_gram(self, key: str) -> Array:
+        """``M^T M`` of a tall matrix."""
+        info = self._info(key)
+        width = max(1, math.prod(info.shape[1:]))
+        gram = np.zeros((width, width))
+        for rows in self.rows(key, max(1, _CHUNK // width)):
+            gram += rows.T @ rows
+        return gram
+
+    def row_gram(self, key: str) -> Array:
+        """``M M^T`` of a wide matrix."""
+        info = self._info(key)
+        count, width = info.shape[0], max(1, math.prod(info.shape[1:]))
+        step = max(1, _CHUNK // max(1, count))
+        if step >= width:
+            matrix = self._read(info, 0, info.count).reshape(count, width)
+            return matrix @ matrix.T
+        gram = np.zeros((count, count))
+        for start in range(0, width, step):
+            length = min(step, width - start)
+            part = np.stack([self._read(info, row * width + start, length) for row in range(count)])
+            gram += part @ part.T
+        return gram
+
+    def _info(self, key: str) -> TensorInfo:
+        info = self._header.tensors[key]
+        if self._header.loaded is None and self._header.container != "safetensors" and info.dtype not in ("F32", "F16"):
+            raise _Unreadable(f"{info.dtype} of {self._header.container} files is read in ComfyUI only")
+        if info.dtype not in _DTYPES:
+            raise _Unreadable(f"the dtype {info.dtype} is read in ComfyUI only")
+        return info
+
+    def _read(self, info: TensorInfo, start: int, count: int) -> Array:
+        if self._header.loaded is not None:
+            flat = self._header.loaded[info.key].detach().flatten()[start : start + count]
+            return flat.double().numpy()
+        kind = np.dtype(_DTYPES[info.dtype])
+        self._file.seek(self._header.data_start + info.start + start * kind.itemsize)
+        raw = self._file.read(count * kind.itemsize)
+        if len(raw) != count * kind.itemsize:
+            raise _Unreadable("the file became shorter while it was read")
+        found = np.frombuffer(raw, kind)
+        if info.dtype == "BF16":
+            return (found.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+        if info.dtype.startswith("F8_"):
+            return _fp8_table(info.dtype)[found]
+        return found.astype(np.float64)
+
+
+@lru_cache(2)
+def _fp8_table(dtype: str) -> Array:
+    return np.array([decode_fp8(code, *FP8[dtype]) for code in range(256)])

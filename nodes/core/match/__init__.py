@@ -1,0 +1,1 @@
+"""Which tensor of a LoRA goes to which weight of a model, and why not."""

@@ -1,0 +1,1 @@
+"""What a measurement of time and memory is made of, and what it says."""

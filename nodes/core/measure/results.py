@@ -1,0 +1,196 @@
+"""Saved measurements: one JSON object a line, listed and compared later. Nothing leaves the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import PatchbayError
+from ..report.text import clean
+from .runs import MEASUREMENT_SCHEMA, MEASUREMENT_VERSION
+from .why import amount, duration
+
+FILE_NAME = "measurements.jsonl"
+_LONGEST_LINE = 8_000_000
+
+
+def append_result(path: Path, measurement: Mapping[str, Any], when: str) -> str:
+    """Add a measurement and return the id under which it is listed.
+
+    One line is written at once, so that a second ComfyUI that writes at the same time cuts nothing in two. A line that
+    was cut off earlier (a full disk) is closed first.
+
+    Args:
+        when: Local time, ISO 8601.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = {entry["id"] for entry in read_results(path)} if path.exists() else set()
+    number = len(known) + 1
+    while (name := f"{number:04}") in known:
+        number += 1
+    line = json.dumps({"id": name, "time": when, **measurement}, ensure_ascii=True, separators=(",", ":")) + "\n"
+    begin = "" if _ends_with_newline(path) else "\n"
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(handle, (begin + line).encode("ascii"))
+    finally:
+        os.close(handle)
+    return name
+
+
+def _ends_with_newline(path: Path) -> bool:
+    if not path.exists() or path.stat().st_size == 0:
+        return True
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """All entries of this version, oldest first; lines that cannot be read are left out.
+
+    Raises:
+        PatchbayError: there is no such file.
+    """
+    if not path.is_file():
+        raise PatchbayError(
+            f"{path.name}: no saved measurements here; they are written by Measure Report and Benchmark (Patchbay) "
+            "into the folder user/default/lora-patchbay of ComfyUI."
+        )
+    entries = []
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            entry = _parse(line)
+            if entry is not None:
+                entries.append(entry)
+    return entries
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    if len(line) > _LONGEST_LINE or not line.strip():
+        return None
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(entry, dict) or entry.get("schema") != MEASUREMENT_SCHEMA:
+        return None
+    known = entry.get("version") == MEASUREMENT_VERSION and isinstance(entry.get("conditions"), list)
+    return entry if known and isinstance(entry.get("id"), str) else None
+
+
+def list_text(entries: Sequence[Mapping[str, Any]]) -> str:
+    """One line a condition: id, time, label, steady evaluation, peak, model and device."""
+    rows = [("id", "time", "condition", "steps", "steady", "whole run", "process peak", "model", "device")]
+    for entry in entries:
+        context = _mapping(entry.get("context"))
+        for condition in entry["conditions"]:
+            rows.append(
+                (
+                    entry["id"],
+                    str(entry.get("time", ""))[:16],
+                    clean(str(condition.get("label", "")), 28),
+                    str(condition.get("steps", "")),
+                    _duration(_mapping(condition.get("steady_ms")).get("median")),
+                    _duration(_figure(condition.get("total_s")), 1000),
+                    _amount(_figure(_mapping(condition.get("memory")).get("process_low"))),
+                    clean(str(_model_of(context, condition).get("model", "")), 32),
+                    clean(str(context.get("device", "")), 28),
+                )
+            )
+    if len(rows) == 1:
+        return "no measurements.\n"
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines) + "\n"
+
+
+def compare_text(one: Mapping[str, Any], two: Mapping[str, Any]) -> str:
+    """Two saved measurements, condition by condition of the same name, and what differs in their circumstances."""
+    lines = [f"{two['id']} against {one['id']}:"]
+    by_label = {condition.get("label"): condition for condition in one["conditions"]}
+    shared = [condition for condition in two["conditions"] if condition.get("label") in by_label]
+    for condition in shared:
+        before = by_label[condition.get("label")]
+        lines.append(clean(str(condition.get("label")), 60))
+        for words, read, show in _COMPARED:
+            a, b = read(before), read(condition)
+            if a is not None and b is not None:
+                change = f" ({(b / a - 1) * 100:+.1f} %)" if a else ""
+                lines.append(f"  {words}: {show(a)} -> {show(b)}{change}")
+    if not shared:
+        lines.append("no condition has the same name in both.")
+    differing = _differing(_mapping(one.get("context")), _mapping(two.get("context")))
+    if differing:
+        lines += ["Not the same in both:", *(f"- {line}" for line in differing)]
+    lines.append("Two runs at different times have no interval: measure both in one benchmark for a verdict.")
+    return "\n".join(lines) + "\n"
+
+
+def _seconds(value: float) -> str:
+    return duration(value * 1000)
+
+
+def _memory(name: str) -> Any:
+    return lambda condition: _figure(_mapping(condition.get("memory")).get(name))
+
+
+_COMPARED: tuple[tuple[str, Any, Any], ...] = (
+    ("steady evaluation", lambda c: _mapping(c.get("steady_ms")).get("median"), duration),
+    ("first evaluation after a switch", lambda c: _figure(c.get("first_ms")), duration),
+    ("loading, after a switch", lambda c: _figure(c.get("prepare_s")), _seconds),
+    ("whole warm run", lambda c: _figure(c.get("total_s")), _seconds),
+    ("weights copied per evaluation", lambda c: _figure(c.get("streamed_bytes")), amount),
+    ("weights on the device", _memory("weights_resident"), amount),
+    ("torch peak, allocated", _memory("torch_allocated_peak"), amount),
+    ("process peak, at least", _memory("process_low"), amount),
+    ("process peak, at most", _memory("process_high"), amount),
+    ("device in use, all programs", _memory("device_used_peak"), amount),
+)
+
+
+def _differing(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
+    names = [name for name in (*one, *two) if one.get(name) != two.get(name)]
+    return [
+        f"{name}: {clean(str(one.get(name, 'not known')), 80)} -> {clean(str(two.get(name, 'not known')), 80)}"
+        for name in dict.fromkeys(names)
+    ]
+
+
+def _model_of(context: Mapping[str, Any], condition: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _mapping(_mapping(context.get("conditions")).get(str(condition.get("label"))))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _figure(value: Any) -> float | None:
+    number = _mapping(value).get("value")
+    return float(number) if isinstance(number, (int, float)) else None
+
+
+def _duration(value: Any, factor: float = 1.0) -> str:
+    return duration(value * factor) if isinstance(value, (int, float)) else "-"
+
+
+def _amount(value: float | None) -> str:
+    return "-" if value is None else amount(value)
+
+
+def find_result(entries: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
+    """The entry with an id, with or without its leading zeros; ``last`` is the newest.
+
+    Raises:
+        PatchbayError: there is none.
+    """
+    if name == "last" and entries:
+        return entries[-1]
+    for entry in entries:
+        if entry["id"] == name or entry["id"].lstrip("0") == name.lstrip("0"):
+            return entry
+    known = ", ".join(entry["id"] for entry in entries[-8:]) or "none"
+    raise PatchbayError(f"{name}: no measurement with this id; the newest are {known}.")

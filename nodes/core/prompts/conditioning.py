@@ -1,0 +1,488 @@
+"""Cached prompts: CONDITIONING of any model in a safetensors file, bit for bit.
+
+The file holds the tensors; its metadata says which of them belong to which prompt::
+
+    format          patchbay.conditioning
+    format_version  1
+    prompts         [{"name": "a cat", "entries": [{"cond": "0.0.cond", "tensors": {"pooled_output":
+    "0.0.pooled_output"},
+                      "values": {"guidance": 3.5}}]}]
+
+A value is plain JSON; what JSON cannot say is an object with one key: ``{"$tuple": [...]}``, ``{"$tensor":
+"key"}``, ``{"$float": "nan"}``, ``{"$dict": [[key, value], ...]}``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PureWindowsPath
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ..errors import HeaderError, PatchbayError
+from ..files.header import Header, read_header
+
+FORMAT = "patchbay.conditioning"
+FORMAT_VERSION = "1"
+SUFFIX = ".safetensors"
+
+Conditioning = list[list[Any]]
+"""ComfyUI's own form: ``[[tensor, {"pooled_output": tensor, ...}], ...]``."""
+
+_OWN_METADATA = ("format", "format_version", "prompts")
+_STORABLE = frozenset(
+    {
+        torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2,
+        torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool,
+    }
+)  # fmt: skip
+_RESERVED = frozenset("CON PRN AUX NUL".split()) | {f"{p}{i}" for p in ("COM", "LPT") for i in range(1, 10)}
+"""Names that Windows keeps for itself."""
+_CLOSE_MATCHES = 5
+_LISTED_NAMES = 200
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One named prompt."""
+
+    name: str
+    conditioning: Conditioning
+
+
+@dataclass(frozen=True)
+class ConditioningFile:
+    """The prompts of one file, in file order, and what else its metadata says."""
+
+    prompts: tuple[Prompt, ...] = ()
+    metadata: dict[str, str] = field(default_factory=dict)
+    """Metadata that is not part of the format, such as ``modelspec.description``."""
+
+
+@dataclass(frozen=True)
+class PromptSummary:
+    """A prompt as its file's header describes it."""
+
+    name: str
+    shapes: tuple[tuple[int, ...], ...]
+    """Shape of the main tensor of each entry."""
+    dtype: str
+    """As the file spells it: ``BF16``; several are joined with ``/``."""
+
+
+def list_prompts(path: str | os.PathLike[str]) -> tuple[PromptSummary, ...]:
+    """The prompts of a file, read from its header alone.
+
+    Raises:
+        HeaderError: it is not a conditioning file, or its header contradicts itself.
+        OSError: the file cannot be opened.
+    """
+    header = read_header(path)
+    summaries = []
+    for prompt in _read_index(header):
+        infos = [header.tensors[entry["cond"]] for entry in prompt["entries"]]
+        dtypes = "/".join(dict.fromkeys(info.dtype for info in infos))
+        summaries.append(PromptSummary(prompt["name"], tuple(info.shape for info in infos), dtypes))
+    return tuple(summaries)
+
+
+def load_prompt(path: str | os.PathLike[str], name: str = "") -> Prompt:
+    """One prompt of a file; its other prompts are not read.
+
+    Args:
+        name: Case and the space around it do not count; empty means the first prompt.
+
+    Raises:
+        HeaderError: it is not a conditioning file, or its header contradicts itself.
+        PatchbayError: the file has no such prompt.
+    """
+    header = read_header(path)
+    index = _read_index(header)
+    chosen = index[find_prompt([prompt["name"] for prompt in index], name, header.name)]
+    return _load_prompts(header, [chosen])[0]
+
+
+def load_conditioning_file(path: str | os.PathLike[str]) -> ConditioningFile:
+    """Everything in a file.
+
+    Raises:
+        HeaderError: it is not a conditioning file, or its header contradicts itself.
+    """
+    header = read_header(path)
+    rest = {key: value for key, value in header.metadata.items() if key not in _OWN_METADATA}
+    return ConditioningFile(tuple(_load_prompts(header, _read_index(header))), rest)
+
+
+def find_prompt(names: list[str], name: str, file_name: str) -> int:
+    """Position of a prompt by name; empty is the first.
+
+    Raises:
+        PatchbayError: there is none; the text names the closest ones.
+    """
+    wanted = name.strip()
+    if not wanted:
+        return 0
+    position = _position(names, wanted)
+    if position is not None:
+        return position
+    known = {_folded(other): other for other in names}
+    close = [known[other] for other in difflib.get_close_matches(_folded(wanted), known, _CLOSE_MATCHES, 0.5)]
+    hint = f"Closest: {_quoted(close)}. " if close else ""
+    raise PatchbayError(
+        f'{file_name}: no prompt "{wanted}" among its {len(names)}. {hint}Leave the name empty to load the '
+        "first one and read all names in the text output."
+    )
+
+
+def add_prompt(
+    file: ConditioningFile, name: str, conditioning: Any, *, overwrite: bool = False, note: str = ""
+) -> ConditioningFile:
+    """``file`` with one prompt more, or with one replaced; everything else in it stays.
+
+    Args:
+        note: Stored as ``modelspec.description`` of the whole file; empty leaves what is there.
+
+    Raises:
+        PatchbayError: the name is empty, or taken by another conditioning while ``overwrite`` is off, or the
+            conditioning holds something that a file cannot hold.
+    """
+    name = name.strip()
+    if not name:
+        raise PatchbayError("prompt: a saved conditioning needs a name, by which it is found again.")
+    prompt = Prompt(name, copy_conditioning(conditioning))
+    metadata = {**file.metadata, **_description(note)}
+    position = _position([other.name for other in file.prompts], name)
+    if position is None:
+        return ConditioningFile((*file.prompts, prompt), metadata)
+    present = file.prompts[position]
+    if not overwrite and not same_conditioning(present.conditioning, prompt.conditioning):
+        raise PatchbayError(
+            f'the file already holds another conditioning named "{present.name}". Choose another name, or '
+            "switch overwrite on to replace it."
+        )
+    prompts = (*file.prompts[:position], prompt, *file.prompts[position + 1 :])
+    return replace(file, prompts=prompts, metadata=metadata)
+
+
+def save_conditioning_file(path: str | os.PathLike[str], file: ConditioningFile) -> None:
+    """Write ``file``, whole or not at all: to a temporary file beside it, which then takes its place.
+
+    Raises:
+        PatchbayError: a conditioning holds something that a file cannot hold.
+        OSError: the folder cannot be written.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    index = [_encode_prompt(prompt, str(position), tensors) for position, prompt in enumerate(file.prompts)]
+    metadata = {
+        **{key: value for key, value in file.metadata.items() if key not in _OWN_METADATA},
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "prompts": json.dumps(index, allow_nan=False),
+    }
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
+    try:
+        save_file(tensors, temporary, metadata)
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def file_in_folder(folder: str | os.PathLike[str], file_name: str, what: str = "conditioning") -> Path:
+    """The path of ``file_name`` in ``folder``, with ``.safetensors`` at its end; it may have sub-folders.
+
+    Args:
+        what: Which folder it is, for the message.
+
+    Raises:
+        PatchbayError: the name is empty, absolute, leads out of the folder, or no system could store it.
+    """
+    words = file_name.strip().replace("\\", "/")
+    words = words[: -len(SUFFIX)] if words.lower().endswith(SUFFIX) else words
+    parts = words.split("/")
+    windows = PureWindowsPath(words)
+    refused = not words or windows.drive or windows.root or any(_is_bad_part(part) for part in parts)
+    root = Path(folder).resolve()
+    path = root / f"{words}{SUFFIX}"
+    if refused or root not in path.resolve().parents:
+        raise PatchbayError(
+            f'file_name: "{file_name}" is not a name inside the {what} folder; expected a file name, '
+            'or folder/name, without .. and without any of <>:|?*" in it.'
+        )
+    return path
+
+
+def describe_prompts(prompts: Iterable[PromptSummary]) -> str:
+    """One line a prompt: its name, then shape and dtype of its tensors."""
+    prompts = tuple(prompts)
+    lines = []
+    for prompt in prompts[:_LISTED_NAMES]:
+        shapes = ", ".join(" x ".join(map(str, shape)) for shape in prompt.shapes)
+        lines.append(f"{prompt.name}: {shapes} {prompt.dtype}")
+    if len(prompts) > _LISTED_NAMES:
+        lines.append(f"... and {len(prompts) - _LISTED_NAMES} more")
+    return "\n".join(lines)
+
+
+def summarise(prompt: Prompt) -> PromptSummary:
+    """A loaded prompt as :func:`list_prompts` would describe it, with torch's names of the dtypes."""
+    tensors = [entry[0] for entry in prompt.conditioning]
+    dtypes = "/".join(dict.fromkeys(str(tensor.dtype).removeprefix("torch.") for tensor in tensors))
+    return PromptSummary(prompt.name, tuple(tuple(tensor.shape) for tensor in tensors), dtypes)
+
+
+def copy_conditioning(conditioning: Any) -> Conditioning:
+    """The same conditioning on the CPU, sharing nothing with the one given.
+
+    Raises:
+        PatchbayError: it is not a conditioning, or holds something that a file cannot hold; all such values
+        are named.
+    """
+    if not isinstance(conditioning, (list, tuple)) or not conditioning:
+        raise PatchbayError(f"conditioning: expected a list of entries, got {_kind(conditioning)}.")
+    refused: list[str] = []
+    copied: Conditioning = []
+    for entry in conditioning:
+        if (
+            not isinstance(entry, (list, tuple))
+            or len(entry) != 2
+            or not isinstance(entry[0], torch.Tensor)
+            or not isinstance(entry[1], dict)
+        ):
+            raise PatchbayError("conditioning: expected entries of a tensor and a dictionary.")
+        copied.append([_copy(entry[0], "the main tensor", refused), _copy(entry[1], "", refused)])
+    if refused:
+        raise PatchbayError(
+            f"conditioning: a file cannot hold {'; '.join(dict.fromkeys(refused))}. Save the conditioning "
+            "before "
+            "the node that adds this (a ControlNet, a hook, a style model), and apply that node after "
+            "loading."
+        )
+    return copied
+
+
+def same_conditioning(a: Any, b: Any) -> bool:
+    """Whether two conditionings are equal bit for bit, types and dtypes included."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and a.shape == b.shape and torch.equal(_bits(a), _bits(b))
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(same_conditioning(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same_conditioning(value, b[key]) for key, value in a.items())
+    if isinstance(a, float):
+        return a.hex() == b.hex()
+    return bool(a == b)
+
+
+def _description(note: str) -> dict[str, str]:
+    text = note.strip().encode("utf-8", "replace").decode("utf-8")
+    return {"modelspec.description": text} if text else {}
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+
+
+def _copy(value: Any, where: str, refused: list[str]) -> Any:
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, np.generic):
+        return _copy(value.item(), where, refused)
+    if isinstance(value, torch.Tensor):
+        plain = type(value) in (torch.Tensor, torch.nn.Parameter) and value.layout == torch.strided
+        if not plain or value.dtype not in _STORABLE or value.is_meta:
+            refused.append(f"{where} ({type(value).__name__} of {value.dtype})")
+            return None
+        return value.detach().cpu().clone(memory_format=torch.contiguous_format)
+    if type(value) in (list, tuple):
+        return type(value)(_copy(item, f"{where}[{i}]", refused) for i, item in enumerate(value))
+    if isinstance(value, dict):
+        if all(key is None or type(key) in (bool, int, str) for key in value):
+            stem = f"{where}." if where else ""
+            return {key: _copy(item, f"{stem}{key}", refused) for key, item in value.items()}
+    refused.append(f"{where} ({_kind(value)})")
+    return None
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else f"a value of type {type(value).__name__}"
+
+
+def _encode_prompt(prompt: Prompt, prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
+    entries = []
+    for position, (cond, options) in enumerate(prompt.conditioning):
+        stem = f"{prefix}.{position}"
+        tensors[f"{stem}.cond"] = cond
+        entry: dict[str, Any] = {"cond": f"{stem}.cond", "tensors": {}, "values": {}}
+        for name, value in options.items():
+            if not isinstance(name, str):
+                raise PatchbayError(f"conditioning: expected names as keys, got {name!r}.")
+            key = f"{stem}.{name}"
+            if isinstance(value, torch.Tensor):
+                entry["tensors"][name] = _store(value, key, tensors)
+            else:
+                entry["values"][name] = _encode(value, key, tensors)
+        entries.append(entry)
+    return {"name": prompt.name, "entries": entries}
+
+
+def _store(tensor: torch.Tensor, key: str, tensors: dict[str, torch.Tensor]) -> str:
+    key = re.sub(r"[^A-Za-z0-9_.-]", "_", key)
+    while key in tensors:
+        key += "_"
+    tensors[key] = tensor
+    return key
+
+
+def _encode(value: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(value, torch.Tensor):
+        return {"$tensor": _store(value, key, tensors)}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": repr(value)}
+    if isinstance(value, (list, tuple)):
+        items = [_encode(item, f"{key}.{i}", tensors) for i, item in enumerate(value)]
+        return items if isinstance(value, list) else {"$tuple": items}
+    if isinstance(value, dict):
+        if all(isinstance(name, str) and not name.startswith("$") for name in value):
+            return {name: _encode(item, f"{key}.{name}", tensors) for name, item in value.items()}
+        return {"$dict": [[name, _encode(item, f"{key}.{name}", tensors)] for name, item in value.items()]}
+    return value
+
+
+def _load_prompts(header: Header, index: list[dict[str, Any]]) -> list[Prompt]:
+    """Only the tensors that ``index`` names, as copies, so that the file is not kept open."""
+    assert header.path is not None
+    try:
+        with safe_open(header.path, framework="pt", device="cpu") as file:
+
+            def tensor(key: Any) -> torch.Tensor:
+                if not isinstance(key, str) or key not in header.tensors:
+                    raise HeaderError(f'{header.name}: lacks the tensor "{key}" of its metadata.')
+                return file.get_tensor(key).clone()
+
+            prompts = []
+            for prompt in index:
+                conditioning = []
+                for entry in prompt["entries"]:
+                    options = {name: tensor(key) for name, key in entry.get("tensors", {}).items()}
+                    values = entry.get("values", {}).items()
+                    options.update((name, _decode(value, tensor, header.name)) for name, value in values)
+                    conditioning.append([tensor(entry["cond"]), options])
+                prompts.append(Prompt(prompt["name"], conditioning))
+            return prompts
+    except SafetensorError as error:
+        raise HeaderError(f"{header.name}: cannot be read ({error}); save or download it again.") from error
+
+
+def _decode(value: Any, tensor: Any, name: str) -> Any:
+    if isinstance(value, list):
+        return [_decode(item, tensor, name) for item in value]
+    if not isinstance(value, dict):
+        return value
+    tag = next(iter(value), "") if len(value) == 1 else ""
+    inner = value.get(tag)
+    if tag == "$tensor":
+        return tensor(inner)
+    if tag == "$float" and inner in ("nan", "inf", "-inf"):
+        return float(inner)
+    if tag == "$tuple" and isinstance(inner, list):
+        return tuple(_decode(item, tensor, name) for item in inner)
+    if tag == "$dict" and isinstance(inner, list) and all(isinstance(p, list) and len(p) == 2 for p in inner):
+        return {_hashable(key, name): _decode(item, tensor, name) for key, item in inner}
+    if any(key.startswith("$") for key in value):
+        raise HeaderError(
+            f"{name}: its metadata holds {list(value)}, which this version does not know; update the pack."
+        )
+    return {key: _decode(item, tensor, name) for key, item in value.items()}
+
+
+def _hashable(key: Any, name: str) -> Any:
+    if isinstance(key, (list, dict)):
+        raise HeaderError(f"{name}: its metadata contradicts itself; save or download it again.")
+    return key
+
+
+def _read_index(header: Header) -> list[dict[str, Any]]:
+    """The checked ``prompts`` of a file's metadata: names, and keys of tensors that the file holds."""
+    name, metadata = header.name, header.metadata
+    if header.container != "safetensors" or metadata.get("format") != FORMAT:
+        raise HeaderError(
+            f'{name}: is not a file of saved conditioning (its metadata lacks "format": "{FORMAT}"). '
+            "Choose a file that Save Conditioning wrote."
+        )
+    if metadata.get("format_version") != FORMAT_VERSION:
+        raise HeaderError(
+            f'{name}: saved conditioning of format version "{metadata.get("format_version")}", but this pack '
+            f'reads "{FORMAT_VERSION}"; update the pack.'
+        )
+    try:
+        index = json.loads(metadata.get("prompts", ""))
+    except (ValueError, RecursionError) as error:
+        raise HeaderError(f'{name}: "prompts" in its metadata is not JSON; save or download it again.') from error
+    if not isinstance(index, list) or not index:
+        raise HeaderError(f"{name}: holds no prompts.")
+    for number, prompt in enumerate(cast("list[Any]", index), start=1):
+        if not _is_prompt(prompt, header):
+            raise HeaderError(
+                f"{name}: prompt {number} of its metadata has no name, no entries, or names a tensor that "
+                "the file "
+                "does not hold; save or download it again."
+            )
+    return cast("list[dict[str, Any]]", index)
+
+
+def _is_prompt(prompt: Any, header: Header) -> bool:
+    if not isinstance(prompt, dict) or not isinstance(prompt.get("name"), str):
+        return False
+    entries = prompt.get("entries")
+    if not isinstance(entries, list) or not entries:
+        return False
+    return all(
+        isinstance(entry, dict)
+        and isinstance(entry.get("cond"), str)
+        and entry["cond"] in header.tensors
+        and isinstance(entry.get("tensors", {}), dict)
+        and isinstance(entry.get("values", {}), dict)
+        and all(isinstance(key, str) and key in header.tensors for key in entry.get("tensors", {}).values())
+        for entry in entries
+    )
+
+
+def _position(names: list[str], wanted: str) -> int | None:
+    if wanted in names:
+        return names.index(wanted)
+    folded = [_folded(name) for name in names]
+    return folded.index(_folded(wanted)) if _folded(wanted) in folded else None
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold()
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _is_bad_part(part: str) -> bool:
+    """Empty, a step up, or a name that Windows cannot store."""
+    if not part or part != part.strip() or part.endswith(".") or part.startswith("."):
+        return True
+    if part.split(".")[0].upper() in _RESERVED:
+        return True
+    return any(c in '<>:|?*"' or not c.isprintable() for c in part)

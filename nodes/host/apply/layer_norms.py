@@ -1,0 +1,122 @@
+"""Fill a plan's layers with their norms: what the LoRA adds, and the weight that it is added to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ...core.lora.layer_norms import measure_layer
+from ...core.report.report import LayerReport
+from ..comfyui.model_keys import ModelKeys
+from ..match.stock import PatchValue
+from ..norms.patches import WEIGHT_NORMS, delta_norm, norm_work, read_weight
+from .plan import PatchPlan, PlannedLayer
+
+QUICK_WEIGHTS = 1 << 26
+"""A model with more patched elements than this has its weight norms measured by Show Patches, not on every apply."""
+QUICK_DELTAS = 1 << 22
+"""Formats whose size has to be found from as many numbers as the weights have (DoRA, OFT, LoHa of high rank, whole
+differences) are measured on applying up to this many, about 0.1 s on one core; beyond it by Show Patches."""
+LATER = "measured by Show Patches for a model of this size"
+
+Offset = tuple[int, int, int]
+
+
+def measure_plan(
+    plan: PatchPlan, keys: ModelKeys, model: Any, clip: Any, quick: bool = False
+) -> tuple[LayerReport, ...]:
+    """The plan's layers with ``delta_norm``, and ``weight_norm`` where that costs next to nothing.
+
+    Args:
+        quick: Leave out deltas that would make applying wait, with that reason.
+    """
+    touched = {layer.report.model_key for layer in plan.layers if layer.report.model_key in keys.shapes}
+    elements = sum(_size(keys.shapes[key]) for key in touched)
+    later = _slow(plan, keys) if quick else frozenset()
+    measure = _Measure(plan, keys, model, clip, with_weights=elements <= QUICK_WEIGHTS, later=later)
+    return tuple(measure(layer) for layer in plan.layers)
+
+
+def _slow(plan: PatchPlan, keys: ModelKeys) -> frozenset[int]:
+    """``id`` of the patches that are not measured on applying: all that are slow, if together they take too long."""
+    work = {
+        id(layer.value): norm_work(layer.value, slice_shape(keys.shapes[layer.report.model_key], layer.report.slice))
+        for layer in plan.layers
+        if layer.value is not None
+        and layer.report.model_key in keys.shapes
+        and id(layer.value) not in plan.matched.norms
+    }
+    return frozenset(i for i, size in work.items() if size) if sum(work.values()) > QUICK_DELTAS else frozenset()
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """Fills in one layer of a plan."""
+
+    plan: PatchPlan
+    keys: ModelKeys
+    model: Any
+    clip: Any
+    with_weights: bool
+    later: frozenset[int]
+
+    def __call__(self, layer: PlannedLayer) -> LayerReport:
+        report, keys = layer.report, self.keys
+        shape = keys.shapes.get(report.model_key)
+        if layer.value is None or shape is None:
+            return _measure_source(layer, self.plan)
+        clip = self.clip if report.model_key in keys.text_encoder_keys else None
+        patcher = self.model if clip is None else clip.patcher
+        norm, why = self._delta(layer, patcher, shape)
+        weight_norm, why_weight = None, LATER
+        if self.with_weights:
+            weight_norm, why_weight = WEIGHT_NORMS.get(patcher, report.model_key, report.slice)
+        return report.changed(
+            delta_norm=norm,
+            weight_norm=weight_norm,
+            not_measured=why or ("" if weight_norm is not None else why_weight),
+            shape=slice_shape(shape, report.slice),
+        )
+
+    def _delta(self, layer: PlannedLayer, patcher: Any, shape: tuple[int, ...]) -> tuple[float | None, str]:
+        norms, identity = self.plan.matched.norms, id(layer.value)
+        if identity in self.later and identity not in norms:
+            return None, LATER
+        if identity not in norms:
+            norms[identity] = measure_patch(layer.value, patcher, layer.report.model_key, shape, layer.report.slice)
+        return norms[identity]
+
+
+def _measure_source(layer: PlannedLayer, plan: PatchPlan) -> LayerReport:
+    """Norm of a layer that has no place in this model, from the file alone."""
+    if layer.source is None:
+        return layer.report
+    tensors = {role: plan.matched.tensors[key] for role, key in layer.source.roles.items()}
+    strength = measure_layer(layer.source, tensors, spectral=False)
+    return replace(layer.report, delta_norm=strength.delta_norm, not_measured=strength.not_measured)
+
+
+def measure_patch(
+    value: PatchValue,
+    patcher: Any,
+    key: str,
+    shape: tuple[int, ...],
+    offset: Offset | None,
+) -> tuple[float | None, str]:
+    """Norm of what one patch adds at strength 1 to the weight ``key`` of ``patcher``, or why it is missing."""
+    return delta_norm(value, slice_shape(shape, offset), lambda: read_weight(patcher, key, offset))
+
+
+def slice_shape(shape: tuple[int, ...], offset: Offset | None) -> tuple[int, ...]:
+    """The shape of a weight, or of its slice ``(dim, start, length)``."""
+    if offset is None or offset[0] >= len(shape):
+        return shape
+    dim, _, length = offset
+    return (*shape[:dim], length, *shape[dim + 1 :])
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for side in shape:
+        size *= side
+    return size

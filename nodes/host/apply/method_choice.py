@@ -1,0 +1,153 @@
+"""Which method a run will use, and what the report says about quantised weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import comfy.model_management
+
+from ...core.match.name_table import target_key, target_offset
+from ...core.measure.method_costs import LEAST_KEPT, MOST_NOISE, Situation, choose_method, lossy
+from ...core.report.report import LayerReport
+from ..comfyui.model_keys import ModelKeys
+from ..norms.patches import parameter
+from ..restage.signatures import changed_keys, loaded_patches
+from .methods import find_beside, whole_bytes
+from .plan import PatchPlan
+from .survival import Requantisation, measure_requantisation, quantised_format
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The method of a run."""
+
+    method: str
+    """``merge`` or ``bypass``."""
+    reason: str = ""
+    """Why, where the choice was left to us."""
+    requantisation: Requantisation | None = None
+
+
+def select_method(
+    wanted: str, plan: PatchPlan, keys: ModelKeys, model: Any, clip: Any, as_stock: bool, steps: int | None
+) -> Selection:
+    """``wanted`` itself, or the cheaper method where it is ``auto``.
+
+    Args:
+        as_stock: The result has to be ComfyUI's own bit for bit, which only a merge is.
+        steps: Sampling steps as far as the workflow says.
+    """
+    if wanted == "bypass":
+        return Selection("bypass")
+    patches = [patch for patch in plan.patches if not patch.text_encoder]
+    lost = measure_requantisation(patches, plan.matched, model) if patches else None
+    if wanted == "merge":
+        return Selection("merge", "", lost)
+    if as_stock:
+        return Selection("merge", "as_stock asks for exactly what ComfyUI's own loader does", lost)
+    if not plan.patches:
+        return Selection("merge", "nothing is to be applied", lost)
+    found = [
+        find_beside(patch, plan.matched, keys, clip.patcher if patch.text_encoder else model) for patch in plan.patches
+    ]
+    beside = [part for part in found if not isinstance(part, str)]
+    weights = {target_key(patch.target) for patch in plan.patches}
+    stage, unstage = _to_stage(plan, keys, model)
+    choice = choose_method(
+        Situation(
+            mode=loading_mode(model),
+            steps=steps,
+            patched_bytes=sum(_bytes(key, keys, model) for key in weights),
+            beside=len(beside),
+            merged=len(found) - len(beside),
+            whole_bytes=sum(whole_bytes(part) for part in beside),
+            patched_each_time=lost is not None and lost.each_time,
+            kept=None if lost is None else lost.kept,
+            noise=None if lost is None else lost.noise,
+            stage_bytes=stage,
+            unstage_bytes=unstage,
+        )
+    )
+    return Selection(choice.method, choice.reason, lost)
+
+
+def loading_mode(patcher: Any) -> str:
+    """``cpu``, ``dynamic`` or ``legacy``: how ComfyUI brings this model's weights to where they are used."""
+    if comfy.model_management.is_device_cpu(patcher.load_device):
+        return "cpu"
+    dynamic = getattr(patcher, "is_dynamic", None)
+    return "dynamic" if dynamic is not None and dynamic() else "legacy"
+
+
+def _to_stage(plan: PatchPlan, keys: ModelKeys, model: Any) -> tuple[int | None, int]:
+    """Bytes of the weights that a merge would have patched anew, and of those that bypass would have put back.
+
+    The first is ``None`` where it is not known what is loaded.
+    """
+    loaded = loaded_patches(model)
+    if loaded is None:
+        return None, 0
+    wanted = {key: list(patches) for key, patches in model.patches.items()}
+    order = list(dict.fromkeys(patch.strength for patch in plan.patches))  # as they are handed to ``add_patches``
+    for patch in sorted(plan.patches, key=lambda patch: order.index(patch.strength)):
+        if not patch.text_encoder:
+            function = patch.target[2] if not isinstance(patch.target, str) and len(patch.target) > 2 else None
+            entry = (patch.strength, patch.value, 1.0, target_offset(patch.target), function)
+            wanted.setdefault(target_key(patch.target), []).append(entry)
+    anew, back = changed_keys(loaded, wanted), changed_keys(loaded, model.patches)
+    sizes = [sum(_bytes(key, keys, model) for key in changed if key in keys.shapes) for changed in (anew, back)]
+    return sizes[0], sizes[1]
+
+
+def _bytes(key: str, keys: ModelKeys, model: Any) -> int:
+    count = 1
+    for side in keys.shapes[key]:
+        count *= side
+    return count * (1 if quantised_format(parameter(model, key)) else 2)
+
+
+def name_survival(layers: Sequence[LayerReport], selection: Selection) -> tuple[LayerReport, ...]:
+    """The layers with what arrives of their change in quantised weights, where that was measured."""
+    lost = selection.requantisation
+    if lost is None or selection.method != "merge":
+        return tuple(layers)
+    return tuple(
+        replace(layer, delta_kept=lost.measured[layer.model_key].kept, delta_noise=lost.measured[layer.model_key].noise)
+        if layer.method == "merge" and layer.model_key in lost.measured
+        else layer
+        for layer in layers
+    )
+
+
+def selection_notes(selection: Selection, wanted: str) -> tuple[str, ...]:
+    """Sentences on the choice, and on quantised weights."""
+    notes = (f"Method auto took {selection.method}: {selection.reason}.",) if wanted == "auto" else ()
+    lost = selection.requantisation
+    if lost is None or selection.method != "merge":
+        return notes
+    kinds = ", ".join(lost.formats)
+    if lost.each_time:
+        return (*notes, f"{lost.weights} weights are {kinds}: they are patched anew whenever they are used, unrounded.")
+    if lost.kept is None or lost.noise is None:
+        return (
+            *notes,
+            f"{lost.weights} weights are {kinds} and are quantised again; what is lost could not be measured.",
+        )
+    return (
+        *notes,
+        f"{lost.weights} weights are {kinds} and are quantised again: {lost.kept:.0%} of the change arrives, with "
+        f"rounding noise {lost.noise:.2g} times as large as it (median of {len(lost.measured)} measured layers).",
+    )
+
+
+def advice(selection: Selection) -> str:
+    """What to do where merging loses the change; empty otherwise."""
+    lost = selection.requantisation
+    if selection.method != "merge" or lost is None or not lossy(lost.kept, lost.noise):
+        return ""
+    return (
+        f"Use the method bypass: this model is quantised, and merging loses too much of the change (more than "
+        f"{1 - LEAST_KEPT:.0%} missing, or noise above {MOST_NOISE:g} times the change)."
+    )

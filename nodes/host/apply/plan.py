@@ -1,0 +1,389 @@
+"""Apply a LoRA to a model, block by block, and say what became of every tensor of the file."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...core.errors import BlockStrengthError
+from ...core.lora.file import LoraLayer
+from ...core.match.name_table import Target
+from ...core.match.readings import config_stamp
+from ...core.models.blocks import Place
+from ...core.models.slices import WeightSlice, fused_slices, overlap
+from ...core.report.report import LayerReport, LayerState
+from ...core.strengths.text import StrengthTable, parse_block_strengths
+from ..comfyui.model_keys import ModelKeys, read_model_keys
+from ..match.as_meant import match_lora
+from ..match.shapes import is_dead, is_product, misfit
+from ..match.stock import MatchedFile, MatchedPatch, PatchValue, has_dora_scale, is_adapter, match_file, patch_format
+from ..norms.exact import exact_norm, exact_work
+from ..norms.patches import finite_norm, product_deltas
+from ..restage.signatures import attach_restaging
+from .lora_cache import LoadedLora
+
+ATTACHMENT = "lora_patchbay"
+"""Key of our record on a patcher: which LoRA each patch object belongs to. ``clone()`` carries it along."""
+
+
+@dataclass(frozen=True)
+class OwnedPatch:
+    """Which LoRA a patch object came from. Holding the object keeps its identity from being reused."""
+
+    value: PatchValue
+    owner: str
+    lora_key: str
+
+
+@dataclass(frozen=True)
+class PlannedPatch:
+    """One patch as it will be handed to ``add_patches``."""
+
+    target: Target
+    value: PatchValue
+    strength: float
+    """Overall strength times block strength; never 0."""
+    text_encoder: bool
+
+
+@dataclass(frozen=True)
+class PlannedLayer:
+    """The fate of one layer (or of one slice of it), with the patch that ComfyUI made of it, if it made one."""
+
+    report: LayerReport
+    value: PatchValue | None
+    source: LoraLayer | None = None
+    """The layer of the file, where it is known."""
+
+
+@dataclass(frozen=True)
+class PatchPlan:
+    """What will be asked of the patchers, and the fate of every layer of the file."""
+
+    patches: tuple[PlannedPatch, ...]
+    layers: tuple[PlannedLayer, ...]
+    matched: MatchedFile
+
+
+class MatchCache:
+    """A file's patches for a model, kept while both live: a changed strength converts nothing again."""
+
+    def __init__(self) -> None:
+        self._keys: weakref.WeakKeyDictionary[Any, dict[int, tuple[Any, ModelKeys]]] = weakref.WeakKeyDictionary()
+        self._matches: weakref.WeakKeyDictionary[LoadedLora, list[tuple[Any, Any, MatchedFile]]]
+        self._matches = weakref.WeakKeyDictionary()
+
+    def model_keys(self, model: Any, clip: Any) -> ModelKeys:
+        """Keys of the model and CLIP, read once for each pair of loaded models."""
+        known = self._keys.setdefault(model.model, {})
+        text_model = None if clip is None else clip.cond_stage_model
+        entry = known.get(id(text_model))
+        if entry is not None and entry[0]() is text_model:
+            return entry[1]
+        keys = read_model_keys(model, clip)
+        reference = (lambda: None) if text_model is None else weakref.ref(text_model)
+        known[id(text_model)] = (reference, keys)
+        return keys
+
+    def match(self, lora: LoadedLora, keys: ModelKeys, as_stock: bool = False) -> MatchedFile:
+        """The file's patches for the model behind ``keys``, as its writer meant them or as ComfyUI makes them."""
+        known = [entry for entry in self._matches.setdefault(lora, []) if entry[0]() is not None]
+        self._matches[lora] = known
+        variant = "stock" if as_stock else config_stamp(lora.header.path)
+        for reference, of_variant, matched in known:
+            if reference() is keys and of_variant == variant:
+                return matched
+        matched = match_file(lora.tensors, keys) if as_stock else match_lora(lora.file, lora.tensors, keys)
+        known.append((weakref.ref(keys), variant, matched))
+        return matched
+
+
+MATCHES = MatchCache()
+"""Shared by all nodes."""
+
+
+def plan_patches(
+    lora: LoadedLora,
+    keys: ModelKeys,
+    strength_model: float,
+    strength_clip: float,
+    blocks: str,
+    as_stock: bool = False,
+) -> PatchPlan:
+    """Decide for every layer of the file what becomes of it.
+
+    Args:
+        as_stock: Make the patches that ComfyUI's own loader makes, also where the file's writer meant others.
+
+    Raises:
+        BlockStrengthError: ``blocks`` does not parse, names nothing in this model, or wants to split an adapter that
+            cannot be split.
+    """
+    table = StrengthTable(parse_block_strengths(blocks), keys.layout, slice_names(keys))
+    matched = MATCHES.match(lora, keys, as_stock)
+    _measure_products(matched, keys)
+    planner = _Planner(lora, matched, keys, table, strength_model, strength_clip, as_stock)
+    for patch in matched.patches:
+        planner.add(patch)
+    return planner.finish()
+
+
+def _measure_products(matched: MatchedFile, keys: ModelKeys) -> None:
+    """Measure what its factors alone tell of the size of, so far as that was not done before: plain LoRAs in one go,
+    and LoKr. A layer that has a size need not be searched for a number that is not zero.
+    """
+    norms = matched.norms
+    values = {
+        id(patch.value): patch.value
+        for patch in matched.patches
+        if id(patch.value) not in norms and patch.model_key in keys.shapes and is_product(patch.value)
+    }
+    if values:
+        for identity, norm in zip(values, product_deltas(list(values.values())), strict=True):
+            norms[identity] = finite_norm(norm)
+    for patch in matched.patches:
+        value = patch.value
+        if id(value) not in norms and is_adapter(value) and value.name == "lokr" and exact_work(value) == 0:
+            norm = exact_norm(value, lambda: None)
+            if norm is not None:
+                norms[id(value)] = finite_norm(norm)
+
+
+def slice_names(keys: ModelKeys) -> Iterable[tuple[Place, str]]:
+    """Every named slice of a fused weight, with its place."""
+    for key, shape in keys.shapes.items():
+        place = keys.layout.place(key)
+        for part in fused_slices(place, shape):
+            for name in part.names:
+                yield place, name
+
+
+class _Planner:
+    """Collects the plan of one file."""
+
+    def __init__(
+        self,
+        lora: LoadedLora,
+        matched: MatchedFile,
+        keys: ModelKeys,
+        table: StrengthTable,
+        strength_model: float,
+        strength_clip: float,
+        as_stock: bool,
+    ) -> None:
+        self._as_stock = as_stock
+        self._matched = matched
+        self._keys = keys
+        self._table = table
+        self._strengths = (strength_model, strength_clip)
+        self._lora = lora
+        self._file_layers = lora.file.layers if matched.layers is None else matched.layers
+        self._by_tensor = {key: layer for layer in self._file_layers for key in layer.keys}
+        self._patches: list[PlannedPatch] = []
+        self._layers: list[PlannedLayer] = []
+        self._used: set[str] = set()
+
+    def add(self, patch: MatchedPatch) -> None:
+        """Judge one patch of the file."""
+        source = next((self._by_tensor[key] for key in patch.file_keys if key in self._by_tensor), None)
+        self._used.update(patch.file_keys)
+        layer = self._describe(patch, source)
+        shape = self._keys.shapes.get(patch.model_key)
+        if shape is None:
+            reason = f"the model has no {patch.model_key}"
+            return self._note(layer.changed(state=LayerState.NO_SUCH_LAYER, reason=reason), patch.value)
+        problem = misfit(patch.value, shape, patch.offset)
+        state, reason = LayerState.SHAPE_MISMATCH, problem
+        if problem and source is not None and source.adapter is None:  # it would fit no other model either
+            state, reason = LayerState.NOT_UNDERSTOOD, source.note or problem
+        if not problem and self._dead(patch.value):
+            state, reason = LayerState.DEAD, "all zero in the file: it changes nothing"
+        if reason:
+            if self._as_stock:  # ComfyUI hands such patches on, and a quantised weight is then quantised again
+                self._hand_over(patch)
+            return self._note(layer.changed(state=state, reason=reason), patch.value)
+        for target, value, block_strength, part in self._split(patch, shape):
+            self._ask(patch, layer if part is None else layer.changed(slice=part), target, value, block_strength)
+
+    def _dead(self, value: PatchValue) -> bool:
+        norm, _ = self._matched.norms.get(id(value), (None, ""))
+        if norm:  # a change that has a size is none that is all zero
+            return False
+        known = self._matched.dead
+        if id(value) not in known:
+            known[id(value)] = is_dead(value)
+        return known[id(value)]
+
+    def finish(self) -> PatchPlan:
+        """Add the layers that nothing took, and return the plan."""
+        for layer in self._file_layers:
+            # A key that is missing after ComfyUI's conversion was renamed by it, and is reported under its new name.
+            if self._used.isdisjoint(layer.keys) and any(key in self._matched.tensors for key in layer.keys):
+                self._layers.append(PlannedLayer(self._unmatched(layer), None, layer))
+        order = {str(block): index for index, block in enumerate(self._keys.layout.blocks)}
+        ranked = sorted(self._layers, key=lambda layer: order.get(layer.report.block, len(order)))
+        return PatchPlan(tuple(self._patches), tuple(ranked), self._matched)
+
+    def _describe(self, patch: MatchedPatch, source: LoraLayer | None) -> LayerReport:
+        place = self._keys.layout.place(patch.model_key)
+        return LayerReport(
+            state=LayerState.APPLIED,
+            lora_key=source.name if source is not None else patch.lora_key,
+            model_key=patch.model_key,
+            block=place.address,
+            layer=place.layer,
+            slice=patch.offset,
+            format=source.format if source is not None else "",
+            rank=source.rank if source is not None else None,
+            alpha=source.alpha if source is not None else None,
+            scale=source.scale if source is not None else None,
+            scale_source=source.scale_source if source is not None else "",
+            owner=self._lora.name,
+        )
+
+    def _hand_over(self, patch: MatchedPatch) -> None:
+        text_encoder = patch.model_key in self._keys.text_encoder_keys
+        strength = self._strengths[1] if text_encoder else self._strengths[0]
+        strength *= self._table.strength(self._keys.layout.place(patch.model_key))
+        if strength != 0:
+            self._patches.append(PlannedPatch(patch.target, patch.value, strength, text_encoder))
+
+    def _ask(
+        self, patch: MatchedPatch, layer: LayerReport, target: Target, value: PatchValue, block_strength: float
+    ) -> None:
+        text_encoder = layer.model_key in self._keys.text_encoder_keys
+        overall = self._strengths[1] if text_encoder else self._strengths[0]
+        strength = overall * block_strength
+        state, reason = LayerState.APPLIED, ""
+        if strength == 0:
+            which = "the block's strength is 0" if overall else "the overall strength is 0"
+            state, reason = LayerState.SKIPPED, which
+        else:
+            self._patches.append(PlannedPatch(target, value, strength, text_encoder))
+            reason = patch.comment(strength)
+        self._note(layer.changed(strength=strength, block_strength=block_strength, state=state, reason=reason), value)
+
+    def _note(self, layer: LayerReport, value: PatchValue | None) -> None:
+        self._layers.append(PlannedLayer(layer, value))
+
+    def _split(
+        self, patch: MatchedPatch, shape: tuple[int, ...]
+    ) -> list[tuple[Target, PatchValue, float, tuple[int, int, int] | None]]:
+        """The patch whole, or cut where the strengths of a fused weight's slices differ."""
+        if self._table.is_uniform_one:
+            return [(patch.target, patch.value, 1.0, None)]
+        place = self._keys.layout.place(patch.model_key)
+        parts = [(part, overlap(part.offset, patch.offset)) for part in fused_slices(place, shape)]
+        cuts = [(part, offset, self._table.strength(place, part.names)) for part, offset in parts if offset]
+        strengths = {strength for _, _, strength in cuts}
+        if len(strengths) <= 1:
+            strength = strengths.pop() if strengths else self._table.strength(place)
+            return [(patch.target, patch.value, strength, None)]
+        return [
+            ((patch.model_key, offset), self._cut(patch, part, offset), strength, offset)
+            for part, offset, strength in cuts
+        ]
+
+    def _cut(self, patch: MatchedPatch, part: WeightSlice, offset: tuple[int, int, int]) -> PatchValue:
+        known = self._matched.cuts
+        if (patch.lora_key, offset) not in known:
+            known[patch.lora_key, offset] = _cut(patch, part, offset)
+        return known[patch.lora_key, offset]
+
+    def _unmatched(self, layer: LoraLayer) -> LayerReport:
+        state, reason = LayerState.NO_SUCH_LAYER, "no layer of this model has this name"
+        refused = self._matched.refused.get((layer.name, layer.parameter))
+        if refused is not None:
+            state, reason = refused
+        elif _is_text_encoder_name(layer.name):
+            reason = "it belongs to a text encoder, and no CLIP is connected"
+            if self._keys.has_text_encoder:
+                reason = "the connected CLIP has no layer of this name"
+        elif not layer.format:
+            state, reason = LayerState.NOT_UNDERSTOOD, layer.note or "its format is not understood"
+        elif not self._matched.failed.keys().isdisjoint(layer.keys):
+            reason = next(self._matched.failed[key] for key in layer.keys if key in self._matched.failed)
+            state = LayerState.NOT_UNDERSTOOD
+        return LayerReport(
+            state=state,
+            reason=reason,
+            lora_key=layer.name,
+            format=layer.format,
+            rank=layer.rank,
+            alpha=layer.alpha,
+            scale=layer.scale,
+            scale_source=layer.scale_source,
+            owner=self._lora.name,
+        )
+
+
+def _is_text_encoder_name(name: str) -> bool:
+    return name.startswith(("lora_te", "text_encoder", "te1", "te2", "lora_prior_te", "clip_", "base_model.model.text"))
+
+
+def _cut(patch: MatchedPatch, part: WeightSlice, offset: tuple[int, int, int]) -> PatchValue:
+    """The share of a plain LoRA that lies in a slice of its weight: rows of ``up`` or columns of ``down``."""
+    value = patch.value
+    whole = isinstance(patch.target, str) or len(patch.target) == 2
+    plain = is_adapter(value) and value.name == "lora" and not has_dora_scale(value)
+    if not (plain and whole and value.weights[3] is None and value.weights[5] is None):
+        kind = patch_format(value)
+        raise BlockStrengthError(
+            f'block strengths: "{"/".join(part.names)}" is only a part of {patch.model_key}, and the file changes '
+            f"that weight with one {kind} that cannot be cut. Give the parts of this layer one strength."
+        )
+    up, down, alpha = value.weights[:3]
+    dim, start, length = offset
+    start -= patch.offset[1] if patch.offset is not None else 0
+    if dim == 0:
+        up = up.narrow(0, start, length)
+    else:
+        down = down.narrow(1, start, length)
+    return type(value)(value.loaded_keys, (up, down, alpha, None, None, None))
+
+
+def apply_plan(plan: PatchPlan, model: Any, clip: Any, owner: str) -> tuple[Any, Any]:
+    """Clone ``model`` and ``clip`` and add the planned patches, one call for each distinct strength.
+
+    A plan without patches leaves ``patches_uuid`` as it is, so that nothing is loaded again.
+    """
+    new_model = model.clone()
+    new_clip = None if clip is None else clip.clone()
+    on_model = [p for p in plan.patches if not p.text_encoder]
+    _add(new_model, on_model, owner)
+    attach_restaging(new_model)
+    if new_clip is not None:
+        _add(new_clip.patcher, [p for p in plan.patches if p.text_encoder], owner)
+    return new_model, new_clip
+
+
+def _add(patcher: Any, patches: list[PlannedPatch], owner: str) -> None:
+    groups: dict[tuple[float, int], dict[Target, PatchValue]] = {}
+    met: Counter[tuple[float, Target]] = Counter()
+    for patch in patches:
+        key = (patch.strength, patch.target)
+        # Twice the same slice: a file that changes a fused weight whole and its slice once more, cut by strengths.
+        groups.setdefault((patch.strength, met[key]), {})[patch.target] = patch.value
+        met[key] += 1
+    for (strength, _), group in groups.items():
+        added = patcher.add_patches(group, strength)
+        missing = set(map(str, group)) - set(map(str, added))
+        if missing:
+            logging.warning("LoRA Patchbay: %s: ComfyUI did not take %s", owner, ", ".join(sorted(missing)))
+    if patches:
+        owned = tuple(OwnedPatch(patch.value, owner, "") for patch in patches)
+        patcher.set_attachments(ATTACHMENT, (*owned_patches(patcher), *owned))
+
+
+def owned_patches(patcher: Any) -> tuple[OwnedPatch, ...]:
+    """Our record of who made which patch on this patcher."""
+    return tuple(patcher.get_attachment(ATTACHMENT) or ())
+
+
+def owners_by_identity(patcher: Any) -> Mapping[int, OwnedPatch]:
+    """The same by ``id`` of the patch object."""
+    return {id(patch.value): patch for patch in owned_patches(patcher)}

@@ -1,0 +1,88 @@
+"""Apply the LoRAs of a ``LORA_STACK`` one after the other, with one report for all."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any
+
+import folder_paths
+
+from ...core.errors import PatchbayError
+from ...core.report.report import LayerState, Level, Report
+from ...core.strengths.stack import LoraStackError, find_name, read_stack
+from .apply import Applied, apply_lora
+
+_NOTES_EACH = 4
+
+
+def apply_stack(
+    stack: Any,
+    model: Any,
+    clip: Any,
+    blocks: str,
+    as_stock: bool = False,
+    method: str = "merge",
+    steps: int | None = None,
+) -> Applied:
+    """Apply every LoRA of ``stack`` to clones of ``model`` and ``clip`` (which may be ``None``).
+
+    Args:
+        blocks: Block strengths for every LoRA; they come after those that an entry brings along.
+        method: As in ``apply_lora``, chosen for each LoRA.
+        steps: Sampling steps of the workflow, as far as it says.
+
+    Raises:
+        LoraStackError: the stack holds what is not an entry, or names a file that is not there.
+        HeaderError: a file is not a LoRA that can be read.
+        BlockStrengthError: block strengths do not parse or do not fit this model; the text names the LoRA.
+    """
+    known = folder_paths.get_filename_list("loras")
+    reports: list[Report] = []
+    for entry in read_stack(stack):
+        name = find_name(entry[0], known)
+        own = "\n".join(part for part in (entry.blocks, blocks.strip()) if part)
+        path = folder_paths.get_full_path_or_raise("loras", name)
+        try:
+            applied = apply_lora(path, name, model, clip, entry[1], entry[2], own, as_stock, method, steps)
+        except PatchbayError as error:
+            raise LoraStackError(f"{os.path.basename(name)}: {error}") from error
+        model, clip = applied.model, applied.clip
+        reports.append(applied.report)
+    return Applied(model, clip, _merge(reports, blocks.strip()))
+
+
+def _merge(reports: list[Report], blocks: str) -> Report:
+    if not reports:
+        return Report("apply", "LoRA stack", "The stack is empty: the model is unchanged.", blocks=blocks)
+    order = (Level.OK, Level.WARNING, Level.ERROR)
+    names = Counter(report.title.partition(" on ")[0] for report in reports)
+    notes: list[str] = []
+    for report in reports:
+        name = report.lora.name if report.lora else report.title
+        notes.append(f"{os.path.basename(name)} at {_strengths(report)}: {report.summary}")
+        notes += [f"{os.path.basename(name)}: {note}" for note in report.notes[:_NOTES_EACH]]
+    bad = [os.path.basename(report.lora.name) for report in reports if report.lora and report.level is not Level.OK]
+    applied = sum(layer.state is LayerState.APPLIED for report in reports for layer in report.layers)
+    summary = f"{len(reports)} LoRAs, {applied} layers applied."
+    if bad:
+        summary += f" Look at {', '.join(dict.fromkeys(bad))}: the notes say what did not fit."
+    if len(reports) > len(names):
+        summary += " The same file is in the stack more than once: its strengths add up."
+    return Report(
+        kind="apply",
+        title=f"{len(reports)} LoRAs on {reports[0].model.architecture if reports[0].model else 'the model'}",
+        summary=summary,
+        level=max((report.level for report in reports), key=order.index),
+        model=reports[0].model,
+        blocks=blocks,
+        layers=tuple(layer for report in reports for layer in report.layers),
+        notes=tuple(notes),
+    )
+
+
+def _strengths(report: Report) -> str:
+    model, clip = report.strength_model, report.strength_clip
+    words = f"{model:g}" if model is not None else "?"
+    words += f", text encoder {clip:g}" if clip is not None else ""
+    return f"{words} ({report.blocks})" if report.blocks else words

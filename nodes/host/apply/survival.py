@@ -1,0 +1,186 @@
+"""What of a change arrives in quantised weights when it is merged, measured on the weights themselves.
+
+ComfyUI adds a merged LoRA to the dequantised weight and quantises the sum again, most formats with stochastic rounding.
+What is small against the steps of the format then arrives on average, but drowned in rounding noise.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import statistics
+import time
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.float
+import comfy.lora
+import comfy.model_management
+import comfy.utils
+import torch
+
+from ...core.match.name_table import target_key, target_offset
+from ..match.stock import MatchedFile
+from ..norms.patches import parameter, read_weight
+from .plan import PlannedPatch
+
+LAYERS = 4
+"""So many layers are measured, spread over the model."""
+SECONDS = 1.0
+"""No further layer is begun after this."""
+CPU_ELEMENTS = 1 << 24
+"""Larger weights are measured on the GPU only (4096 x 4096: about half a second on one core)."""
+
+
+_FORMATS: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
+"""Formats of the weights of the loaded models, by key."""
+
+
+@dataclass(frozen=True)
+class Survival:
+    """How a change fares in one quantised weight."""
+
+    kept: float
+    """``<arrived, wanted> / |wanted|^2``: 1 where the change arrives in full."""
+    noise: float
+    """``|arrived - wanted| / |wanted|``: 0 where nothing was rounded."""
+
+
+@dataclass(frozen=True)
+class Requantisation:
+    """What merging does to the quantised weights among those that a file changes."""
+
+    formats: tuple[str, ...]
+    """Their formats: ``float8_e4m3fn``, ``nvfp4``, ..."""
+    weights: int
+    """Quantised weights that would be quantised again."""
+    measured: dict[str, Survival]
+    """By model key."""
+    each_time: bool = False
+    """They are patched anew whenever they are used (GGUF): nothing is rounded."""
+
+    @property
+    def kept(self) -> float | None:
+        """Median share of the change that arrives; ``None`` where nothing was measured."""
+        return statistics.median(s.kept for s in self.measured.values()) if self.measured else None
+
+    @property
+    def noise(self) -> float | None:
+        """Median rounding noise as a share of the change."""
+        return statistics.median(s.noise for s in self.measured.values()) if self.measured else None
+
+
+def quantised_format(weight: Any) -> str:
+    """The format of a quantised weight; empty for one that holds plain numbers."""
+    if weight is None:
+        return ""
+    if hasattr(weight, "tensor_type"):  # ComfyUI-GGUF
+        kind = weight.tensor_type
+        name = getattr(kind, "name", str(kind))
+        return "" if name in ("F32", "F16", "BF16") else f"GGUF {name}"
+    layout = getattr(weight, "_layout_cls", None)
+    if layout is not None:
+        return str(getattr(layout, "__name__", layout)).removeprefix("TensorCore").removesuffix("Layout")
+    dtype = getattr(weight, "dtype", None)
+    name = str(dtype).removeprefix("torch.")
+    return name if name.startswith(("float8", "int8")) else ""
+
+
+def measure_requantisation(
+    patches: Sequence[PlannedPatch], matched: MatchedFile, patcher: Any
+) -> Requantisation | None:
+    """What merging ``patches`` would do to the quantised weights of ``patcher``; ``None`` if none is quantised.
+
+    Nothing of the model is changed. What was measured for about the same strength is not measured again.
+    """
+    by_key: dict[str, list[PlannedPatch]] = {}
+    for patch in patches:
+        by_key.setdefault(target_key(patch.target), []).append(patch)
+    known_formats = _FORMATS.setdefault(patcher.model, {})
+    for key in by_key:
+        if key not in known_formats:
+            known_formats[key] = quantised_format(_stored(patcher, key))
+    formats = {key: known_formats[key] for key in by_key if known_formats[key]}
+    if not formats:
+        return None
+    names = tuple(dict.fromkeys(formats.values()))
+    if any(name.startswith("GGUF") for name in names):
+        return Requantisation(names, len(formats), {}, each_time=True)
+    measured: dict[str, Survival] = {}
+    begun = time.monotonic()
+    for key in _sample(list(formats), patcher):
+        identity = (key, *((id(patch.value), _bucket(patch.strength)) for patch in by_key[key]))
+        known = matched.survival
+        if identity not in known:
+            if measured and time.monotonic() - begun > SECONDS:
+                break
+            known[identity] = _measure(by_key[key], key, patcher)
+        found = known[identity]
+        if found is not None:
+            measured[key] = found
+    return Requantisation(names, len(formats), measured)
+
+
+def _bucket(strength: float) -> int:
+    """Strengths within a factor of about 1.4 count as one."""
+    return round(math.log2(abs(strength))) if strength else 0
+
+
+def _stored(patcher: Any, key: str) -> Any:
+    """The weight as it is stored, before any merge."""
+    backup = patcher.backup.get(key)
+    return backup.weight if backup is not None else parameter(patcher, key)
+
+
+def _sample(keys: list[str], patcher: Any) -> list[str]:
+    """Some of the weights, spread evenly over the model, none too large for where they are measured."""
+    small = [key for key in keys if _on_gpu(patcher) or _stored(patcher, key).numel() <= CPU_ELEMENTS] or keys[:1]
+    step = max(1, len(small) // LAYERS)
+    return small[step // 2 :: step][:LAYERS]
+
+
+def _on_gpu(patcher: Any) -> bool:
+    return not comfy.model_management.is_device_cpu(patcher.load_device)
+
+
+def _measure(patches: list[PlannedPatch], key: str, patcher: Any) -> Survival | None:
+    before = read_weight(patcher, key)
+    if before is None:
+        return None
+    try:
+        return _compare(patches, key, patcher, before.to(patcher.load_device).float())
+    except (RuntimeError, TypeError, AttributeError, NotImplementedError) as error:
+        logging.info("LoRA Patchbay: quantising %s again could not be measured: %s", key, error)
+        return None
+
+
+def _compare(patches: list[PlannedPatch], key: str, patcher: Any, before: torch.Tensor) -> Survival | None:
+    rows = [(p.strength, p.value, 1.0, target_offset(p.target), _function(p.target)) for p in patches]
+    wanted = comfy.lora.calculate_weight(rows, before.clone(), key) - before
+    after = _quantise(before + wanted, key, patcher).to(before.device)
+    arrived = after.sub_(before)
+    size = float(wanted.norm())
+    if size == 0:
+        return None
+    kept = float((arrived * wanted).sum(dtype=torch.float64)) / size**2
+    return Survival(kept, float(arrived.sub_(wanted).norm()) / size)
+
+
+def _function(target: Any) -> Any:
+    return target[2] if not isinstance(target, str) and len(target) > 2 else None
+
+
+def _quantise(weight: torch.Tensor, key: str, patcher: Any) -> torch.Tensor:
+    """``weight`` as ComfyUI would store it under ``key``, as numbers again."""
+    module = comfy.utils.get_attr(patcher.model, key.rpartition(".")[0])
+    seed = comfy.utils.string_to_seed(key)
+    setter = getattr(module, f"set_{key.rpartition('.')[2]}", None)
+    if setter is None:
+        stored = comfy.float.stochastic_rounding(weight, parameter(patcher, key).dtype, seed=seed)
+    else:
+        stored = setter(weight, inplace_update=False, seed=seed, return_weight=True)
+    if type(stored) is not torch.Tensor and hasattr(stored, "dequantize"):
+        stored = stored.dequantize()
+    return stored.float()

@@ -1,0 +1,1 @@
+"""Saves a LoRA with its strengths baked in, for any loader."""

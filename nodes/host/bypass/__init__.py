@@ -1,0 +1,1 @@
+"""LoRAs beside the weights: terms, hooks and the arithmetic of a forward pass."""

@@ -1,0 +1,197 @@
+"""One of ComfyUI's patches as a term beside its weight, or the reason why it cannot be one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import comfy.lora
+import torch
+
+from ...core.errors import AdapterFormatError
+from ...core.lora.bypass_factors import Dense, Glora, Kronecker, LowRank, Part, small_factors
+from ...core.match.name_table import Target, target_key, target_offset
+from ..match.stock import ODD_TENSORS, PatchValue, has_dora_scale, is_adapter, patch_format
+from ..match.writer_adapters import WriterAdapter
+
+Offset = tuple[int, int, int]
+
+_ROLES: dict[str, tuple[str | None, ...]] = {
+    "lora": ("up", "down", None, "mid", None, None),
+    "loha": ("hada_w1_a", "hada_w1_b", None, "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2", None),
+    "lokr": (
+        "lokr_w1", "lokr_w2", None, "lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b", "lokr_t2", None,
+    ),
+    "glora": ("a1", "a2", "b1", "b2", None, None),
+}  # fmt: skip
+"""Where ComfyUI's adapters keep their tensors; ``None`` is alpha, DoRA scale or a new shape."""
+
+_ADDITIVE = frozenset({"lora", "loha", "lokr", "diff", "diff_b"})
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """A patch that runs beside the layer ``module``."""
+
+    module: str
+    """Path of the layer in the model, without ``.weight``."""
+    bias: bool
+    offset: Offset | None
+    part: Part
+
+
+@dataclass
+class LayerKind:
+    """What kind of layer a module is, as far as its forward pass goes."""
+
+    kind: str = ""
+    """``linear``, ``conv`` or empty."""
+    reason: str = ""
+    """Why nothing can run beside it."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """``stride``, ``padding``, ``dilation`` of a convolution."""
+
+
+def layer_kind(module: Any) -> LayerKind:
+    """How a module computes; quantised linears of ComfyUI are no ``nn.Linear`` but have its attributes."""
+    if isinstance(module, torch.nn.Linear):
+        return LayerKind("linear")
+    if isinstance(module, (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)):
+        if module.groups != 1:
+            return LayerKind(reason="its layer is a grouped convolution")
+        if module.padding_mode != "zeros":
+            return LayerKind(reason=f"its layer pads with {module.padding_mode}")
+        options = {"stride": module.stride, "padding": module.padding, "dilation": module.dilation}
+        return LayerKind("conv", options=options)
+    plain = all(isinstance(getattr(module, name, None), int) for name in ("in_features", "out_features"))
+    if plain and "num_experts" not in vars(module):
+        return LayerKind("linear")
+    return LayerKind(reason="it changes a parameter that is neither of a linear layer nor of a convolution")
+
+
+def beside(value: PatchValue, target: Target, shape: tuple[int, ...], module: Any) -> Beside | str:
+    """``value`` as a term beside ``module``, or the reason why it has to be merged.
+
+    Args:
+        target: The patch's target: the model key, with offset and function where there are any.
+        shape: Shape of the whole weight.
+        module: The layer that owns the weight.
+    """
+    key, offset = target_key(target), target_offset(target)
+    function = target[2] if not isinstance(target, str) and len(target) > 2 else None
+    name, _, parameter = key.rpartition(".")
+    if parameter not in ("weight", "bias"):
+        return "it changes a parameter that is neither a weight nor a bias"
+    kind = layer_kind(module)
+    if kind.reason:
+        return kind.reason
+    reason = _refusal(value)
+    if reason:
+        return reason
+    if offset is not None:
+        if offset[0] != 0 and (kind.kind != "linear" or offset[0] != 1):
+            return "it changes only some input channels of a convolution"
+        shape = (*shape[: offset[0]], offset[2], *shape[offset[0] + 1 :])
+    try:
+        part = _part(value, shape, function, parameter == "bias", key)
+    except (AdapterFormatError, *ODD_TENSORS) as error:
+        return f"its tensors do not go together ({error})"
+    if isinstance(part, str):
+        return part
+    rows = _rows(part)
+    if rows != shape[0]:
+        return f"it changes {rows} rows, the weight has {shape[0]}"
+    return Beside(name, parameter == "bias", offset, part)
+
+
+def _rows(part: Part) -> int:
+    if isinstance(part, LowRank):
+        return int(part.up.shape[0])
+    if isinstance(part, Kronecker):
+        return int(part.first.shape[0] * part.second.shape[0])
+    return int(part.b1.shape[0] if isinstance(part, Glora) else part.delta.shape[0])
+
+
+def _refusal(value: PatchValue) -> str:
+    """Why a patch is no sum of the weight and something that does not depend on it."""
+    if isinstance(value, list):
+        return "it is the difference of two models"
+    kind = _kind(value)
+    if has_dora_scale(value) or (isinstance(value, WriterAdapter) and "dora_scale" in value.weights[1]):
+        return f"{patch_format(value)} rescales the weight itself"
+    if kind == "set":
+        return "it replaces the weight"
+    if kind == "lora" and not isinstance(value, WriterAdapter) and value.weights[5] is not None:
+        return "it enlarges the weight"
+    if kind != "glora" and kind not in _ADDITIVE:
+        return f"{patch_format(value)} turns or rescales the weight itself"
+    return ""
+
+
+def _kind(value: PatchValue) -> str:
+    if isinstance(value, WriterAdapter):
+        return str(value.weights[0])
+    if is_adapter(value):
+        return str(value.name)
+    return patch_format(value)
+
+
+def _part(value: PatchValue, shape: tuple[int, ...], function: Any, bias: bool, key: str) -> Part | str:
+    kind = _kind(value)
+    if kind == "glora" and function is not None:
+        return "glora on a weight whose halves are swapped"
+    if function is None and not bias and is_adapter(value):
+        part = small_factors(kind, *_roles(value), shape)
+        if part is not None:
+            return part
+    if kind == "glora":
+        return "glora on a convolution"
+    if kind == "lora" and function is not None and len(shape) == 2:
+        roles, scale = _roles(value)
+        order = _row_order(function, shape[0])
+        if order is not None:
+            part = small_factors("lora", {**roles, "up": roles["up"].flatten(1)[order]}, scale, shape)
+            if part is not None:
+                return part
+    return Dense(whole_delta(value, shape, function, key))
+
+
+def whole_delta(value: PatchValue, shape: tuple[int, ...], function: Any, key: str) -> torch.Tensor:
+    """What an additive patch adds at strength 1, by ComfyUI's own arithmetic, float32."""
+    patch = (1.0, value, 1.0, None, function)
+    return comfy.lora.calculate_weight([patch], torch.zeros(shape, dtype=torch.float32), key)
+
+
+def _row_order(function: Any, rows: int) -> torch.Tensor | None:
+    """The order of rows that a key map's function makes, or ``None`` if it does anything else."""
+    probe = torch.arange(rows, dtype=torch.float32).reshape(-1, 1).repeat(1, 2)
+    result = function(probe)
+    if result.shape != probe.shape or not torch.equal(result[:, 0], result[:, 1]):
+        return None
+    order = result[:, 0].long()
+    return order if torch.equal(order.sort().values, torch.arange(rows)) else None
+
+
+def _roles(value: PatchValue) -> tuple[dict[str, torch.Tensor], float]:
+    """An adapter's tensors by role, and the scale of their product."""
+    if isinstance(value, WriterAdapter):
+        return value.tensors(), value.scale
+    names = _ROLES[value.name]
+    pairs = zip(names, value.weights, strict=True)
+    roles = {name: tensor for name, tensor in pairs if name is not None and tensor is not None}
+    return roles, _scale(value.name, roles, value.weights[4 if value.name == "glora" else 2])
+
+
+def _scale(kind: str, roles: dict[str, torch.Tensor], alpha: float | None) -> float:
+    """alpha / rank as ComfyUI counts the rank."""
+    rank = None
+    if kind == "lora":
+        rank = roles["down"].shape[0]
+    elif kind == "loha":
+        rank = roles["hada_w1_b"].shape[0]
+    elif kind == "lokr":
+        for name in ("lokr_w1_b", "lokr_w2_b"):
+            rank = roles[name].shape[0] if name in roles else rank
+    elif kind == "glora":
+        rank = min(roles["a2"].shape)
+    return 1.0 if alpha is None or not rank else float(alpha) / rank

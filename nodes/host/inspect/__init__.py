@@ -1,0 +1,1 @@
+"""Says what a loaded model is, what is patched on it, and whether a LoRA fits it."""

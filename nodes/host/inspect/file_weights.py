@@ -1,0 +1,64 @@
+"""The weights of a model file, one at a time, by the keys that they would have if ComfyUI had loaded it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from ...core.check.model_file import model_tensors, read_model_file
+from ...core.errors import IncompatibleModelError
+from ...core.files.header import Header, read_header
+from ...core.match.diffusers_names import own_names
+from ...core.models.blocks import MODEL_PREFIX
+
+
+class FileWeights:
+    """Reads weights of an open safetensors file."""
+
+    def __init__(self, header: Header, names: dict[str, str], handle: Any) -> None:
+        self._header = header
+        self._names = names
+        self._handle = handle
+
+    def read(self, key: str) -> torch.Tensor | None:
+        """The weight behind ComfyUI's full ``key``; ``None`` where the file has none, or stores it quantised."""
+        stored = self._names.get(key)
+        if stored is None:
+            return None
+        layer = stored.rpartition(".")[0]
+        if any(f"{layer}.{scale}" in self._header.tensors for scale in ("weight_scale", "scale_weight", "comfy_quant")):
+            return None
+        tensor: torch.Tensor = self._handle.get_tensor(stored)
+        return tensor if tensor.is_floating_point() else None
+
+
+@contextmanager
+def open_weights(path: str) -> Iterator[FileWeights]:
+    """The weights of the model in the file at ``path``.
+
+    Raises:
+        HeaderError: the file is no model file, or is cut off.
+        IncompatibleModelError: it holds no diffusion model, or is no safetensors file.
+    """
+    read_model_file(path)
+    header = read_header(path)
+    if header.container != "safetensors":
+        raise IncompatibleModelError(
+            f"{header.name}: is a {header.container} file, and weights are read from safetensors here; "
+            "load it and connect it as model_b."
+        )
+    with safe_open(path, "pt") as handle:
+        yield FileWeights(header, _stored_names(header), handle)
+
+
+def _stored_names(header: Header) -> dict[str, str]:
+    """Key of the loaded model to key of the file; what the file keeps in several pieces (q, k, v) is left out."""
+    infos, architecture = model_tensors(header)
+    by_mark = {1 << index: info.key for index, info in enumerate(infos.values())}
+    marks = {name: (mark,) for name, mark in zip(infos, by_mark, strict=True)}
+    own = own_names(marks, architecture)
+    return {f"{MODEL_PREFIX}{name}": by_mark[mark[0]] for name, mark in own.items() if mark[0] in by_mark}

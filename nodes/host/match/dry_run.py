@@ -1,0 +1,82 @@
+"""Whether ComfyUI can add a patch to a weight, found out by its own code and without touching the weight."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import comfy.lora
+import torch
+
+from .stock import PatchValue, is_adapter
+
+_KNOWN: dict[object, str] = {}
+_MOST_KNOWN = 10_000
+
+
+def dry_run(value: PatchValue, shape: tuple[int, ...], offset: tuple[int, int, int] | None) -> str | None:
+    """Why ComfyUI cannot add a patch to a weight of this shape; empty if it can, ``None`` where this does not tell.
+
+    Its own code runs on a weight without storage. Adapters that fail log it and leave the weight as it is, so the log
+    is what tells.
+    """
+    weight = torch.empty(shape, device="meta", dtype=torch.float32)
+    with _quiet_log() as seen:
+        try:
+            comfy.lora.calculate_weight(
+                [(1.0, _without_constraint(value), 1.0, offset, None)], weight, "checked", torch.float32
+            )
+        except NotImplementedError:
+            return None
+        except Exception as error:  # ComfyUI would let it through and stop
+            return f"ComfyUI stops with an error at it: {str(error).splitlines()[0][:200]}"
+    return f"ComfyUI cannot add it to the weight: {seen[0][:200]}" if seen else ""
+
+
+def _without_constraint(value: PatchValue) -> PatchValue:
+    """OFT's constraint depends on numbers, which a weight without storage does not have; shapes do not need it."""
+    if not is_adapter(value) or value.name not in ("oft", "boft"):
+        return value
+    weights = tuple(value.weights)
+    if len(weights) < 3 or not isinstance(weights[2], (int, float)):
+        return value
+    return type(value)(value.loaded_keys, (*weights[:2], 0.0, *weights[3:]))
+
+
+class _Listener(logging.Filter):
+    """Keeps this thread's warnings of a dry run out of the log, and remembers them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self._thread = threading.get_ident()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.thread != self._thread or record.levelno < logging.WARNING:
+            return True
+        self.seen.append(record.getMessage())
+        return False
+
+
+@contextmanager
+def _quiet_log() -> Iterator[list[str]]:
+    listener = _Listener()
+    root = logging.getLogger()
+    root.addFilter(listener)
+    try:
+        yield listener.seen
+    finally:
+        root.removeFilter(listener)
+
+
+def contradiction(value: PatchValue, shape: tuple[int, ...]) -> str:
+    """Why the tensors of an adapter make no change of a weight of ``shape``; found once for tensors of these shapes."""
+    parts = tuple(tuple(part.shape) if isinstance(part, torch.Tensor) else part is None for part in value.weights)
+    key = (type(value), parts, shape)
+    if key not in _KNOWN:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[key] = "its tensors contradict each other" if dry_run(value, shape, None) else ""
+    return _KNOWN[key]

@@ -1,0 +1,1 @@
+"""Records time and memory of samplings."""

@@ -1,0 +1,1 @@
+"""How strong a patch is against the weight it changes."""

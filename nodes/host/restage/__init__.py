@@ -1,0 +1,1 @@
+"""After a change of strengths, only the weights whose patches changed are patched again."""

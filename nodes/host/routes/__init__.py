@@ -1,0 +1,1 @@
+"""The routes under ``/patchbay/``, for the panel, the editor and the preset menu."""

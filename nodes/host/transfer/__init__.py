@@ -1,0 +1,1 @@
+"""Compares what two models compute, and fits a LoRA of one to the other."""

@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import test from "node:test";
+import { chooseBoard } from "../../../../js/lib/editor/layout.mjs";
+import { loraNodeOf, modelFileOf } from "../../../../js/lib/comfyui/links.mjs";
+import { axisFor, energyShare, partsOf, statesOf } from "../../../../js/lib/editor/state.mjs";
+import { buildEditor, renderEditor } from "../../../../js/lib/editor/view.mjs";
+import { languageFor } from "../../../../js/lib/words/i18n.mjs";
+import { freshPage, layer, matchesSnapshot, readable, report } from "../support.mjs";
+
+const { layouts } = JSON.parse(readFileSync(new URL("../../strength_vectors.json", import.meta.url), "utf8"));
+const language = languageFor("en");
+const LORA = { ...layouts.flux, source: "lora", energy: { "double_blocks.0": { "img_attn.qkv": 0.5, "txt_mlp.0": 0.1 }, "single_blocks.3": { linear1: 0.4 } } };
+
+/** A graph of plain objects: `links` are [id, from, slot, to]. */
+function graph(nodes, links) {
+  const made = { nodes, getNodeById: (id) => nodes.find((node) => node.id === id), getLink: (id) => links.map(([name, origin_id, origin_slot, target_id]) => ({ name, origin_id, origin_slot, target_id })).find(({ name }) => name === id) };
+  for (const node of nodes) node.graph = made;
+  return made;
+}
+
+test("the model file is found through other nodes and in and out of subgraphs", () => {
+  const inner = graph([{ id: 7, inputs: [{ name: "model", type: "MODEL", link: 3 }] }], [[3, -10, 0, 7]]);
+  const host = { id: 2, subgraph: inner, inputs: [{ name: "m", type: "MODEL", link: 2 }] };
+  graph([{ id: 1, widgets: [{ name: "unet_name", value: "klein.safetensors" }] }, { id: 5, inputs: [{ name: "", type: "*", link: 1 }] }, host], [[1, 1, 0, 5], [2, 5, 0, 2]]);
+  assert.deepEqual(modelFileOf(inner.nodes[0], (which) => (which === inner ? host : null)), { folder: "diffusion_models", name: "klein.safetensors" });
+  assert.equal(modelFileOf({ id: 9, inputs: [{ name: "model", link: null }], graph: inner }, () => null), null);
+});
+
+test("a text node speaks of the LoRA that it leads to", () => {
+  const apply = { id: 2, widgets: [{ name: "lora_name", value: "ink" }] };
+  const text = { id: 1, widgets: [], outputs: [{ links: [4] }] };
+  graph([text, apply], [[4, 1, 0, 2]]);
+  assert.equal(loraNodeOf(text, () => null), apply);
+  assert.equal(loraNodeOf(apply, () => null), apply);
+});
+
+test("the way to the LoRA goes through reroutes and in and out of subgraphs", () => {
+  const text = { id: 1, widgets: [], outputs: [{ links: [1] }] };
+  const inner = graph([text], []);
+  const deeper = { id: 9, widgets: [{ name: "lora_name", value: "ink" }] };
+  const host = { id: 2, subgraph: inner, outputs: [{ links: [] }, { links: [2] }] };
+  const reroute = { id: 3, inputs: [{ link: 2 }], outputs: [{ links: [3] }] };
+  const other = { id: 4, inputs: [{ link: null }, { link: 3 }], subgraph: { ...graph([deeper], []), inputs: [{ linkIds: [] }, { linkIds: [5] }] } };
+  const linksOf = (all) => (id) => all.map(([name, target_id, target_slot]) => ({ name, target_id, target_slot })).find(({ name }) => name === id);
+  graph([host, reroute, other], []);
+  inner.getLink = linksOf([[1, -20, 1]]);
+  host.graph.getLink = linksOf([[2, 3, 0], [3, 4, 1]]);
+  other.subgraph.getLink = linksOf([[5, 9, 0]]);
+  assert.equal(loraNodeOf(text, (which) => (which === inner ? host : null)), deeper);
+});
+
+test("the model's own blocks come before those that the LoRA names, and a run's before a file's", () => {
+  const { t } = language;
+  assert.equal(chooseBoard({ model: null, lora: LORA, report: null, sameModel: false }, t)?.source, "lora");
+  assert.equal(chooseBoard({ model: layouts.flux, lora: LORA, report: null, sameModel: false }, t)?.source, "model");
+  const ran = report([layer({ block: "double_blocks.0", layer: "img_attn.qkv" })]);
+  const chosen = chooseBoard({ model: layouts.flux, lora: LORA, report: ran, sameModel: true }, t);
+  assert.deepEqual(chosen?.board.groups.map(({ bars }) => bars.length), [2, 3], "the report has three single blocks, the file four");
+  assert.equal(chooseBoard({ model: null, lora: null, report: null, sameModel: false }, t), null);
+});
+
+test("energy is added up by block and by part; that of a fused layer belongs to no slice", () => {
+  const { board } = chooseBoard({ model: layouts.flux, lora: LORA, report: null, sameModel: false }, language.t);
+  assert.equal(energyShare(board, "double_blocks.0"), 0.6);
+  assert.equal(energyShare(board, "double_blocks.0.img"), 0.5);
+  assert.equal(energyShare(board, "single_blocks.3"), 0.4);
+  assert.equal(energyShare(board, "single_blocks.3.mlp"), null);
+  assert.equal(energyShare(board, "double_blocks.1"), 0);
+  assert.deepEqual(partsOf(board, "single_blocks.3").map(({ name }) => name), ["attn", "mlp", "q", "k", "v", "linear1"]);
+});
+
+test("the scale holds every strength and does not shrink while one drags", () => {
+  const state = (low, high) => ({ value: low, mixed: false, low, high, empty: false });
+  assert.deepEqual(axisFor([state(1, 1)]), { low: 0, high: 1.5 });
+  assert.deepEqual(axisFor([state(-0.3, 2.4)]), { low: -1, high: 3 });
+  assert.deepEqual(axisFor([state(1, 1)], { low: -2, high: 5 }), { low: -2, high: 5 });
+});
+
+test("the editor for eyes and for screen readers", () => {
+  freshPage();
+  const { board } = chooseBoard({ model: layouts.flux, lora: LORA, report: null, sameModel: false }, language.t);
+  const nothing = () => {};
+  const actions = { select: nothing, typed: nothing, stepped: nothing, reset: nothing, unfold: nothing, presets: nothing };
+  const view = buildEditor(actions, board, language);
+  const { stateOf } = statesOf(board, "single.*=0.5, single.3.attn=-0.25");
+  const target = board.groups[1].bars[3];
+  const shown = { selected: target.selector, unfolded: true, axis: axisFor([stateOf("all")]), locked: false, stateOf };
+  renderEditor(view, shown, target, partsOf(board, target.selector), board, actions, language);
+  matchesSnapshot("strength_editor.html", readable(view.root));
+  const bar = view.sliders.get(target.selector).root;
+  assert.equal(bar.getAttribute("aria-valuetext"), "0.5; parts from -0.25 to 0.5; 40% of the LoRA's energy");
+});

@@ -1,0 +1,87 @@
+"""Every folder imports only folders below it: in ``nodes/core``, in ``nodes/host`` and in ``js/lib``."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CORE = (
+    "errors", "files", "models", "report", "lora", "match", "check", "strengths", "bake", "prompts",
+    "images", "measure", "transfer", "cli",
+)  # fmt: skip
+HOST = (
+    "comfyui", "match", "norms", "bypass", "restage", "apply", "inspect", "bake", "measure", "transfer", "routes",
+)  # fmt: skip
+JS = (
+    "ui", "words", "comfyui", "report", "measure", "map", "editor", "compare", "shift", "side_bar", "extension",
+)  # fmt: skip
+"""The folders from the ground up; a file may import from its own folder and from those before it."""
+
+FEWEST, MOST = 3, 16
+"""Files in a folder. Fewer are a part of another room, more are two rooms."""
+
+
+def python_imports(path: Path, top: Path) -> Iterator[tuple[str, ...]]:
+    """What a module imports from its own package, as paths below ``top``."""
+    package = path.relative_to(top).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - (node.level - 1)]
+            yield (*base, *(node.module.split(".") if node.module else ()), node.names[0].name)
+
+
+def js_imports(path: Path, top: Path) -> Iterator[tuple[str, ...]]:
+    """What a module of the web side imports from ``top``; types may come from anywhere."""
+    text = re.sub(r"/\*\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for found in re.findall(r"""(?:from|import\(|import) ?"(\.[^"]+\.mjs)\"""", text):
+        target = (path.parent / found).resolve()
+        if target.is_relative_to(top):
+            yield target.relative_to(top).with_suffix("").parts
+
+
+def upward(files: list[Path], top: Path, order: tuple[str, ...], reader: object) -> list[str]:
+    """The imports that go up, as ``file -> imported``."""
+    wrong: list[str] = []
+    for path in files:
+        own = path.relative_to(top).with_suffix("").parts[0]
+        for target in reader(path, top):  # type: ignore[operator]
+            if own == "__init__" or target[0] == "__init__":
+                continue
+            if order.index(target[0]) > order.index(own):
+                wrong.append(f"{path.relative_to(top).as_posix()} -> {'/'.join(target)}")
+    return wrong
+
+
+@pytest.mark.parametrize(("name", "order"), [("core", CORE), ("host", HOST)])
+def test_python_folders_import_only_what_lies_below(name: str, order: tuple[str, ...]) -> None:
+    top = ROOT / "nodes" / name
+    files = sorted(top.rglob("*.py"))
+    reads = {path: [t for t in python_imports(path, ROOT / "nodes") if t and t[0] == name] for path in files}
+    assert upward(files, top, order, lambda path, _: (target[1:] for target in reads[path] if len(target) > 1)) == []
+
+
+def test_core_knows_nothing_above_it_and_host_no_node() -> None:
+    nodes = ROOT / "nodes"
+    for name, allowed in (("core", {"core"}), ("host", {"core", "host"})):
+        for path in sorted((nodes / name).rglob("*.py")):
+            reached = {target[0] for target in python_imports(path, nodes) if target}
+            assert reached <= allowed, f"{path.relative_to(nodes).as_posix()} imports {sorted(reached - allowed)}"
+
+
+def test_js_folders_import_only_what_lies_below() -> None:
+    top = ROOT / "js" / "lib"
+    assert upward(sorted(top.rglob("*.mjs")), top, JS, js_imports) == []
+
+
+@pytest.mark.parametrize("top", ["nodes/core", "nodes/host", "js/lib"])
+def test_rooms_are_neither_closets_nor_halls(top: str) -> None:
+    suffix = ".mjs" if top == "js/lib" else ".py"
+    for folder in sorted(path for path in (ROOT / top).rglob("*") if path.is_dir() and path.name != "__pycache__"):
+        files = [path for path in folder.iterdir() if path.suffix == suffix and path.name != "__init__.py"]
+        assert FEWEST <= len(files) <= MOST, f"{folder.relative_to(ROOT).as_posix()} holds {len(files)} files"
