@@ -22,8 +22,8 @@ if "pack" not in sys.modules:  # run as a command
     sys.modules["pack"] = package
 
 from pack.nodes.core.errors import BlockStrengthError  # noqa: E402
-from pack.nodes.core.models.blocks import BlockLayout, Place  # noqa: E402
-from pack.nodes.core.models.slices import fused_slices  # noqa: E402
+from pack.nodes.core.model.blocks import BlockLayout, Place  # noqa: E402
+from pack.nodes.core.model.slices import fused_slices  # noqa: E402
 from pack.nodes.core.strengths.layout import describe_layout  # noqa: E402
 from pack.nodes.core.strengths.text import BlockStrengths, StrengthTable, parse_block_strengths  # noqa: E402
 

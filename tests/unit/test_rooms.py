@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 CORE = (
-    "errors", "files", "models", "report", "lora", "match", "check", "strengths", "bake", "prompts",
+    "errors", "files", "model", "report", "lora", "match", "check", "strengths", "bake", "prompts",
     "images", "measure", "transfer", "cli",
 )  # fmt: skip
 HOST = (

@@ -78,7 +78,7 @@ export function describe(map, row, cell, language) {
 }
 
 /**
- * What the slices of a fused weight are, by the same rule as nodes/core/models/slices.py.
+ * What the slices of a fused weight are, by the same rule as nodes/core/model/slices.py.
  * @param {string} layer
  * @param {number} count
  */

@@ -13,9 +13,9 @@ from ..errors import HeaderError, PatchbayError
 from ..files.header import Header
 from ..lora.file import LoraFile, LoraLayer, read_lora
 from ..match.readings import understand
-from ..models.blocks import TEXT_ENCODER, Place
-from ..models.facts import is_text_encoder_name
-from ..models.slices import fused_slices, overlap
+from ..model.blocks import TEXT_ENCODER, Place
+from ..model.facts import is_text_encoder_name
+from ..model.slices import fused_slices, overlap
 from ..report.report import LayerReport, LayerState
 from ..strengths.text import ALL, BlockStrengths, StrengthTable, parse_block_strengths
 from .layer import PRODUCTS, BakeLayer, Share

@@ -11,8 +11,8 @@ from pathlib import Path
 from ..files.header import Header, read_header
 from ..lora.file import read_lora
 from ..lora.file_kinds import looks_like_lora
-from ..models.facts import strip_prefix
-from ..models.identify import identify_architecture
+from ..model.facts import strip_prefix
+from ..model.identify import identify_architecture
 from .verdict import find_stranger, identify_weights, lora_facts
 
 CHECKPOINT_PREFIX = "model.diffusion_model."

@@ -17,7 +17,7 @@ from ..lora.file_kinds import looks_like_lora
 from ..match.name_table import target_key, target_offset
 from ..match.readings import DYLORA, Understanding, understand
 from ..match.shapes import misfit, slice_shape
-from ..models.facts import is_text_encoder_name
+from ..model.facts import is_text_encoder_name
 from ..report.report import LayerReport, LayerState
 from .model_file import ModelFile, read_model_file
 from .report import Checked, conclude

@@ -17,8 +17,8 @@ from ..lora.file import LoraFile, LoraLayer, read_lora
 from ..lora.file_kinds import Identification, identify_lora, identify_model, looks_like_lora
 from ..lora.layer_norms import LayerStrength, load_layer, measure_layer
 from ..lora.places import place_layer
-from ..models.blocks import BlockLayout
-from ..models.facts import strip_prefix
+from ..model.blocks import BlockLayout
+from ..model.facts import strip_prefix
 from ..report.report import BlockGroup, LayerReport, LayerState, Level, LoraSummary, ModelSummary, Report
 
 _MAX_FIELDS = 300

@@ -14,8 +14,8 @@ from ..files.storage import is_storage_key, read_quantisation, weight_shape
 from ..lora.file_kinds import identify_model, looks_like_lora
 from ..match.diffusers_names import key_map, own_names
 from ..match.name_table import NameTable
-from ..models.blocks import MODEL_PREFIX, BlockLayout, Place
-from ..models.identify import ArchitectureMatch
+from ..model.blocks import MODEL_PREFIX, BlockLayout, Place
+from ..model.identify import ArchitectureMatch
 from ..report.report import BlockGroup, ModelSummary
 from .report import CheckedModel
 from .verdict import identify_weights

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from ..files.metadata import read_training
 from ..lora.file import LoraFile
-from ..models.blocks import BlockLayout
-from ..models.identify import ArchitectureMatch, identify_architecture
+from ..model.blocks import BlockLayout
+from ..model.identify import ArchitectureMatch, identify_architecture
 from ..report.report import LayerReport, LoraSummary, ModelSummary, Report
 from .verdict import Stranger, Verdict, explain, judge, lora_facts, untouched_blocks
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from ..lora.file import LoraFile
-from ..models.blocks import BlockLayout, Place
-from ..models.facts import Facts, collect_facts, is_text_encoder_name
-from ..models.identify import ArchitectureMatch, identify_architecture
-from ..models.slices import Offset, fused_slices
+from ..model.blocks import BlockLayout, Place
+from ..model.facts import Facts, collect_facts, is_text_encoder_name
+from ..model.identify import ArchitectureMatch, identify_architecture
+from ..model.slices import Offset, fused_slices
 from ..report.report import LayerReport, LayerState, Level
 
 RELATIVES = frozenset({frozenset({"flux1", "chroma"}), frozenset({"sdxl", "sdxl_refiner"})})

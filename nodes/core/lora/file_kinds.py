@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..files.header import Header, TensorInfo
-from ..models.facts import collect_facts, is_text_encoder_name, strip_prefix
-from ..models.identify import ArchitectureMatch, identify_architecture
+from ..model.facts import collect_facts, is_text_encoder_name, strip_prefix
+from ..model.identify import ArchitectureMatch, identify_architecture
 from .file import LoraFile, is_lora
 
 KIND_NAMES = {

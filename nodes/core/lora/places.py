@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from ..models.blocks import OTHER, TEXT_ENCODER
-from ..models.facts import is_text_encoder_name, strip_prefix
+from ..model.blocks import OTHER, TEXT_ENCODER
+from ..model.facts import is_text_encoder_name, strip_prefix
 
 _DOTTED = re.compile(r"^([A-Za-z_][A-Za-z0-9_.]*?)\.(\d{1,4})\.(?=.*[A-Za-z])(.+)$")
 _JOINED = re.compile(r"^([A-Za-z][A-Za-z_]*?)_(\d{1,4})_(?=.*[A-Za-z])(.+)$")

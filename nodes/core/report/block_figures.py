@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..models.blocks import OTHER, TEXT_ENCODER
+from ..model.blocks import OTHER, TEXT_ENCODER
 from .report import LayerReport, LayerState
 
 COUNTED = (LayerState.APPLIED, LayerState.IN_FILE)

@@ -13,8 +13,8 @@ from ..files.header import Header
 from ..lora.file import LoraFile
 from ..lora.file_kinds import identify_lora, identify_model
 from ..lora.places import place_layer
-from ..models.blocks import OTHER, TEXT_ENCODER, BlockId, BlockLayout, Place
-from ..models.slices import fused_slices
+from ..model.blocks import OTHER, TEXT_ENCODER, BlockId, BlockLayout, Place
+from ..model.slices import fused_slices
 
 SCHEMA, VERSION = "patchbay.blocks", 1
 MOST_LAYERS = 40_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..models.blocks import OTHER, TEXT_ENCODER, BlockLayout, Place
-from ..models.slices import WeightSlice, fused_slices
+from ..model.blocks import OTHER, TEXT_ENCODER, BlockLayout, Place
+from ..model.slices import WeightSlice, fused_slices
 from .text import StrengthTable, format_number
 
 _NAMES = 4

@@ -34,7 +34,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ..errors import BlockStrengthError
-from ..models.blocks import OTHER, TEXT_ENCODER, BlockLayout, Place
+from ..model.blocks import OTHER, TEXT_ENCODER, BlockLayout, Place
 
 ALL = "all"
 ANY_CONTAINER = "*"

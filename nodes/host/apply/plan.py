@@ -13,8 +13,8 @@ from ...core.errors import BlockStrengthError
 from ...core.lora.file import LoraLayer
 from ...core.match.name_table import Target
 from ...core.match.readings import config_stamp
-from ...core.models.blocks import Place
-from ...core.models.slices import WeightSlice, fused_slices, overlap
+from ...core.model.blocks import Place
+from ...core.model.slices import WeightSlice, fused_slices, overlap
 from ...core.report.report import LayerReport, LayerState
 from ...core.strengths.text import StrengthTable, parse_block_strengths
 from ..comfyui.model_keys import ModelKeys, read_model_keys

@@ -20,8 +20,8 @@ from ...core.files.hashes import file_hashes
 from ...core.files.header import Header, TensorInfo
 from ...core.lora.file import LoraLayer, read_lora
 from ...core.match.name_table import Target, target_key, target_offset
-from ...core.models.blocks import TEXT_ENCODER, Place
-from ...core.models.facts import is_text_encoder_name
+from ...core.model.blocks import TEXT_ENCODER, Place
+from ...core.model.facts import is_text_encoder_name
 from ...core.report.report import LayerReport, LayerState, Level, Report
 from ...core.strengths.text import StrengthTable, parse_block_strengths
 from ..apply.apply import summarise_lora

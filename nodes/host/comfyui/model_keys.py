@@ -13,9 +13,9 @@ import torch
 
 from ...core.check.verdict import identify_weights
 from ...core.match.name_table import Target
-from ...core.models.blocks import MODEL_PREFIX, BlockLayout
-from ...core.models.facts import collect_facts
-from ...core.models.identify import ArchitectureMatch, identify_architecture
+from ...core.model.blocks import MODEL_PREFIX, BlockLayout
+from ...core.model.facts import collect_facts
+from ...core.model.identify import ArchitectureMatch, identify_architecture
 from ...core.report.report import BlockGroup, ModelSummary
 
 MOST_LAYERS = 400

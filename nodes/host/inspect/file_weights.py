@@ -13,7 +13,7 @@ from ...core.check.model_file import model_tensors, read_model_file
 from ...core.errors import IncompatibleModelError
 from ...core.files.header import Header, read_header
 from ...core.match.diffusers_names import own_names
-from ...core.models.blocks import MODEL_PREFIX
+from ...core.model.blocks import MODEL_PREFIX
 
 
 class FileWeights:

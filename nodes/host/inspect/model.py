@@ -15,7 +15,7 @@ import comfy.utils
 import torch
 
 from ...core.check.verdict import identify_weights, sampling_advice
-from ...core.models.blocks import MODEL_PREFIX
+from ...core.model.blocks import MODEL_PREFIX
 from ...core.report.report import LayerState, LoraSummary, ModelBlock, Report
 from ...core.transfer.weight_distance import Distance, Shift, weight_distance, weight_shift
 from ..apply.apply import summarise_lora

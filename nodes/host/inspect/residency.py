@@ -9,7 +9,7 @@ from typing import Any
 
 import comfy.model_management
 
-from ...core.models.blocks import MODEL_PREFIX, BlockLayout
+from ...core.model.blocks import MODEL_PREFIX, BlockLayout
 from ..comfyui.model_keys import is_storage
 
 VBAR_PAGE_BYTES = 32 << 20

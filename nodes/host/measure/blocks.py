@@ -8,7 +8,7 @@ import torch
 
 from ...core.measure.runs import BlockFigure, Figure
 from ...core.measure.stats import median
-from ...core.models.blocks import BlockLayout
+from ...core.model.blocks import BlockLayout
 from .clocks import Clock
 
 _MEMORY_EVALUATION = 1

@@ -29,8 +29,8 @@ def delta_norm(
 ) -> tuple[float | None, str]:
     """Frobenius norm of what a patch adds to its weight at strength 1, and why it is missing if it is.
 
-    A plain LoRA is measured from its two factors (:mod:`.factor_products`), LoHa, LoKr and GLoRA by the exact forms of the
-    core library, every other format by letting ComfyUI's own adapter apply it to a copy of the weight.
+    A plain LoRA is measured from its two factors (:mod:`.factor_products`), LoHa, LoKr and GLoRA by the exact forms of
+    the core library, every other format by letting ComfyUI's own adapter apply it to a copy of the weight.
 
     Args:
         shape: Shape of the weight, or of the slice that the patch is for.

@@ -11,7 +11,7 @@ import comfy.utils
 import torch
 from torch import Tensor
 
-from ...core.models.blocks import MODEL_PREFIX, BlockLayout
+from ...core.model.blocks import MODEL_PREFIX, BlockLayout
 
 IMAGE, TEXT, WHOLE = "img", "txt", "all"
 """Streams: image tokens, text tokens, and both where nothing tells them apart."""

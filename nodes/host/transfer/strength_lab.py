@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ...core.errors import PatchbayError
-from ...core.models.blocks import OTHER, Place
+from ...core.model.blocks import OTHER, Place
 from ...core.transfer.guidance import Guidance, guided, measure_guidance
 from ...core.transfer.profile import ProbeId
 from ..apply.lora_cache import LoadedLora

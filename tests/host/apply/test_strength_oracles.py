@@ -17,7 +17,7 @@ MODELS = {"sd": "SD 1.5", "sdxl": "SDXL", "flux1": "FLUX.1"}
 
 def strengths(text: str, keys: list[str]) -> dict[str, float]:
     """What our text form means for every key of a model."""
-    from pack.nodes.core.models.blocks import BlockLayout
+    from pack.nodes.core.model.blocks import BlockLayout
     from pack.nodes.core.strengths.text import StrengthTable, parse_block_strengths
 
     layout = BlockLayout(keys)

@@ -76,8 +76,8 @@ class Model:
     """The layout of a model, and its matrices with their slices."""
 
     def __init__(self, name: str) -> None:
-        from pack.nodes.core.models.blocks import BlockLayout
-        from pack.nodes.core.models.slices import fused_slices
+        from pack.nodes.core.model.blocks import BlockLayout
+        from pack.nodes.core.model.slices import fused_slices
 
         self.shapes = {f"diffusion_model.{key}": tuple(shape) for key, shape in zoo_shapes(name).items()}
         self.layout = BlockLayout(self.shapes)

@@ -154,8 +154,8 @@ class Model:
     """The layout of a model, and its matrices with their slices."""
 
     def __init__(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        from pack.nodes.core.models.blocks import BlockLayout
-        from pack.nodes.core.models.slices import fused_slices
+        from pack.nodes.core.model.blocks import BlockLayout
+        from pack.nodes.core.model.slices import fused_slices
 
         self.layout = BlockLayout(shapes)
         self.units = []

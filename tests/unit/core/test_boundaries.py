@@ -20,7 +20,7 @@ WITHOUT_TORCH = (
     "lora/file",
     "lora/file_kinds",
     "lora/keys",
-    "models/identify",
+    "model/identify",
 )
 FILES = sorted(CORE.rglob("*.py"))
 

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from ...errors import BlockStrengthError
-from ...models.blocks import OTHER
+from ...model.blocks import OTHER
 from .base import Reading, StrengthFormat, common_value, decimal_text, read_number, strip_comments
 from .families import FAMILY_LABELS, Family, Unit, family
 

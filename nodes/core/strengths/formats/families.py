@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ...errors import BlockStrengthError
-from ...models.blocks import MODEL_PREFIX, BlockLayout, Place
+from ...model.blocks import MODEL_PREFIX, BlockLayout, Place
 from ..text import BlockStrengths, Rule, parse_block_strengths, understand
 
 _FUSED = {

@@ -8,8 +8,8 @@ import pytest
 from pack.nodes.core.check import verdict as compat
 from pack.nodes.core.files.header import Header, TensorInfo
 from pack.nodes.core.lora.file import LoraFile, read_lora
-from pack.nodes.core.models.blocks import BlockLayout
-from pack.nodes.core.models.identify import ArchitectureMatch
+from pack.nodes.core.model.blocks import BlockLayout
+from pack.nodes.core.model.identify import ArchitectureMatch
 from pack.nodes.core.report.report import LayerReport, LayerState, Level
 
 KLEIN_4B, KLEIN_9B = (3072, 5, 20, 7680), (4096, 8, 24, 12288)

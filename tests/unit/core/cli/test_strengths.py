@@ -61,7 +61,8 @@ def test_wrong_usage() -> None:
 
 def test_the_package_lists_its_folders() -> None:
     root = Path(__file__).resolve().parents[4]
-    listed = re.findall(r'^    "(lora_patchbay[\w.]*)",$', (root / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    project = (root / "pyproject.toml").read_text(encoding="utf-8")
+    listed = re.findall(r'^    "(lora_patchbay[\w.]*)",$', project, re.MULTILINE)
     core = root / "nodes" / "core"
     folders = [path.parent.relative_to(core).parts for path in core.rglob("__init__.py")]
     assert sorted(listed) == sorted(".".join(("lora_patchbay", *parts)) for parts in folders)

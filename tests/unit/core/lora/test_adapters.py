@@ -274,7 +274,7 @@ RANDOM_TRUTH = {"lycoris_dylora"}
 def test_deltas_are_what_the_writing_tools_say() -> None:
     """Against what LyCORIS, PEFT and musubi-tuner themselves add to the nano model, in float32."""
     np = pytest.importorskip("numpy")
-    from pack.nodes.core.models.facts import strip_prefix
+    from pack.nodes.core.model.facts import strip_prefix
     from safetensors.torch import load_file
 
     base = load_file(shared("nano/nano_2x3_bfl_f32.safetensors"))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pack.nodes.core.errors import BlockStrengthError
-from pack.nodes.core.models.blocks import BlockLayout, layer_parts
-from pack.nodes.core.models.slices import fused_slices
+from pack.nodes.core.model.blocks import BlockLayout, layer_parts
+from pack.nodes.core.model.slices import fused_slices
 from pack.nodes.core.strengths.formats.families import family
 from pack.nodes.core.strengths.text import (
     BlockStrengths,

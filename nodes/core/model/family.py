@@ -1,0 +1,100 @@
+"""A family of models: how to tell it, what its layers are called, and what people should know about it.
+
+One family is one file in ``families/``. Everything that depends on the architecture is read from here; a new model is a
+new file there and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from .facts import Facts
+
+Rule = Callable[[Facts], str]
+"""Returns the sentence of evidence, or an empty text where the rule does not hold."""
+
+STRAIGHT, HALVES = "", "halves"
+"""Orders of the rows in a stack: alike on both sides; the two halves exchanged. ``heads:128``: the file has the rows of
+q, k and v in turns of one head of that size (``h0: q k v, h1: q k v, ...``)."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """Rows that a file and the model call by different names.
+
+    The modules in ``file``, stacked row by row in this order, are the layers in ``model``, stacked likewise. One name to
+    one is a plain renaming; three to one are q, k and v of a fused weight; one to three is a fused adapter on a model
+    that keeps them apart. How many rows each has is read from the shapes, never from here. ``#`` is a block number; the
+    n-th ``#`` of one side is the n-th of the other.
+    """
+
+    file: tuple[str, ...]
+    """Layer names without prefix and without ``.weight``."""
+    model: tuple[str, ...]
+    """The model's own layer names, as ComfyUI has them once it is loaded."""
+    order: str = STRAIGHT
+    when: str = ""
+    """Name of a condition on the file (see ``match/conditions.py``); empty: always."""
+
+
+def renamed(file: str, model: str, names: Mapping[str, str]) -> tuple[Link, ...]:
+    """Plain renamings below two prefixes: other names (joined with ``|`` where there are several) to the model's own."""
+    pairs = [(other, own) for others, own in names.items() for other in others.split("|")]
+    return tuple(Link((f"{file}{other}",), (f"{model}{own}",)) for other, own in pairs)
+
+
+@dataclass(frozen=True)
+class Inserted:
+    """A deeper model that was made from a shallower one by inserting blocks."""
+
+    kind: str
+    """The container: ``blocks``."""
+    blocks: int
+    deeper: int
+    inserted: tuple[int, ...] = ()
+    """Numbers that the new blocks have in the deeper model; empty where nobody has published them."""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Family:
+    """What is known of one architecture."""
+
+    id: str
+    """Stable name."""
+    name: str
+    """For people."""
+    marks: tuple[Rule, ...]
+    """Any of them is enough, and only this family has it."""
+    hints: tuple[Rule, ...] = ()
+    """Fit it, and perhaps others."""
+    against: tuple[Rule, ...] = ()
+    """Any of them excludes it."""
+    hidden: tuple[tuple[str, int], ...] = ()
+    """Where the hidden size stands: pattern and axis (0 rows, 1 columns)."""
+    variant: Callable[[Facts, int | None], str] | None = None
+    """Full name from facts and hidden size."""
+    kinds: tuple[str, ...] = ()
+    """Containers of blocks in the order in which the model runs them."""
+    depths: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    """Published numbers of blocks by container."""
+    insertions: tuple[Inserted, ...] = ()
+    parts: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Words for parts of a block that only some families have (``audio``), to a pattern of layer names."""
+    links: tuple[Link, ...] = ()
+    """What diffusers and the trainers call its layers."""
+    prefixes: tuple[str, ...] = ()
+    """What some tools put before the layer names of this family, beyond the usual."""
+    text_encoders: tuple[str, ...] = ()
+    """Patterns of names that belong to its text encoder, beyond the usual."""
+    advice: str = ""
+    """Steps and CFG, as its makers give them."""
+
+    def hidden_size(self, facts: Facts) -> int | None:
+        """The hidden size, or ``None`` where no layer tells."""
+        for pattern, axis in self.hidden:
+            size = facts.rows(pattern) if axis == 0 else facts.columns(pattern)
+            if size:
+                return size
+        return None
