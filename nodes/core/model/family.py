@@ -23,10 +23,10 @@ q, k and v in turns of one head of that size (``h0: q k v, h1: q k v, ...``)."""
 class Link:
     """Rows that a file and the model call by different names.
 
-    The modules in ``file``, stacked row by row in this order, are the layers in ``model``, stacked likewise. One name to
-    one is a plain renaming; three to one are q, k and v of a fused weight; one to three is a fused adapter on a model
-    that keeps them apart. How many rows each has is read from the shapes, never from here. ``#`` is a block number; the
-    n-th ``#`` of one side is the n-th of the other.
+    The modules in ``file``, stacked row by row in this order, are the layers in ``model``, stacked likewise. One name
+    to one is a plain renaming; three to one are q, k and v of a fused weight; one to three is a fused adapter on a
+    model that keeps them apart. How many rows each has is read from the shapes, never from here. ``#`` is a block
+    number; the n-th ``#`` of one side is the n-th of the other.
     """
 
     file: tuple[str, ...]
@@ -39,7 +39,7 @@ class Link:
 
 
 def renamed(file: str, model: str, names: Mapping[str, str]) -> tuple[Link, ...]:
-    """Plain renamings below two prefixes: other names (joined with ``|`` where there are several) to the model's own."""
+    """Plain renamings below two prefixes: other names (``|`` between several) to the model's own."""
     pairs = [(other, own) for others, own in names.items() for other in others.split("|")]
     return tuple(Link((f"{file}{other}",), (f"{model}{own}",)) for other, own in pairs)
 
