@@ -27,7 +27,7 @@ FEWEST, MOST = 3, 16
 """Files in a folder. Fewer are a part of another room, more are two rooms."""
 TABLES = {"nodes/core/model/families"}
 """Folders of tables, a file an entry."""
-GROWING = {"nodes/core/images", "nodes/host/bake"}
+GROWING = {"nodes/core/images", "nodes/host/bake", "nodes/host/restage"}
 
 
 def python_imports(path: Path, top: Path) -> Iterator[tuple[str, ...]]:
