@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..check.files import check_lora_file
 from ..check.model_file import ModelFile
 from ..errors import HeaderError, PatchbayError
-from ..files.header import Header
+from ..files.tensors import Header
 from ..lora.file import LoraFile, LoraLayer, read_lora
 from ..match.readings import understand
 from ..model.blocks import TEXT_ENCODER, Place

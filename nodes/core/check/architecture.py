@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files.header import Header, read_header
+from ..files.header import read_header
+from ..files.tensors import Header
 from ..lora.file import read_lora
 from ..lora.file_kinds import looks_like_lora
 from ..model.facts import strip_prefix

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..errors import HeaderError
-from ..files.header import Header, TensorInfo, read_header
+from ..files.header import read_header
+from ..files.tensors import Header, TensorInfo
 from ..lora.adapters.diff import peft_ia3_dims
 from ..lora.file import LoraFile, LoraLayer, read_lora
 from ..lora.file_kinds import looks_like_lora

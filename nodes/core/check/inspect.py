@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..files.hashes import file_hashes
-from ..files.header import Header, read_header
+from ..files.header import read_header
 from ..files.metadata import Training, model_provenance, read_training
 from ..files.storage import read_quantisation
+from ..files.tensors import Header
 from ..lora.file import LoraFile, LoraLayer, read_lora
 from ..lora.file_kinds import Identification, identify_lora, identify_model, looks_like_lora
 from ..lora.layer_norms import LayerStrength, load_layer, measure_layer

@@ -9,8 +9,9 @@ import os
 from dataclasses import dataclass
 
 from ..errors import IncompatibleModelError
-from ..files.header import Header, TensorInfo, read_header
+from ..files.header import read_header
 from ..files.storage import is_storage_key, read_quantisation, weight_shape
+from ..files.tensors import Header, TensorInfo
 from ..lora.file_kinds import identify_model, looks_like_lora
 from ..match.diffusers_names import key_map, own_names
 from ..match.name_table import NameTable

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import HeaderError
-from .header import Header, TensorInfo, shown
+from .tensors import Header, TensorInfo, shown
 
 # name: (elements in a block, bytes of a block), by ggml type number
 GGML_TYPES: dict[int, tuple[str, int, int]] = {

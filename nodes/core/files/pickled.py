@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..errors import HeaderError
-from .header import Header, TensorInfo
+from .tensors import Header, TensorInfo
 
 MAX_LEGACY_BYTES = 2_000_000_000
 """Files in the format before torch 1.6 cannot be mapped and are loaded whole, up to this size."""

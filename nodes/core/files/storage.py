@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from .header import DTYPE_BITS, Header, TensorInfo
+from .safetensors_header import DTYPE_BITS
+from .tensors import Header, TensorInfo
 
 _DTYPE_NAMES = {
     "F32": "fp32", "F16": "fp16", "BF16": "bf16", "F64": "fp64", "F8_E4M3": "fp8 e4m3", "F8_E5M2": "fp8 e5m2",

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..errors import AdapterFormatError
-from ..files.header import Header
+from ..files.tensors import Header
 from .adapters import DORA_SPELLINGS, Adapter, Shape, find_adapters
 from .adapters.base import Described
 from .key_style import KeyStyle, Writer, guess_writer, key_style

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..files.header import Header, TensorInfo
+from ..files.tensors import Header, TensorInfo
 from ..model.facts import collect_facts, is_text_encoder_name, strip_prefix
 from ..model.identify import ArchitectureMatch, identify_architecture
 from .file import LoraFile, is_lora

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..files.header import Header
+from ..files.tensors import Header
 
 _DIFFUSERS = re.compile(
     r"^(?:single_|joint_)?transformer_blocks\.|^(?:down|up)_blocks\.|^mid_block\.|^(?:x|context)_embedder\b"

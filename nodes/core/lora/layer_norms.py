@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import AdapterFormatError
-from ..files.header import Header
+from ..files.tensors import Header
 from .adapters import dora_delta
 from .adapters.base import Strength, dense_strength
 from .file import LoraLayer

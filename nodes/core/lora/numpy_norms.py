@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..files.header import FP8, Header, TensorInfo, decode_fp8
+from ..files.tensors import FP8, Header, TensorInfo, decode_fp8
 from ..report.report import LayerReport, LayerState
 from .adapters.diff import WholeAdapter
 from .file import LoraLayer

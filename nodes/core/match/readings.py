@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from ..files.header import Header
+from ..files.tensors import Header
 from ..lora.file import LoraFile, LoraLayer, read_lora
 from ..lora.scale_sources import ADAPTER_METADATA, HeaderScale, read_header_scale
 

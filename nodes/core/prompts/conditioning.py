@@ -31,7 +31,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..errors import HeaderError, PatchbayError
-from ..files.header import Header, read_header
+from ..files.header import read_header
+from ..files.tensors import Header
 
 FORMAT = "patchbay.conditioning"
 FORMAT_VERSION = "1"

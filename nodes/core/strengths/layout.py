@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..check.inspect import inspect_lora
-from ..files.header import Header
+from ..files.tensors import Header
 from ..lora.file import LoraFile
 from ..lora.file_kinds import identify_lora, identify_model
 from ..lora.places import place_layer

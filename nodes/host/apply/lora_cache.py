@@ -13,7 +13,8 @@ import comfy.utils
 import torch
 
 from ...core.errors import HeaderError
-from ...core.files.header import Header, read_header
+from ...core.files.header import read_header
+from ...core.files.tensors import Header
 from ...core.lora.file import LoraFile, read_lora
 
 CACHE_BYTES = 1 << 30

@@ -17,7 +17,7 @@ from ...core.bake.layer import WHOLE, BakeLayer, BakeOptions, Share
 from ...core.bake.plan import factor_suffixes, text_encoder_items
 from ...core.errors import PatchbayError
 from ...core.files.hashes import file_hashes
-from ...core.files.header import Header, TensorInfo
+from ...core.files.tensors import Header, TensorInfo
 from ...core.lora.file import LoraLayer, read_lora
 from ...core.match.name_table import Target, target_key, target_offset
 from ...core.model.blocks import TEXT_ENCODER, Place

@@ -11,7 +11,8 @@ from safetensors import safe_open
 
 from ...core.check.model_file import model_tensors, read_model_file
 from ...core.errors import IncompatibleModelError
-from ...core.files.header import Header, read_header
+from ...core.files.header import read_header
+from ...core.files.tensors import Header
 from ...core.match.diffusers_names import own_names
 from ...core.model.blocks import MODEL_PREFIX
 

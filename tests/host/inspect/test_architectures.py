@@ -63,7 +63,7 @@ def test_every_model_has_an_answer() -> None:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_models_are_identified(name: str) -> None:
-    from pack.nodes.core.files.header import Header, TensorInfo
+    from pack.nodes.core.files.tensors import Header, TensorInfo
     from pack.nodes.core.lora.file_kinds import identify_model
 
     shapes = zoo_shapes(name)
@@ -80,7 +80,7 @@ def test_models_are_identified(name: str) -> None:
 @pytest.mark.parametrize("style", ["native", "kohya"])
 @pytest.mark.parametrize("name", CONFIGS)
 def test_loras_for_all_matrices_are_identified(name: str, style: str) -> None:
-    from pack.nodes.core.files.header import Header, TensorInfo
+    from pack.nodes.core.files.tensors import Header, TensorInfo
     from pack.nodes.core.lora.file import read_lora
     from pack.nodes.core.lora.file_kinds import identify_lora
 
@@ -139,7 +139,7 @@ DIFFUSERS = {
 @pytest.mark.parametrize("name", DIFFUSERS)
 def test_files_in_diffusers_layout_get_the_names_of_the_loaded_model(name: str) -> None:
     import comfy.utils
-    from pack.nodes.core.files.header import Header, TensorInfo
+    from pack.nodes.core.files.tensors import Header, TensorInfo
     from pack.nodes.core.lora.file_kinds import identify_model
     from pack.nodes.core.match.diffusers_names import own_names
 
@@ -187,7 +187,7 @@ def test_every_layer_of_full_size_models_in_every_direction(model: str, made_for
     """Where ComfyUI has a weight of that name and shape a layer lands, and nowhere else."""
     from pack.nodes.core.check.files import check_lora_file
     from pack.nodes.core.check.model_file import model_of_header
-    from pack.nodes.core.files.header import Header, TensorInfo
+    from pack.nodes.core.files.tensors import Header, TensorInfo
     from pack.nodes.core.lora.file import read_lora
 
     own, other = zoo_shapes(model), zoo_shapes(made_for)

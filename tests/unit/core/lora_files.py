@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pack.nodes.core.files.header import Header, TensorInfo
+from pack.nodes.core.files.tensors import Header, TensorInfo
 from safetensors.torch import save_file
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"

@@ -13,7 +13,8 @@ from lora_files import flux2_shapes, header_from
 from pack.nodes.core.check.files import check_header, check_lora_file
 from pack.nodes.core.check.model_file import model_of_header
 from pack.nodes.core.check.report import Checked
-from pack.nodes.core.files.header import Header, TensorInfo, read_header
+from pack.nodes.core.files.header import read_header
+from pack.nodes.core.files.tensors import Header, TensorInfo
 from pack.nodes.core.lora.adapters import SUFFIXES
 from pack.nodes.core.lora.file import read_lora
 from pack.nodes.core.report.report import LayerState, to_json

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pack.nodes.core.check import verdict as compat
-from pack.nodes.core.files.header import Header, TensorInfo
+from pack.nodes.core.files.tensors import Header, TensorInfo
 from pack.nodes.core.lora.file import LoraFile, read_lora
 from pack.nodes.core.model.blocks import BlockLayout
 from pack.nodes.core.model.identify import ArchitectureMatch

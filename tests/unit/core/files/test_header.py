@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lora_files import shared, write_raw
 from pack.nodes.core.errors import HeaderError
-from pack.nodes.core.files.header import DTYPE_BITS, read_header
+from pack.nodes.core.files.header import read_header
+from pack.nodes.core.files.safetensors_header import DTYPE_BITS
 from safetensors import safe_open
 from safetensors.torch import save_file
 
