@@ -17,6 +17,7 @@ MAX_HEADER_BYTES = 100_000_000
 
 _SNIFF_BYTES = 1024
 
+
 def read_header(path: str | os.PathLike[str]) -> Header:
     """Read the header of a safetensors, GGUF or PyTorch pickle file, whatever its name ends in.
 
@@ -79,5 +80,3 @@ def _refuse_other_kinds(name: str, start: bytes, size: int) -> None:
         raise HeaderError(
             f"{name}: a text in JSON form, not a model; perhaps the error message of a download or an index."
         )
-
-

@@ -21,9 +21,8 @@ DTYPE_BITS = {
 }  # fmt: skip
 """Bits of one element, for each dtype that safetensors 0.8 knows."""
 
-def parse_safetensors_header(
-    raw: bytes, name: str, size_bytes: int
-) -> tuple[dict[str, TensorInfo], dict[str, str]]:
+
+def parse_safetensors_header(raw: bytes, name: str, size_bytes: int) -> tuple[dict[str, TensorInfo], dict[str, str]]:
     """The tensors in file order and the metadata of a safetensors header.
 
     Args:
@@ -104,9 +103,7 @@ def _no_constant(text: str) -> NoReturn:
 
 
 def _short(error: BaseException) -> str:
-    return (
-        str(error).split("\n", 1)[0][:120] if not isinstance(error, RecursionError) else "nested too deeply"
-    )
+    return str(error).split("\n", 1)[0][:120] if not isinstance(error, RecursionError) else "nested too deeply"
 
 
 def _has_surrogate(data: dict[str, Any]) -> bool:
@@ -126,9 +123,7 @@ def _check_metadata(value: Any, name: str) -> dict[str, str]:
     metadata = cast("dict[str, Any]", value)
     for key, item in metadata.items():
         if not isinstance(item, str):
-            raise HeaderError(
-                f'{name}: __metadata__ "{shown(key)}" is not a text; only texts are allowed there.'
-            )
+            raise HeaderError(f'{name}: __metadata__ "{shown(key)}" is not a text; only texts are allowed there.')
     return metadata
 
 
