@@ -10,26 +10,17 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..files.tensors import FP8, Header, TensorInfo, decode_fp8
+from ..files.numbers import Array, NumberReader, UnreadableNumbers
+from ..files.tensors import Header
 from ..report.report import LayerReport, LayerState
 from .adapters.diff import WholeAdapter
 from .file import LoraLayer
 
-Array = Any
-"""A numpy array of float64."""
-
 _CHUNK = 1 << 19
 """Elements that are turned into float64 at a time (4 MiB)."""
-
-_DTYPES = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
-    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?", "F8_E4M3": "u1", "F8_E5M2": "u1",
-}  # fmt: skip
 
 _FACTORS: Mapping[str, tuple[str, ...]] = {
     "lora": ("up", "down", "mid"), "loha": ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"),
@@ -55,7 +46,7 @@ def _measure(reader: _Reader, report: LayerReport, layer: LoraLayer) -> LayerRep
         if report.state is LayerState.APPLIED and _is_dead(reader, layer):
             return replace(report, state=LayerState.DEAD, reason=DEAD, delta_norm=0.0)
         norm, why = _norm(reader, layer)
-    except _Unreadable as error:
+    except UnreadableNumbers as error:
         return replace(report, not_measured=str(error))
     if norm is not None and not math.isfinite(norm):
         norm, why = None, "its tensors contain infinite values or values that are no numbers"
@@ -127,16 +118,8 @@ def _lokr_factor(reader: _Reader, roles: Mapping[str, str], number: int) -> floa
     return _root(reader.column_gram(first), reader.row_gram(second))
 
 
-class _Unreadable(Exception):
-    """A tensor cannot be read here; the text says why."""
-
-
-class _Reader:
+class _Reader(NumberReader):
     """Tensors of one file as float64, in pieces."""
-
-    def __init__(self, header: Header, file: BinaryIO) -> None:
-        self._header = header
-        self._file = file
 
     def norm(self, key: str) -> float:
         """Frobenius norm of a tensor."""
@@ -144,26 +127,26 @@ class _Reader:
 
     def parts(self, key: str) -> Iterator[Array]:
         """All elements, a piece at a time."""
-        info = self._info(key)
+        info = self.info(key)
         for start in range(0, info.count, _CHUNK):
-            yield self._read(info, start, min(_CHUNK, info.count - start))
+            yield self.read(info, start, min(_CHUNK, info.count - start))
 
     def whole(self, key: str) -> Array:
         """A tensor in its own shape. For small ones."""
-        info = self._info(key)
-        return self._read(info, 0, info.count).reshape(info.shape)
+        info = self.info(key)
+        return self.read(info, 0, info.count).reshape(info.shape)
 
     def rows(self, key: str, step: int) -> Iterator[Array]:
         """``step`` rows at a time, [rows, everything else]."""
-        info = self._info(key)
+        info = self.info(key)
         width = max(1, math.prod(info.shape[1:]))
         for start in range(0, info.shape[0], step):
             count = min(step, info.shape[0] - start)
-            yield self._read(info, start * width, count * width).reshape(count, width)
+            yield self.read(info, start * width, count * width).reshape(count, width)
 
     def column_gram(self, key: str) -> Array:
         """``M^T M`` of a tall matrix."""
-        info = self._info(key)
+        info = self.info(key)
         width = max(1, math.prod(info.shape[1:]))
         gram = np.zeros((width, width))
         for rows in self.rows(key, max(1, _CHUNK // width)):
@@ -172,44 +155,15 @@ class _Reader:
 
     def row_gram(self, key: str) -> Array:
         """``M M^T`` of a wide matrix."""
-        info = self._info(key)
+        info = self.info(key)
         count, width = info.shape[0], max(1, math.prod(info.shape[1:]))
         step = max(1, _CHUNK // max(1, count))
         if step >= width:
-            matrix = self._read(info, 0, info.count).reshape(count, width)
+            matrix = self.read(info, 0, info.count).reshape(count, width)
             return matrix @ matrix.T
         gram = np.zeros((count, count))
         for start in range(0, width, step):
             length = min(step, width - start)
-            part = np.stack([self._read(info, row * width + start, length) for row in range(count)])
+            part = np.stack([self.read(info, row * width + start, length) for row in range(count)])
             gram += part @ part.T
         return gram
-
-    def _info(self, key: str) -> TensorInfo:
-        info = self._header.tensors[key]
-        if self._header.loaded is None and self._header.container != "safetensors" and info.dtype not in ("F32", "F16"):
-            raise _Unreadable(f"{info.dtype} of {self._header.container} files is read in ComfyUI only")
-        if info.dtype not in _DTYPES:
-            raise _Unreadable(f"the dtype {info.dtype} is read in ComfyUI only")
-        return info
-
-    def _read(self, info: TensorInfo, start: int, count: int) -> Array:
-        if self._header.loaded is not None:
-            flat = self._header.loaded[info.key].detach().flatten()[start : start + count]
-            return flat.double().numpy()
-        kind = np.dtype(_DTYPES[info.dtype])
-        self._file.seek(self._header.data_start + info.start + start * kind.itemsize)
-        raw = self._file.read(count * kind.itemsize)
-        if len(raw) != count * kind.itemsize:
-            raise _Unreadable("the file became shorter while it was read")
-        found = np.frombuffer(raw, kind)
-        if info.dtype == "BF16":
-            return (found.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
-        if info.dtype.startswith("F8_"):
-            return _fp8_table(info.dtype)[found]
-        return found.astype(np.float64)
-
-
-@lru_cache(2)
-def _fp8_table(dtype: str) -> Array:
-    return np.array([decode_fp8(code, *FP8[dtype]) for code in range(256)])
