@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,30 +17,61 @@ from .why import amount, duration
 
 FILE_NAME = "measurements.jsonl"
 _LONGEST_LINE = 8_000_000
+_PIECE = 1 << 16
+_ID = re.compile(rb'(?:^|\n)\{"id":"([0-9]{1,18})"')
+_ID_BYTES = 64
 
 
 def append_result(path: Path, measurement: Mapping[str, Any], when: str) -> str:
     """Add a measurement and return the id under which it is listed.
 
-    One line is written at once, so that a second ComfyUI that writes at the same time cuts nothing in two. A line that
-    was cut off earlier (a full disk) is closed first.
+    One line is written at once, so that a second ComfyUI that writes at the same time cuts nothing in two, and only the
+    end of the file is read. A line that was cut off earlier is closed first; one that finds no room is taken back.
 
     Args:
         when: Local time, ISO 8601.
+
+    Raises:
+        OSError: the file cannot be written, or not in full; it holds what it held before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    known = {entry["id"] for entry in read_results(path)} if path.exists() else set()
-    number = len(known) + 1
-    while (name := f"{number:04}") in known:
-        number += 1
+    name = f"{_last_number(path) + 1:04}"
     line = json.dumps({"id": name, "time": when, **measurement}, ensure_ascii=True, separators=(",", ":")) + "\n"
     begin = "" if _ends_with_newline(path) else "\n"
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
     try:
-        os.write(handle, (begin + line).encode("ascii"))
+        _write_whole(handle, (begin + line).encode("ascii"))
     finally:
         os.close(handle)
     return name
+
+
+def _write_whole(handle: int, data: bytes) -> None:
+    """Write all of ``data`` or nothing. A full disk takes a part of it first and says so at the next write only."""
+    written = os.write(handle, data)
+    if written == len(data):
+        return
+    end = os.lseek(handle, 0, os.SEEK_CUR)
+    if os.fstat(handle).st_size == end:  # else another program wrote behind it: the next line closes this one
+        os.ftruncate(handle, end - written)
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _last_number(path: Path) -> int:
+    """Number of the newest entry; 0 where there is none. Reads backwards, as far as that entry's beginning."""
+    if not path.exists():
+        return 0
+    with open(path, "rb") as file:
+        position, tail = file.seek(0, os.SEEK_END), b""
+        while position > 0:
+            step = min(_PIECE, position)
+            position -= step
+            file.seek(position)
+            tail = file.read(step) + tail[:_ID_BYTES]  # an id that lies on the border of two pieces
+            found = [int(match[1]) for match in _ID.finditer(tail) if match.start() or position == 0]
+            if found:
+                return found[-1]
+    return 0
 
 
 def _ends_with_newline(path: Path) -> bool:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..measure.stats import t95
+
 RIDGES = (1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 """Ridges that are tried, in units of the mean diagonal of ``J^T J``."""
 
@@ -91,7 +93,7 @@ def choose_ridge(normals: Sequence[Normal], folds: Sequence[int], low: float, hi
     """
     names = sorted(set(folds))
     if len(names) < 2:
-        return 0.1
+        return max(RIDGES)
     errors: dict[float, float] = {}
     for ridge in RIDGES:
         total = 0.0
@@ -128,13 +130,6 @@ class Interval:
     """Number of units behind it."""
 
 
-_STUDENT = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
-    2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-"""97.5 % quantiles of Student's t for 1 to 30 degrees of freedom."""
-
-
 def interval(values: Sequence[float]) -> Interval:
     """Mean and Student's 95 % interval; a single value has an interval without end."""
     count = len(values)
@@ -144,6 +139,5 @@ def interval(values: Sequence[float]) -> Interval:
     if count == 1:
         return Interval(mean, -math.inf, math.inf, 1)
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
-    t = _STUDENT[count - 2] if count - 2 < len(_STUDENT) else 1.96
-    half = t * deviation / math.sqrt(count)
+    half = t95(count - 1) * deviation / math.sqrt(count)
     return Interval(mean, mean - half, mean + half, count)

@@ -26,6 +26,7 @@ _ELEMENTS = (
     "k_proj", "v_proj", "out_proj",
 )  # fmt: skip
 """Pieces of keys that an export tries, the widest first."""
+_ORDER = {element: rank for rank, element in enumerate(("", *_ELEMENTS))}
 
 
 def _elements_format(family_id: str) -> StrengthFormat:
@@ -59,7 +60,9 @@ def _elements_format(family_id: str) -> StrengthFormat:
         for block in BLOCK_NAMES:
             for element, value in _block_entries(chosen, block, values):
                 entries[element, decimal_text(value)].append(block)
-        lines = [f"{' '.join(blocks)}:{element}:{value}" for (element, value), blocks in entries.items()]
+        # Later entries win, so that what names a whole block must stand before its pieces, whichever came up first.
+        ordered = sorted(entries.items(), key=lambda entry: _ORDER[entry[0][0]])
+        lines = [f"{' '.join(blocks)}:{element}:{value}" for (element, value), blocks in ordered]
         return "PATCHBAY:" + ",".join(lines or ["BASE::1"])
 
     return StrengthFormat(f"lbw.elements.{family_id}", label, note, example, family_id, read, write)

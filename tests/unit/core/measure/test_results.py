@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from measurement_runs import cycles
 from pack.nodes.core.cli.main import main
 from pack.nodes.core.errors import PatchbayError
+from pack.nodes.core.measure import results
 from pack.nodes.core.measure.conditions import ConditionLine, label_conditions, parse_conditions
 from pack.nodes.core.measure.report import build_measurement
 from pack.nodes.core.measure.results import append_result, compare_text, find_result, list_text, read_results
@@ -42,6 +44,31 @@ def test_damaged_lines_are_left_out_and_closed(file: Path) -> None:
         lines.write('not json\n{"schema": "other"}\n[]\n{"schema": "patchbay.measurement", "version": 99}\n{"cut off')
     append_result(file, measured(120), "2026-01-04T00:00:00+00:00")
     assert [entry["id"] for entry in read_results(file)] == ["0001", "0002", "0003"]
+
+
+def test_an_id_is_found_at_the_end_of_a_long_file_without_reading_it_all(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line of several pieces, and ids on every position about the border of two of them."""
+    monkeypatch.setattr(results, "_parse", None)  # parsing the file would fail
+    for number in range(3, 90):
+        name = append_result(file, {"schema": "patchbay.measurement", "pad": "x" * (65_400 + number)}, "now")
+        assert name == f"{number:04}"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of a file")
+def test_a_full_disk_leaves_what_was_there_and_says_so(file: Path) -> None:
+    resource = pytest.importorskip("resource")
+    before = file.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r".+"):
+            append_result(file, measured(120), "2026-01-04T00:00:00+00:00")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert file.read_bytes() == before
+    assert append_result(file, measured(120), "2026-01-04T00:00:00+00:00") == "0003"
 
 
 def test_the_list_and_a_comparison(file: Path) -> None:

@@ -146,6 +146,16 @@ def test_diffusers_scales_come_back(family_id: str, data: st.DataObject) -> None
     assert json.loads(exported.text) == chosen
 
 
+def test_a_whole_block_never_overrules_its_pieces_in_an_export() -> None:
+    """The pieces of one block come up before the whole of another, and the later entry wins."""
+    text = "X:BASE IN00 OUT03::0.0,BASE::1.0,OUT03 BASE:attn:0.5"
+    first = import_strengths(text, "lbw.elements.sd")
+    exported = export_strengths(first.text, "lbw.elements.sd")
+    assert exported.lost == ()
+    back = import_strengths(exported.text, "lbw.elements.sd")
+    assert strengths_of(back.text, "sd") == strengths_of(first.text, "sd")
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_elements_mean_the_same_after_a_round_trip(data: st.DataObject) -> None:

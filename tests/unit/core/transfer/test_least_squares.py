@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import numpy as np
 import pytest
@@ -19,7 +20,14 @@ from pack.nodes.core.transfer.fit_report import (
     least_gain,
 )
 from pack.nodes.core.transfer.fit_rules import activation_ratio, added_shift, by_group, guard, inverse_norm
-from pack.nodes.core.transfer.least_squares import choose_ridge, interval, normal_equations, parabola_minimum, solve
+from pack.nodes.core.transfer.least_squares import (
+    RIDGES,
+    choose_ridge,
+    interval,
+    normal_equations,
+    parabola_minimum,
+    solve,
+)
 from pack.nodes.core.transfer.refit_factors import FactorSums, sample_rows
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -74,7 +82,7 @@ def test_the_ridge_is_large_where_folds_disagree() -> None:
         agreeing.append(normal_equations(columns, 0.5 * target, target))
         opposing.append(normal_equations(columns, (-1) ** fold * 0.5 * target, target))
     assert choose_ridge(agreeing, [0, 1, 2, 3], 0, 2) < choose_ridge(opposing, [0, 1, 2, 3], 0, 2)
-    assert choose_ridge(agreeing, [0, 0, 0, 0], 0, 2) == 0.1
+    assert choose_ridge(agreeing, [0, 0, 0, 0], 0, 2) == max(RIDGES)  # nothing to leave out: hold on to 1
 
 
 def test_the_best_single_strength_is_the_bottom_of_the_parabola() -> None:
@@ -82,6 +90,14 @@ def test_the_best_single_strength_is_the_bottom_of_the_parabola() -> None:
     assert parabola_minimum(points, 0, 2) == pytest.approx(0.83)
     assert parabola_minimum([(x, x) for x in (0.4, 0.7, 1.0)], 0, 2) == 0.4
     assert parabola_minimum([(x, x) for x in (0.4, 0.7, 1.0)], 0.5, 2) == 0.5
+
+
+@pytest.mark.parametrize(("count", "quantile"), [(31, 2.0423), (32, 2.0395), (33, 2.0369), (121, 1.9799)])
+def test_the_interval_goes_on_as_students_beyond_the_table(count: int, quantile: float) -> None:
+    """Quantiles of a printed table of Student's t; the normal distribution's 1.96 is too narrow for all of them."""
+    values = [float(number) for number in range(count)]
+    found = interval(values)
+    assert (found.high - found.mean) * count**0.5 / statistics.stdev(values) == pytest.approx(quantile, abs=1e-3)
 
 
 def test_the_interval_is_students() -> None:
