@@ -16,7 +16,7 @@ from .core.report.report import to_json
 from .core.report.text import report_text
 from .core.strengths.text import parse_block_strengths
 from .host.apply.apply import apply_lora
-from .sockets import CATEGORY, SHOWS_RESULT, report_outputs
+from .sockets import CATEGORY, SHOWS_RESULT, report_outputs, with_inputs
 
 
 class PatchbayApplyLora(io.ComfyNode):
@@ -136,5 +136,5 @@ class PatchbayApplyLora(io.ComfyNode):
             result.clip,
             result.report,
             text,
-            ui={"patchbay_report": [to_json(result.report)], "text": [text]},
+            ui=with_inputs({"patchbay_report": [to_json(result.report)], "text": [text]}),
         )

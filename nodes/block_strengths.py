@@ -13,7 +13,7 @@ from .core.strengths.formats import strength_formats
 from .core.strengths.text import parse_block_strengths
 from .host.apply.block_strengths import NO_FORMAT, compose, make_strengths
 from .host.apply.presets import NO_PRESET, preset_blocks, preset_values
-from .sockets import CATEGORY, SHOWS_RESULT, report_outputs
+from .sockets import CATEGORY, SHOWS_RESULT, report_outputs, with_inputs
 
 
 class PatchbayBlockStrengths(io.ComfyNode):
@@ -130,5 +130,5 @@ class PatchbayBlockStrengths(io.ComfyNode):
             made.exported,
             made.report,
             text,
-            ui={"patchbay_report": [to_json(made.report)], "text": [text]},
+            ui=with_inputs({"patchbay_report": [to_json(made.report)], "text": [text]}),
         )

@@ -12,7 +12,7 @@ from .core.errors import IncompatibleModelError
 from .core.report.report import to_json
 from .core.report.text import report_text
 from .host.inspect.check import check_lora
-from .sockets import CATEGORY, report_outputs
+from .sockets import CATEGORY, report_outputs, with_inputs
 
 REPORT_ONLY, WARN, STOP = "report only", "warn", "stop the run"
 
@@ -85,4 +85,4 @@ class PatchbayCheckLora(io.ComfyNode):
                 logging.warning("LoRA Patchbay: %s", sentence)
         text = report_text(report)
         ui = {"patchbay_report": [to_json(report)], "text": [text]}
-        return io.NodeOutput(verdict.fits, verdict.coverage, report, text, ui=ui)
+        return io.NodeOutput(verdict.fits, verdict.coverage, report, text, ui=with_inputs(ui))

@@ -23,7 +23,7 @@ from .core.images.metrics import (
 from .core.images.panels import side_by_side, to_pillow
 from .core.prompts.used_loras import UsedLora, loras_before, used_text
 from .core.report.report import to_json
-from .sockets import CATEGORY, report_outputs
+from .sockets import CATEGORY, report_outputs, with_inputs
 
 
 class PatchbayCompareImages(io.ComfyNode):
@@ -102,7 +102,7 @@ class PatchbayCompareImages(io.ComfyNode):
             progress.update(1)
         text = compare_text(report)
         ui = {"patchbay_compare": [_viewer_data(report, shown)], "text": [text]}
-        return io.NodeOutput(torch.stack(differences), report, text, torch.stack(sheets), ui=ui)
+        return io.NodeOutput(torch.stack(differences), report, text, torch.stack(sheets), ui=with_inputs(ui))
 
 
 def _label(label: str, loras: tuple[UsedLora, ...]) -> str:

@@ -12,7 +12,7 @@ from .core.report.text import report_text
 from .core.transfer.guidance import check_reference_cfg
 from .core.transfer.shift_report import LARGELY, PARTLY, SAME, shift_text
 from .host.transfer.feature_shift import Measured, ProbeSettings, measure_shift
-from .sockets import CATEGORY, report_outputs
+from .sockets import CATEGORY, report_outputs, with_inputs
 
 
 def probe_inputs() -> list[io.Input]:
@@ -158,7 +158,7 @@ class PatchbayFeatureShift(io.ComfyNode):
             "patchbay_report": [to_json(measured.report)],
             "text": [text],
         }
-        return io.NodeOutput(measured.report, text, ui=ui)
+        return io.NodeOutput(measured.report, text, ui=with_inputs(ui))
 
 
 def shift_data(measured: Measured) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from .host.comfyui.folders import file_stamp
 from .host.transfer.feature_shift import ProbeSettings
 from .host.transfer.fit_strengths import FitSettings, Fitted, fit_strengths
 from .host.transfer.strength_lab import GROUPINGS
-from .sockets import CATEGORY, report_outputs
+from .sockets import CATEGORY, report_outputs, with_inputs
 
 
 def _advanced_inputs() -> list[io.Input]:
@@ -178,7 +178,7 @@ class PatchbayFitStrengths(io.ComfyNode):
             "patchbay_report": [to_json(fitted.report)],
             "text": [text],
         }
-        return io.NodeOutput(fitted.blocks, fitted.report, text, ui=ui)
+        return io.NodeOutput(fitted.blocks, fitted.report, text, ui=with_inputs(ui))
 
 
 def fit_data(fitted: Fitted) -> dict[str, Any]:

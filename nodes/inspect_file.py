@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from .core.check.inspect import inspect_file
 from .core.report.report import to_json
 from .core.report.text import report_text
-from .sockets import CATEGORY, report_outputs
+from .sockets import CATEGORY, report_outputs, with_inputs
 
 _SOURCES = {
     "LoRA": ("lora_name", "loras", "The LoRA file, from your loras folders."),
@@ -62,7 +62,7 @@ class PatchbayInspectFile(io.ComfyNode):
     def execute(cls, source: dict[str, str], measure_layers: bool, hashes: bool) -> io.NodeOutput:
         report = inspect_file(_path(source), hashes=hashes, tensors=measure_layers)
         text = report_text(report)
-        return io.NodeOutput(report, text, ui={"patchbay_report": [to_json(report)], "text": [text]})
+        return io.NodeOutput(report, text, ui=with_inputs({"patchbay_report": [to_json(report)], "text": [text]}))
 
     @classmethod
     def fingerprint_inputs(cls, source: dict[str, str], measure_layers: bool, hashes: bool) -> str:

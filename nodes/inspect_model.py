@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from .core.report.report import to_json
 from .core.report.text import report_text
 from .host.inspect.model import inspect_model
-from .sockets import CATEGORY, report_outputs
+from .sockets import CATEGORY, report_outputs, with_inputs
 
 NONE = "none"
 
@@ -67,7 +67,7 @@ class PatchbayInspectModel(io.ComfyNode):
         second = "" if file_b == NONE else folder_paths.get_full_path_or_raise("diffusion_models", file_b)
         report = inspect_model(model, model_b, path, "" if lora_name == NONE else lora_name, second)
         text = report_text(report)
-        return io.NodeOutput(report, text, ui={"patchbay_report": [to_json(report)], "text": [text]})
+        return io.NodeOutput(report, text, ui=with_inputs({"patchbay_report": [to_json(report)], "text": [text]}))
 
 
 def _stamp(folder: str, name: str | None) -> str:

@@ -19,7 +19,7 @@ from .core.strengths.stack import StackEntry
 from .core.strengths.text import parse_block_strengths
 from .host.apply.stack import apply_stack
 from .host.comfyui.folders import file_stamp
-from .sockets import CATEGORY, SHOWS_RESULT, LoraStack, report_outputs
+from .sockets import CATEGORY, SHOWS_RESULT, LoraStack, report_outputs, with_inputs
 
 _STRENGTH = {"default": 1.0, "min": -100.0, "max": 100.0, "step": 0.01}
 
@@ -156,7 +156,7 @@ class PatchbayApplyLoraStack(io.ComfyNode):
             result.clip,
             result.report,
             text,
-            ui={"patchbay_report": [to_json(result.report)], "text": [text]},
+            ui=with_inputs({"patchbay_report": [to_json(result.report)], "text": [text]}),
         )
 
 

@@ -16,7 +16,7 @@ from .host.measure.context import machine_context, model_context
 from .host.measure.recorder import Recorder, attach
 from .host.measure.results import save_measurement
 from .host.measure.run import RecorderOptions
-from .sockets import CATEGORY, report_outputs
+from .sockets import CATEGORY, report_outputs, with_inputs
 
 RecorderSocket = io.Custom("PATCHBAY_RECORDER")
 """A :class:`host.recorder.Recorder`."""
@@ -156,4 +156,4 @@ def measurement_output(report: Measurement, save: bool, *first: Any) -> io.NodeO
     # The page shows two runs of each condition; all of them are in the JSON output and in the saved line.
     shown = tuple(run for condition in report.conditions for run in shown_runs(report, condition.label))
     ui = {"patchbay_measurement": [measurement_json(dataclasses.replace(report, runs=shown))], "text": [text]}
-    return io.NodeOutput(*first, report, text, picture, json.dumps(data, indent=1), ui=ui)
+    return io.NodeOutput(*first, report, text, picture, json.dumps(data, indent=1), ui=with_inputs(ui))

@@ -18,7 +18,7 @@ from .core.report.text import report_text
 from .core.strengths.text import parse_block_strengths
 from .host.bake.save import NAMES, save_lora
 from .host.comfyui.folders import file_stamp, writable_lora_folder
-from .sockets import CATEGORY, report_outputs
+from .sockets import CATEGORY, report_outputs, with_inputs
 
 
 class PatchbaySaveLora(io.ComfyNode):
@@ -88,7 +88,9 @@ class PatchbaySaveLora(io.ComfyNode):
             logging.warning("LoRA Patchbay: %s: %s", saved.file.path.name, saved.report.summary)
         text = report_text(saved.report)
         name = relative_name(saved.file.path, root)
-        return io.NodeOutput(name, saved.report, text, ui={"patchbay_report": [to_json(saved.report)], "text": [text]})
+        return io.NodeOutput(
+            name, saved.report, text, ui=with_inputs({"patchbay_report": [to_json(saved.report)], "text": [text]})
+        )
 
 
 def _source_inputs() -> list[io.Input]:

@@ -14,7 +14,7 @@ from .core.strengths.schedule import check_window, parse_schedule
 from .core.strengths.text import parse_block_strengths
 from .host.apply.schedule import attach, schedule_lora
 from .host.comfyui.folders import file_stamp
-from .sockets import CATEGORY, SHOWS_RESULT, report_outputs
+from .sockets import CATEGORY, SHOWS_RESULT, report_outputs, with_inputs
 
 JUMP, LINEAR = "jump", "linear"
 
@@ -94,7 +94,7 @@ class PatchbayScheduleLora(io.ComfyNode):
             *attach(made.hooks, (positive, negative)),
             made.report,
             text,
-            ui={"patchbay_report": [to_json(made.report)], "text": [text]},
+            ui=with_inputs({"patchbay_report": [to_json(made.report)], "text": [text]}),
         )
 
 

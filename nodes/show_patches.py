@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from .core.report.report import to_json
 from .core.report.text import report_text
 from .host.inspect.patches import inspect_patches
-from .sockets import CATEGORY, report_outputs
+from .sockets import CATEGORY, report_outputs, with_inputs
 
 
 class PatchbayShowPatches(io.ComfyNode):
@@ -34,4 +34,6 @@ class PatchbayShowPatches(io.ComfyNode):
     def execute(cls, model: object) -> io.NodeOutput:
         report = inspect_patches(model)
         text = report_text(report)
-        return io.NodeOutput(model, report, text, ui={"patchbay_report": [to_json(report)], "text": [text]})
+        return io.NodeOutput(
+            model, report, text, ui=with_inputs({"patchbay_report": [to_json(report)], "text": [text]})
+        )

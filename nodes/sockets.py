@@ -7,6 +7,9 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from .core.report.inputs import inputs_json
+from .host.comfyui.running import running_inputs
+
 CATEGORY = "LoRA Patchbay"
 
 Report = io.Custom("PATCHBAY_REPORT")
@@ -31,3 +34,15 @@ def report_outputs() -> list[io.Output]:
         Report.Output("report", tooltip="The whole report, for other Patchbay nodes."),
         io.String.Output("text", tooltip="The same report as readable text."),
     ]
+
+
+def with_inputs(ui: dict[str, Any]) -> dict[str, Any]:
+    """A node's ``ui`` whose results say which inputs made them, so that the page never shows them for others."""
+    inputs = running_inputs()
+    if inputs is None:
+        return ui
+    made = inputs_json(inputs)
+    return {
+        name: [{**value, "inputs": made} for value in values] if name.startswith("patchbay_") else values
+        for name, values in ui.items()
+    }
