@@ -1,7 +1,7 @@
 """Names that diffusers and its relatives give to the layers of a model, beside the model's own.
 
 For files without ComfyUI at hand: where it runs, its own key map decides. A test compares the two for every
-architecture here. Tables go both ways: a LoRA may use either spelling, and a model file may be stored in either.
+architecture. The links of the families go both ways: a LoRA may use either spelling, and so may a model file.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+from ..model.families import family
 from .name_table import Target
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -20,155 +21,25 @@ Row = tuple[str, str, Part]
 """The model's own name, the other name, and the part it means. ``#`` stands for a block number, the same in both."""
 
 _WEIGHT = ".weight"
+_WIDE = {"proj_mlp": 4, "linear1_qkv": 3}
+"""Height of the parts of a stack in units of the weight's columns, where it is not one."""
 
 
-def _qkv(own: str, other: str, names: tuple[str, ...] = ("to_q", "to_k", "to_v"), first: int = 0) -> tuple[Row, ...]:
-    return tuple((own, f"{other}.{name}", (first + index, 1)) for index, name in enumerate(names))
+@lru_cache(64)
+def _rows(architecture: str) -> tuple[Row, ...]:
+    """The links of a family in which the model has one layer, one row for each name of the file."""
+    known = family(architecture)
+    found: list[Row] = []
+    for link in known.links if known else ():
+        if len(link.model) != 1 or link.order or link.when:
+            continue
+        start = 0
+        for name in link.file:
+            height = _WIDE.get(name.rpartition(".")[2], 1)
+            found.append((link.model[0], name, (start, height) if len(link.file) > 1 or height > 1 else None))
+            start += height
+    return tuple(found)
 
-
-def _same(own: str, other: str, names: Mapping[str, str]) -> tuple[Row, ...]:
-    """Rows from the other names (joined with ``|`` where there are several) to the model's own."""
-    rows = [(f"{own}{mine}", f"{other}{name}", None) for names_, mine in names.items() for name in names_.split("|")]
-    return tuple(rows)
-
-
-_ADDED = ("add_q_proj", "add_k_proj", "add_v_proj")
-_DOUBLE, _SINGLE = "double_blocks.#.", "single_blocks.#."
-_D_DOUBLE, _D_SINGLE = "transformer_blocks.#.", "single_transformer_blocks.#."
-
-_FLUX: tuple[Row, ...] = (
-    *_qkv(f"{_DOUBLE}img_attn.qkv", f"{_D_DOUBLE}attn"),
-    *_qkv(f"{_DOUBLE}txt_attn.qkv", f"{_D_DOUBLE}attn", _ADDED),
-    *_same(_DOUBLE, _D_DOUBLE, {
-        "attn.to_out.0": "img_attn.proj", "attn.to_add_out": "txt_attn.proj",
-        "norm1.linear": "img_mod.lin", "norm1_context.linear": "txt_mod.lin",
-        "ff.net.0.proj|ff.linear_in": "img_mlp.0", "ff.net.2|ff.linear_out": "img_mlp.2",
-        "ff_context.net.0.proj|ff_context.linear_in": "txt_mlp.0",
-        "ff_context.net.2|ff_context.linear_out": "txt_mlp.2",
-        "attn.norm_q": "img_attn.norm.query_norm", "attn.norm_k": "img_attn.norm.key_norm",
-        "attn.norm_added_q": "txt_attn.norm.query_norm", "attn.norm_added_k": "txt_attn.norm.key_norm",
-    }),
-    *_qkv(f"{_SINGLE}linear1", f"{_D_SINGLE}attn"),
-    (f"{_SINGLE}linear1", f"{_D_SINGLE}proj_mlp", (3, 4)),  # FLUX.1's; FLUX.2 has six, and no layer of this name
-    (f"{_SINGLE}linear1", f"{_SINGLE}linear1_qkv", (0, 3)),
-    *_same(_SINGLE, _D_SINGLE, {
-        "attn.to_qkv_mlp_proj": "linear1", "proj_out|attn.to_out": "linear2", "norm.linear": "modulation.lin",
-        "attn.norm_q": "norm.query_norm", "attn.norm_k": "norm.key_norm",
-    }),
-    *_same("", "", {
-        "x_embedder": "img_in", "context_embedder": "txt_in", "proj_out": "final_layer.linear",
-        "norm_out.linear": "final_layer.adaLN_modulation.1", "controlnet_x_embedder": "pos_embed_input",
-    }),
-    *(row for own, other in (("time_in", "timestep"), ("vector_in", "text"), ("guidance_in", "guidance"))
-      for row in _same(f"{own}.", f"time_text_embed.{other}_embedder.", {
-          "linear_1": "in_layer", "linear_2": "out_layer"})),
-)  # fmt: skip
-
-_JOINT = "joint_blocks.#."
-_SD3: tuple[Row, ...] = (
-    *_qkv(f"{_JOINT}x_block.attn.qkv", f"{_D_DOUBLE}attn"),
-    *_qkv(f"{_JOINT}context_block.attn.qkv", f"{_D_DOUBLE}attn", _ADDED),
-    *_qkv(f"{_JOINT}x_block.attn2.qkv", f"{_D_DOUBLE}attn2"),
-    *_same(_JOINT, _D_DOUBLE, {
-        "norm1_context.linear": "context_block.adaLN_modulation.1", "norm1.linear": "x_block.adaLN_modulation.1",
-        "attn.to_add_out": "context_block.attn.proj", "attn.to_out.0": "x_block.attn.proj",
-        "attn2.to_out.0": "x_block.attn2.proj",
-        "ff_context.net.0.proj": "context_block.mlp.fc1", "ff_context.net.2": "context_block.mlp.fc2",
-        "ff.net.0.proj": "x_block.mlp.fc1", "ff.net.2": "x_block.mlp.fc2",
-        "attn.norm_added_q": "context_block.attn.ln_q", "attn.norm_added_k": "context_block.attn.ln_k",
-        "attn.norm_q": "x_block.attn.ln_q", "attn.norm_k": "x_block.attn.ln_k",
-        "attn2.norm_q": "x_block.attn2.ln_q", "attn2.norm_k": "x_block.attn2.ln_k",
-    }),
-    *_same("", "", {
-        "context_embedder": "context_embedder", "pos_embed.proj": "x_embedder.proj", "pos_embed.pos_embed": "pos_embed",
-        "norm_out.linear": "final_layer.adaLN_modulation.1", "proj_out": "final_layer.linear",
-        "time_text_embed.timestep_embedder.linear_1": "t_embedder.mlp.0",
-        "time_text_embed.timestep_embedder.linear_2": "t_embedder.mlp.2",
-        "time_text_embed.text_embedder.linear_1": "y_embedder.mlp.0",
-        "time_text_embed.text_embedder.linear_2": "y_embedder.mlp.2",
-    }),
-)  # fmt: skip
-
-_LUMINA: tuple[Row, ...] = (
-    *(row for block in ("layers.#.", "context_refiner.#.", "noise_refiner.#.") for row in (
-        *_qkv(f"{block}attention.qkv", f"{block}attention"),
-        *_same(block, block, {"attention.to_out.0": "attention.out", "attention.norm_q": "attention.q_norm",
-                              "attention.norm_k": "attention.k_norm"}),
-    )),
-    *_same("", "", {
-        "all_final_layer.2-1.linear": "final_layer.linear", "all_x_embedder.2-1": "x_embedder",
-        "all_final_layer.2-1.adaLN_modulation.1": "final_layer.adaLN_modulation.1",
-    }),
-)  # fmt: skip
-
-_KREA2: tuple[Row, ...] = (
-    *(row for own, other in (("blocks.#.", _D_DOUBLE),
-                             ("txtfusion.layerwise_blocks.#.", "text_fusion.layerwise_blocks.#."),
-                             ("txtfusion.refiner_blocks.#.", "text_fusion.refiner_blocks.#."))
-      for row in _same(own, other, {
-          "attn.to_q": "attn.wq", "attn.to_k": "attn.wk", "attn.to_v": "attn.wv", "attn.to_gate": "attn.gate",
-          "attn.to_out.0|attn.to_out": "attn.wo", "ff.gate": "mlp.gate", "ff.up": "mlp.up", "ff.down": "mlp.down"})),
-    *_same("", "", {
-        "img_in": "first", "time_embed.linear_1": "tmlp.0", "time_embed.linear_2": "tmlp.2",
-        "time_mod_proj": "tproj.1", "txt_in.linear_1": "txtmlp.1", "txt_in.linear_2": "txtmlp.3",
-        "text_fusion.projector": "txtfusion.projector", "final_layer.linear": "last.linear",
-    }),
-)  # fmt: skip
-
-_AURA_MLP = {"ff.linear_1": "c_fc1", "ff.linear_2": "c_fc2", "ff.out_projection": "c_proj"}
-_AURA_ATTENTION = {"to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "o"}
-_AURAFLOW: tuple[Row, ...] = (
-    *_same("double_layers.#.", "joint_transformer_blocks.#.", {
-        **{f"attn.{name}": f"attn.w2{letter}" for name, letter in _AURA_ATTENTION.items()},
-        "attn.add_q_proj": "attn.w1q", "attn.add_k_proj": "attn.w1k", "attn.add_v_proj": "attn.w1v",
-        "attn.to_add_out": "attn.w1o", "norm1.linear": "modX.1", "norm1_context.linear": "modC.1",
-        **{name: f"mlpX.{own}" for name, own in _AURA_MLP.items()},
-        **{name.replace("ff.", "ff_context."): f"mlpC.{own}" for name, own in _AURA_MLP.items()},
-    }),
-    *_same("single_layers.#.", _D_SINGLE, {
-        **{f"attn.{name}": f"attn.w1{letter}" for name, letter in _AURA_ATTENTION.items()},
-        "norm1.linear": "modCX.1", **{name: f"mlp.{own}" for name, own in _AURA_MLP.items()},
-    }),
-    *_same("", "", {
-        "time_step_proj.linear_1": "t_embedder.mlp.0", "time_step_proj.linear_2": "t_embedder.mlp.2",
-        "context_embedder": "cond_seq_linear", "pos_embed.proj": "init_x_linear", "proj_out": "final_linear",
-        "norm_out.linear": "modF.1", "pos_embed.pos_embed": "positional_encoding",
-    }),
-)  # fmt: skip
-
-_PIXART: tuple[Row, ...] = (
-    *_qkv("blocks.#.attn.qkv", f"{_D_DOUBLE}attn1"),
-    *_qkv("blocks.#.cross_attn.kv_linear", f"{_D_DOUBLE}attn2", ("to_k", "to_v")),
-    *_same("blocks.#.", _D_DOUBLE, {
-        "attn2.to_q": "cross_attn.q_linear", "attn1.to_out.0": "attn.proj", "attn2.to_out.0": "cross_attn.proj",
-        "ff.net.0.proj": "mlp.fc1", "ff.net.2": "mlp.fc2", "scale_shift_table": "scale_shift_table",
-    }),
-    *_same("", "", {
-        "scale_shift_table": "final_layer.scale_shift_table",
-        "caption_projection.y_embedding": "y_embedder.y_embedding",
-        "pos_embed.proj": "x_embedder.proj", "adaln_single.linear": "t_block.1", "proj_out": "final_layer.linear",
-        "caption_projection.linear_1": "y_embedder.y_proj.fc1", "caption_projection.linear_2": "y_embedder.y_proj.fc2",
-    }),
-    *(row for own, other in (("t", "timestep"), ("csize", "resolution"), ("ar", "aspect_ratio"))
-      for row in _same(f"{own}_embedder.mlp.", f"adaln_single.emb.{other}_embedder.", {
-          "linear_1": "0", "linear_2": "2"})),
-)  # fmt: skip
-
-_HUNYUAN_BLOCKS: tuple[Row, ...] = (
-    *(row for stream in ("img", "txt") for row in _same(f"{_DOUBLE}{stream}_", f"{_DOUBLE}{stream}_", {
-        "mod.linear": "mod.lin", "attn_qkv": "attn.qkv", "attn_proj": "attn.proj",
-        "mlp.fc1": "mlp.0", "mlp.fc2": "mlp.2"})),
-    *_same(_SINGLE, _SINGLE, {"modulation.linear": "modulation.lin"}),
-    *_same("txt_in.individual_token_refiner.blocks.#.mlp.", "txt_in.individual_token_refiner.blocks.#.mlp.", {
-        "fc1": "0", "fc2": "2"}),
-)  # fmt: skip
-"""Tencent's own names, as diffusion-pipe writes them."""
-
-TABLES: Mapping[str, tuple[Row, ...]] = {
-    "flux1": _FLUX, "flux2": _FLUX, "chroma": _FLUX, "sd3": _SD3, "zimage": _LUMINA, "lumina2": _LUMINA,
-    "krea2": _KREA2, "auraflow": _AURAFLOW, "pixart": _PIXART, "hunyuan_video": _HUNYUAN_BLOCKS,
-}  # fmt: skip
-"""By architecture id. The UNets of Stable Diffusion are counted out (:func:`unet_names`)."""
 
 UNETS = frozenset({"sd15", "sd2", "sdxl", "sdxl_refiner"})
 
@@ -184,7 +55,7 @@ def _hashed(name: str) -> tuple[str, str]:
 @lru_cache(32)
 def _by_own(architecture: str) -> Mapping[str, list[Row]]:
     found: dict[str, list[Row]] = defaultdict(list)
-    for row in TABLES.get(architecture, ()):
+    for row in _rows(architecture):
         found[row[0]].append(row)
     return dict(found)
 
@@ -192,7 +63,7 @@ def _by_own(architecture: str) -> Mapping[str, list[Row]]:
 @lru_cache(32)
 def _by_other(architecture: str) -> Mapping[str, Row]:
     found: dict[str, Row] = {}
-    for row in TABLES.get(architecture, ()):
+    for row in _rows(architecture):
         found.setdefault(row[1], row)
     return found
 

@@ -25,8 +25,8 @@ class Link:
 
     The modules in ``file``, stacked row by row in this order, are the layers in ``model``, stacked likewise. One name
     to one is a plain renaming; three to one are q, k and v of a fused weight; one to three is a fused adapter on a
-    model that keeps them apart. How many rows each has is read from the shapes, never from here. ``#`` is a block
-    number; the n-th ``#`` of one side is the n-th of the other.
+    model that keeps them apart. How many rows each has is read from the shapes, never from here; a file's stack that
+    ends early is the first rows. ``#`` is a block number; the n-th ``#`` of one side is the n-th of the other.
     """
 
     file: tuple[str, ...]
@@ -42,6 +42,11 @@ def renamed(file: str, model: str, names: Mapping[str, str]) -> tuple[Link, ...]
     """Plain renamings below two prefixes: other names (``|`` between several) to the model's own."""
     pairs = [(other, own) for others, own in names.items() for other in others.split("|")]
     return tuple(Link((f"{file}{other}",), (f"{model}{own}",)) for other, own in pairs)
+
+
+def stacked(file: str, names: tuple[str, ...], model: str) -> Link:
+    """Layers below ``file`` that are one layer of the model, in the order of its rows."""
+    return Link(tuple(f"{file}{name}" for name in names), (model,))
 
 
 @dataclass(frozen=True)
