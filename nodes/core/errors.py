@@ -24,3 +24,7 @@ class BlockStrengthError(PatchbayError):
 
 class IncompatibleModelError(PatchbayError):
     """A file does not belong to the model it is used with."""
+
+
+class BlockMapError(PatchbayError):
+    """A block map does not parse, does not belong to the file, or cannot be known."""

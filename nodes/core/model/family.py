@@ -60,6 +60,8 @@ class Inserted:
     inserted: tuple[int, ...] = ()
     """Numbers that the new blocks have in the deeper model; empty where nobody has published them."""
     source: str = ""
+    called: tuple[str, ...] = ()
+    """Words in a model's name that only the deeper one has, for metadata: ``2.9b``."""
 
 
 @dataclass(frozen=True)
