@@ -32,6 +32,21 @@ class Described:
     note: str = ""
 
 
+Ranges = tuple[tuple[int, int], ...]
+"""Rows ``(first, count)``, in the order in which they are wanted."""
+
+
+@dataclass(frozen=True)
+class RowCut:
+    """Some rows of a layer's delta as a layer of its own, exactly: which rows of which tensors make them."""
+
+    start: int
+    """First row that it makes, counted in the rows that were asked for."""
+    rows: int
+    takes: Mapping[str, tuple[int, Ranges]]
+    """Role to the dimension and the ranges that are kept; a role that is missing here is kept whole."""
+
+
 @dataclass(frozen=True)
 class Strength:
     """Size of a delta at strength 1."""
@@ -92,6 +107,21 @@ class Adapter(ABC):
         """Whether the tensors change nothing, whatever the weight: a factor is all zero."""
         return False
 
+    def row_cuts(self, shapes: Mapping[str, Shape], ranges: Ranges) -> tuple[RowCut, ...]:
+        """Some rows of the delta, for a weight that holds only these, or holds them in another order.
+
+        Args:
+            shapes: Of the layer's tensors by role.
+            ranges: Rows of the delta, in the order in which they are wanted.
+
+        Returns:
+            One cut of all the rows, or several that follow each other.
+
+        Raises:
+            AdapterFormatError: the format has no exact form for these rows.
+        """
+        raise AdapterFormatError(f"{self.name} cannot be divided by rows")
+
 
 def dense_strength(delta: Tensor, spectral: bool = True) -> Strength:
     """Norms of a delta that is at hand, or its Frobenius norm alone."""
@@ -150,6 +180,23 @@ def require_weight(weight: Tensor | None, what: str) -> Tensor:
     if weight is None:
         raise AdapterFormatError(f"{what} depends on the model's own weight, which is not at hand")
     return as_float(weight)
+
+
+def count_rows(ranges: Ranges) -> int:
+    """Number of rows in some ranges."""
+    return sum(count for _, count in ranges)
+
+
+def whole_cut(ranges: Ranges, takes: Mapping[str, tuple[int, Ranges]]) -> tuple[RowCut, ...]:
+    """All the rows that were asked for in one cut."""
+    return (RowCut(0, count_rows(ranges), takes),)
+
+
+def in_units(ranges: Ranges, unit: int) -> Ranges | None:
+    """The ranges counted in blocks of ``unit`` rows, or ``None`` where one begins or ends inside a block."""
+    if any(first % unit or count % unit for first, count in ranges):
+        return None
+    return tuple((first // unit, count // unit) for first, count in ranges)
 
 
 def mismatch(what: str, expected: object, found: object) -> AdapterFormatError:

@@ -7,7 +7,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from ...errors import AdapterFormatError
-from .base import Adapter, Described, Shape, Tensors, all_zero, as_float, mismatch, require_weight
+from .base import (
+    Adapter,
+    Described,
+    Ranges,
+    RowCut,
+    Shape,
+    Tensors,
+    all_zero,
+    as_float,
+    mismatch,
+    require_weight,
+    whole_cut,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +46,9 @@ class WholeAdapter(Adapter):
 
     def is_dead(self, tensors: Tensors) -> bool:
         return all_zero(tensors[self.role])
+
+    def row_cuts(self, shapes: Mapping[str, Shape], ranges: Ranges) -> tuple[RowCut, ...]:
+        return whole_cut(ranges, {self.role: (0, ranges)})
 
 
 class DiffAdapter(WholeAdapter):
@@ -137,6 +152,12 @@ class Ia3Adapter(Adapter):
         if "ia3_weight" in tensors:
             return all_zero(tensors["ia3_weight"])
         return bool((as_float(tensors["ia3_l"]) == 1).all())
+
+    def row_cuts(self, shapes: Mapping[str, Shape], ranges: Ranges) -> tuple[RowCut, ...]:
+        vector = shapes.get("ia3_l", ())
+        if len(vector) != 2 or 1 not in vector:
+            return super().row_cuts(shapes, ranges)  # only a number inside says whether it scales rows or columns
+        return whole_cut(ranges, {"ia3_l": (0, ranges)} if vector[1] == 1 else {})
 
 
 def peft_ia3_dims(vector: Shape, weight: Shape) -> list[int]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from .base import (
     Adapter,
     Described,
+    Ranges,
+    RowCut,
     Shape,
     Strength,
     Tensors,
@@ -15,6 +17,7 @@ from .base import (
     as_float,
     mismatch,
     require_weight,
+    whole_cut,
 )  # fmt: skip
 from .lowrank import column_gram, gram_norm, gram_strength, row_gram
 
@@ -64,6 +67,10 @@ class GloraAdapter(Adapter):
 
     def is_dead(self, tensors: Tensors) -> bool:
         return all_zero(tensors["a1"], tensors["a2"]) and all_zero(tensors["b1"], tensors["b2"])
+
+    def row_cuts(self, shapes: Mapping[str, Shape], ranges: Ranges) -> tuple[RowCut, ...]:
+        # The term with the weight takes its rows from the weight itself.
+        return whole_cut(ranges, {"b1" if _is_current(shapes) else "b2": (0, ranges)})
 
 
 def _is_current(shapes: Mapping[str, Shape]) -> bool:

@@ -6,7 +6,20 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from .base import Adapter, Described, Shape, Strength, Tensors, all_zero, as_double, as_float, mismatch
+from .base import (
+    Adapter,
+    Described,
+    Ranges,
+    RowCut,
+    Shape,
+    Strength,
+    Tensors,
+    all_zero,
+    as_double,
+    as_float,
+    mismatch,
+    whole_cut,
+)  # fmt: skip
 from .lowrank import gram_norm, gram_strength
 
 if TYPE_CHECKING:
@@ -82,6 +95,10 @@ class LohaAdapter(Adapter):
 
     def is_dead(self, tensors: Tensors) -> bool:
         return all_zero(*tensors.values())
+
+    def row_cuts(self, shapes: Mapping[str, Shape], ranges: Ranges) -> tuple[RowCut, ...]:
+        dim = 1 if "hada_t1" in shapes else 0
+        return whole_cut(ranges, {"hada_w1_a": (dim, ranges), "hada_w2_a": (dim, ranges)})
 
 
 def _grams(a1: Tensor, b1: Tensor, a2: Tensor, b2: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,11 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from .base import Adapter, Described, Shape, Strength, Tensors, all_zero, as_float, dense_strength, mismatch
+from ...errors import AdapterFormatError
+from .base import (
+    Adapter,
+    Described,
+    Ranges,
+    RowCut,
+    Shape,
+    Strength,
+    Tensors,
+    all_zero,
+    as_float,
+    dense_strength,
+    in_units,
+    mismatch,
+    whole_cut,
+)  # fmt: skip
 from .lowrank import column_gram, gram_norm, gram_strength, row_gram, tucker_gram
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+MOST_CUTS = 48
+"""Kronecker products into which one is divided at most; rows that lie in turns would need more."""
 
 
 class LokrAdapter(Adapter):
@@ -61,6 +80,48 @@ class LokrAdapter(Adapter):
 
     def is_dead(self, tensors: Tensors) -> bool:
         return all_zero(*tensors.values())
+
+    def row_cuts(self, shapes: Mapping[str, Shape], ranges: Ranges) -> tuple[RowCut, ...]:
+        """Row ``i`` of ``kron(w1, w2)`` belongs to row ``i // rows(w2)`` of ``w1`` and row ``i % rows(w2)`` of ``w2``.
+
+        Rows of ``w1`` where ``w2`` divides the ranges; otherwise each range is the end of one row of ``w1``, whole
+        rows, and the beginning of another: up to three products.
+        """
+        inner = _factor_shape(shapes, 2)[0]
+        first = "lokr_w1" if "lokr_w1" in shapes else "lokr_w1_a"
+        second = ("lokr_w2", 0) if "lokr_w2" in shapes else ("lokr_w2_a", 1 if "lokr_t2" in shapes else 0)
+        blocks = in_units(ranges, inner)
+        if blocks is not None:
+            return whole_cut(ranges, {first: (0, blocks)})
+        cuts: list[RowCut] = []
+        made = 0
+        for start, count in ranges:
+            for row, rows, inside, size in _kronecker_pieces(start, count, inner):
+                takes: dict[str, tuple[int, Ranges]] = {first: (0, ((row, rows),))}
+                if size != inner:
+                    takes[second[0]] = (second[1], ((inside, size),))
+                cuts.append(RowCut(made, rows * size, takes))
+                made += rows * size
+        if len(cuts) > MOST_CUTS:
+            raise AdapterFormatError("its rows lie in turns, which a Kronecker product cannot follow")
+        return tuple(cuts)
+
+
+def _kronecker_pieces(start: int, count: int, inner: int) -> list[tuple[int, int, int, int]]:
+    """Rows ``start`` to ``start + count`` as ``(row of w1, rows of w1, row of w2, rows of w2)``, in order."""
+    pieces: list[tuple[int, int, int, int]] = []
+    end = start + count
+    while start < end:
+        row, inside = divmod(start, inner)
+        if inside or end - start < inner:
+            size = min(inner - inside, end - start)
+            pieces.append((row, 1, inside, size))
+        else:
+            rows = (end - start) // inner
+            size = rows * inner
+            pieces.append((row, rows, 0, inner))
+        start += size
+    return pieces
 
 
 def _factor_shape(shapes: Mapping[str, Shape], number: int) -> tuple[int, int, Shape]:

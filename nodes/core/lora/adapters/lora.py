@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from .base import Adapter, Described, Shape, Strength, Tensors, all_zero, as_float, mismatch
+from ...errors import AdapterFormatError
+from .base import (
+    Adapter,
+    Described,
+    Ranges,
+    RowCut,
+    Shape,
+    Strength,
+    Tensors,
+    all_zero,
+    as_float,
+    mismatch,
+    whole_cut,
+)  # fmt: skip
 from .lowrank import column_gram, gram_norm, gram_strength, row_gram, tucker_gram
 
 if TYPE_CHECKING:
@@ -80,6 +93,11 @@ class LoraAdapter(Adapter):
 
     def is_dead(self, tensors: Tensors) -> bool:
         return all_zero(tensors["up"], tensors["down"], tensors.get("mid"))
+
+    def row_cuts(self, shapes: Mapping[str, Shape], ranges: Ranges) -> tuple[RowCut, ...]:
+        if "reshape" in shapes:
+            raise AdapterFormatError("it enlarges the weight, and cannot be divided by rows")
+        return whole_cut(ranges, {"up": (0, ranges)})
 
 
 def _grams(tensors: Tensors) -> tuple[Tensor, Tensor]:

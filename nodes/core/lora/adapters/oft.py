@@ -6,7 +6,21 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from .base import Adapter, Described, Shape, Tensors, all_zero, as_float, mismatch, require_weight
+from ...errors import AdapterFormatError
+from .base import (
+    Adapter,
+    Described,
+    Ranges,
+    RowCut,
+    Shape,
+    Tensors,
+    all_zero,
+    as_float,
+    in_units,
+    mismatch,
+    require_weight,
+    whole_cut,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,6 +80,10 @@ class OftAdapter(Adapter):
             return bool((rotation == eye_like(rotation)).all())
         return "rescale" not in tensors and all_zero(tensors["oft_blocks"])
 
+    def row_cuts(self, shapes: Mapping[str, Shape], ranges: Ranges) -> tuple[RowCut, ...]:
+        role = "oft_blocks" if "oft_blocks" in shapes else "oft_diag"
+        return _block_cuts(shapes, ranges, role, 0, shapes[role][1], 1)
+
 
 class BoftAdapter(Adapter):
     """``delta = B_m ... B_1 W - W``: butterfly stages of block-diagonal rotations of the output rows.
@@ -112,6 +130,10 @@ class BoftAdapter(Adapter):
 
     def is_dead(self, tensors: Tensors) -> bool:
         return "rescale" not in tensors and all_zero(tensors["oft_blocks"])
+
+    def row_cuts(self, shapes: Mapping[str, Shape], ranges: Ranges) -> tuple[RowCut, ...]:
+        stages, _, size, _ = shapes["oft_blocks"]
+        return _block_cuts(shapes, ranges, "oft_blocks", 1, size, 2 ** (stages - 1))
 
 
 class Oft2Adapter(Adapter):
@@ -164,6 +186,9 @@ class Oft2Adapter(Adapter):
     def is_dead(self, tensors: Tensors) -> bool:
         return all_zero(tensors["oft_R"])
 
+    def row_cuts(self, shapes: Mapping[str, Shape], ranges: Ranges) -> tuple[RowCut, ...]:
+        return whole_cut(ranges, {})  # it turns the columns, of each row alike
+
 
 class PeftBoftAdapter(Adapter):
     """``delta = s (W B^T) - W``: PEFT's BOFT, which rotates the input columns and scales the rows.
@@ -199,6 +224,24 @@ class PeftBoftAdapter(Adapter):
 
     def is_dead(self, tensors: Tensors) -> bool:
         return False  # its factors are near one, so that whether it changes anything depends on rounding
+
+    def row_cuts(self, shapes: Mapping[str, Shape], ranges: Ranges) -> tuple[RowCut, ...]:
+        return whole_cut(ranges, {"boft_s": (0, ranges)} if "boft_s" in shapes else {})
+
+
+def _block_cuts(
+    shapes: Mapping[str, Shape], ranges: Ranges, role: str, dim: int, size: int, group: int
+) -> tuple[RowCut, ...]:
+    """Whole blocks of a rotation of the rows; ``group`` blocks are mixed with each other by a butterfly."""
+    groups = in_units(ranges, size * group)
+    if groups is None:
+        raise AdapterFormatError(
+            f"it turns rows in blocks of {size * group}, and a part of the weight begins or ends inside a block"
+        )
+    takes: dict[str, tuple[int, Ranges]] = {role: (dim, tuple((first * group, n * group) for first, n in groups))}
+    if "rescale" in shapes:
+        takes["rescale"] = (0, ranges)
+    return whole_cut(ranges, takes)
 
 
 def peft_boft(stages: Tensor, factor: Tensor | None, weight: Tensor) -> Tensor:
