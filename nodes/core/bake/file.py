@@ -80,7 +80,9 @@ def write_baked(
             Nothing is written then.
     """
     if not layers:
-        raise PatchbayError("no layer is left to write: every strength is 0, or nothing of the file fits this model.")
+        raise PatchbayError(
+            "no layer is left to write: each has strength 0 or does not fit this model. Check LoRA says which fit."
+        )
     check_layers(layers, options)
     keys = {key for layer in layers for key in _possible_keys(layer)}
     kept, notes = _keep(metadata)

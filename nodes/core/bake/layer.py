@@ -270,9 +270,12 @@ def _new_alpha(layer: BakeLayer, strength: float) -> Tensor | None:
     if layer.rank is None:
         return None
     alpha = layer.scale * layer.rank * strength
-    if alpha == layer.rank and "alpha" not in layer.tensors:
-        return None
-    return torch.tensor(alpha, dtype=torch.float32)
+    stored = layer.tensors.get("alpha")
+    if stored is None:
+        return None if alpha == layer.rank else torch.tensor(alpha, dtype=torch.float32)
+    # In the file's own dtype and shape where that holds the number exactly: at strength 1 it is the same tensor.
+    same = torch.full_like(stored, alpha) if stored.is_floating_point() else stored.float()
+    return same if float(same.reshape(-1)[0]) == torch.tensor(alpha).item() else torch.tensor(alpha)
 
 
 def _smaller_factor(tensors: Mapping[str, Tensor]) -> str:
@@ -357,7 +360,10 @@ def _as_lora(layer: BakeLayer, options: BakeOptions) -> BakedLayer:
 
     made = _factors(layer)
     if not all(bool(tensor.float().isfinite().all()) for tensor in layer.tensors.values()):
-        raise PatchbayError(f"{layer.name}: its numbers are not finite, so that no LoRA comes near it. Leave it out.")
+        raise PatchbayError(
+            f"{layer.name}: it holds infinite values or values that are no numbers, so no LoRA approximates it. Leave "
+            "it out: give its block strength 0."
+        )
     kernel = layer.shape[2:]
     dtype = _dtype(_sample(layer), "up", options)
     if made is not None:
@@ -377,9 +383,10 @@ def _as_lora(layer: BakeLayer, options: BakeOptions) -> BakedLayer:
         f"{layer.name}.alpha": torch.tensor(float(low.rank)),
     }
     converted = layer.kind != "lora" or layer.dora
-    what = (
-        f"{layer.label} converted to a LoRA of rank {low.rank}" if converted else f"rank {low.full_rank} to {low.rank}"
-    )
+    before = layer.rank or low.full_rank
+    what = f"{layer.label} converted to a LoRA of rank {low.rank}" if converted else f"rank {before} to {low.rank}"
+    if not low.full_rank:
+        return BakedLayer(tensors, f"{what}: all zero", 0.0, converted)
     return BakedLayer(tensors, f"{what}: error {error:.2%}", error, converted)
 
 

@@ -49,13 +49,32 @@ class ScanRow(NamedTuple):
 SCAN_COLUMNS = ScanRow._fields
 
 
-def find_files(folder: Path) -> list[Path]:
-    """Every model file below ``folder``, sorted; links to folders are not followed."""
-    found: list[Path] = []
-    for parent, folders, names in os.walk(folder):
+class Found(NamedTuple):
+    """What lies below a folder."""
+
+    files: list[Path]
+    problems: list[ScanRow]
+    """Folders that cannot be read."""
+
+
+def find_files(folder: Path) -> Found:
+    """Every model file below ``folder``, sorted. Linked folders are followed, as ComfyUI does; each is read once."""
+    files: list[Path] = []
+    problems: list[ScanRow] = []
+    seen: set[tuple[int, int]] = set()
+
+    def unreadable(error: OSError) -> None:
+        problems.append(ScanRow(str(error.filename), error=f"the folder cannot be read: {error.strerror or error}."))
+
+    for parent, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
+        status = os.stat(parent)
+        if (status.st_dev, status.st_ino) in seen:  # a link to a folder above, or a second link to one
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
         folders.sort()
-        found.extend(Path(parent, name) for name in sorted(names) if name.lower().endswith(SUFFIXES))
-    return found
+        files.extend(Path(parent, name) for name in sorted(names) if name.lower().endswith(SUFFIXES))
+    return Found(files, problems)
 
 
 def scan_file(path: Path, model: Path | None = None, measure: bool = False) -> ScanRow:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
 from ..check.scan import SCAN_COLUMNS, ScanRow
@@ -27,11 +29,35 @@ def say(stream: TextIO, text: str, end: str = "\n") -> None:
     stream.write(text + end)
 
 
-def safe(stream: TextIO) -> TextIO:
-    """File names and metadata may hold what a Windows console cannot show."""
+def writable(stream: TextIO | None) -> TextIO:
+    """A standard stream that takes any text: a Windows console cannot show every name, and a closed stream is None."""
+    if stream is None:
+        return open(os.devnull, "w", encoding="utf-8")
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
     return stream
+
+
+class Messages(io.TextIOBase):
+    """The error stream. Where it is closed or full, messages are dropped: the exit code still tells."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = writable(stream)
+
+    def write(self, text: str) -> int:
+        """Write ``text``, or nothing."""
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what can be."""
+        with suppress(OSError):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Whether somebody watches."""
+        return self._stream.isatty()
 
 
 def write_json(out: TextIO, data: Any) -> None:
@@ -96,12 +122,13 @@ def _scan_table(rows: Sequence[ScanRow], out: TextIO) -> None:
     if not rows:
         say(out, "no model files here.")
         return
-    judged = any(row.verdict for row in rows)
-    cells = [("file", "kind", "architecture", "formats", "rank", "size", *(("verdict", "layers") if judged else ()))]
+    judged, warned = any(row.verdict for row in rows), any(row.warning for row in rows)
+    names = (*(("verdict", "layers") if judged else ()), *(("warning",) if warned else ()))
+    cells = [("file", "kind", "architecture", "formats", "rank", "size", *names)]
     for row in rows:
         what = row.architecture if not row.error else row.error
-        verdict = (row.verdict, row.landing) if judged else ()
-        cells.append((row.file, row.kind or "unreadable", what, row.formats, row.ranks, size(row.size_bytes), *verdict))
+        more = (*((row.verdict, row.landing) if judged else ()), *((row.warning,) if warned else ()))
+        cells.append((row.file, row.kind or "unreadable", what, row.formats, row.ranks, size(row.size_bytes), *more))
     widths = [min(max(len(line[i]) for line in cells), _WIDEST) for i in range(len(cells[0]))]
     for line in cells:
         shown = (clean(cell).ljust(width) for cell, width in zip(line, widths, strict=True))

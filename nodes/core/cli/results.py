@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..errors import PatchbayError
-from ..measure.results import FILE_NAME, compare_text, find_result, list_text, read_results
+from ..measure.results import FILE_NAME, compare_text, find_result, list_text, read_saved
+from ..report.text import count_text
+from .exits import EXIT_OK, EXIT_WARNING
+from .output import say
 
 
-def add_results_command(commands: Any) -> None:
+def add_command(commands: Any) -> None:
     """Add the command to the parser's commands."""
     results = commands.add_parser(
         "results", help="list saved measurements", description="List, show or compare saved measurements."
@@ -20,25 +23,29 @@ def add_results_command(commands: Any) -> None:
     results.add_argument("--compare", nargs=2, metavar=("ID", "ID"), help='compare two; "last" is the newest')
     results.add_argument("--show", metavar="ID", help="one measurement as JSON")
     results.add_argument("--json", action="store_true", help="all of them as one JSON array")
-    results.set_defaults(run=run_results)
+    results.set_defaults(run=run)
 
 
-def run_results(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
-    """The command. Exit code 2 where there is nothing to read."""
-    try:
-        entries = read_results(locate(options.file))
-        if options.compare:
-            out.write(compare_text(*(find_result(entries, name) for name in options.compare)))
-        elif options.show:
-            out.write(json.dumps(find_result(entries, options.show), indent=1) + "\n")
-        elif options.json:
-            out.write(json.dumps(entries, indent=1) + "\n")
-        else:
-            out.write(list_text(entries))
-    except (PatchbayError, OSError) as error:
-        err.write(f"{error}\n")
-        return 2
-    return 0
+def run(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+    """The command. Exit code 1 where lines could not be read, 2 where there is nothing to read."""
+    path = locate(options.file)
+    saved = read_saved(path)
+    if not saved.entries and saved.unreadable:
+        raise PatchbayError(
+            f"{path}: holds no saved measurement. Expected {FILE_NAME}, as Measure Report and Benchmark (Patchbay) "
+            "write it into the folder user/default/lora-patchbay of ComfyUI."
+        )
+    if saved.unreadable:
+        say(err, f"{path}: {count_text(saved.unreadable, 'line')} cannot be read and left out, damaged or newer.")
+    if options.compare:
+        say(out, compare_text(*(find_result(saved.entries, name) for name in options.compare)), end="")
+    elif options.show:
+        say(out, json.dumps(find_result(saved.entries, options.show), indent=1))
+    elif options.json:
+        say(out, json.dumps(saved.entries, indent=1))
+    else:
+        say(out, list_text(saved.entries), end="")
+    return EXIT_WARNING if saved.unreadable else EXIT_OK
 
 
 def locate(path: Path) -> Path:

@@ -6,10 +6,12 @@ Exit codes: 0 everything was carried over, 1 something could not be, 2 the text 
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import PatchbayError
+from .exits import EXIT_OK, EXIT_WARNING
 from .output import say, write_json
 
 # The other commands start faster without the formats: they are imported where they are used.
@@ -20,7 +22,7 @@ _LINES = ("lbw.hako.", "lbw.inspire.", "lbw.remerger.")
 """Formats whose files hold one preset a line."""
 
 
-def add_strengths_command(commands: Any) -> None:
+def add_command(commands: Any) -> None:
     """Add the command to the parser's commands."""
     parser = commands.add_parser(
         "strengths",
@@ -34,21 +36,17 @@ def add_strengths_command(commands: Any) -> None:
     way.add_argument("--formats", action="store_true", help="list the formats")
     way.add_argument("--presets", action="store_true", help="list the shipped presets with their measured figures")
     parser.add_argument("--json", action="store_true", help="one JSON document")
-    parser.set_defaults(run=run_strengths)
+    parser.set_defaults(run=run)
 
 
-def run_strengths(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
+def run(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """The command."""
     if options.formats:
         return _list_formats(options.json, out)
     if options.presets:
         return _list_presets(options.json, out)
-    text = sys.stdin.read(1_000_000) if options.text == "-" else options.text
-    try:
-        found = _convert(text, options.source, options.target)
-    except PatchbayError as error:
-        say(err, str(error))
-        return 2
+    text = _standard_input() if options.text == "-" else options.text
+    found = _convert(text, options.source, options.target)
     if options.json:
         write_json(out, [{"text": c.text, "lost": list(c.lost), "notes": list(c.notes)} for c in found])
     else:
@@ -56,7 +54,15 @@ def run_strengths(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
             say(out, conversion.text)
             for line in conversion.lost:
                 say(err, f"not carried over: {line}")
-    return 1 if any(conversion.lost for conversion in found) else 0
+    return EXIT_WARNING if any(conversion.lost for conversion in found) else EXIT_OK
+
+
+def _standard_input() -> str:
+    if sys.stdin is None:  # closed by the caller
+        raise PatchbayError("no text: give it as an argument, or on the standard input.")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+    return sys.stdin.read(1_000_000)
 
 
 def _convert(text: str, source: str | None, target: str | None) -> list[Conversion]:

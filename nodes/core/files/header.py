@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,7 +29,10 @@ def read_header(path: str | os.PathLike[str]) -> Header:
         OSError: the file cannot be opened.
     """
     path = Path(path)
-    size = path.stat().st_size
+    status = path.stat()
+    size = status.st_size
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # opening a pipe would wait for ever
+        raise HeaderError(f"{path.name}: is a pipe or a device, not a file.")
     with open(path, "rb") as file:
         start = file.read(8)
         if start[:4] == b"GGUF":
@@ -54,8 +58,8 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 def _refuse_length(name: str, length: int, size: int) -> NoReturn:
     if length > MAX_HEADER_BYTES:
         raise HeaderError(
-            f"{name}: is not a safetensors file: its first 8 bytes would mean a header of {length} bytes "
-            f"(at most {MAX_HEADER_BYTES} are allowed)."
+            f"{name}: is not a safetensors, GGUF or PyTorch file ({size} bytes that begin with none of their marks). "
+            "Download it again, or unpack it if it is an archive."
         )
     raise HeaderError(
         f"{name}: header length {length} exceeds the file ({size} bytes); the download is probably incomplete."

@@ -32,7 +32,7 @@ def read_pickle(path: Path, size_bytes: int) -> Header:
         import torch
     except ImportError as error:
         raise HeaderError(
-            f"{path.name}: a PyTorch pickle; reading it needs torch, which is not installed here."
+            f"{path.name}: a PyTorch pickle; reading it needs torch. Install with: python -m pip install torch"
         ) from error
     with open(path, "rb") as file:
         zipped = file.read(4) == b"PK\x03\x04"

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 _BYTES_A_TENSOR = 200
 """Room in the header for one tensor, its name not counted: dtype, up to eight sides, two offsets."""
 
+_SMALL_SHARE = 200
+"""A gap of at most this fraction of the tensors stays: moving gigabytes to win kilobytes is not worth it."""
+
+_MOVED = 1 << 24
+"""Bytes that are moved at a time."""
+
 _DTYPES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "float8_e4m3fn": "F8_E4M3",
     "float8_e5m2": "F8_E5M2", "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8", "uint8": "U8",
@@ -52,7 +58,7 @@ class TensorWriter:
         self._entries: dict[str, dict[str, object]] = {}
         self._position = 0
         self._hash = hashlib.sha256()
-        self._file = open(self._temporary, "xb")  # noqa: SIM115 - closed in __exit__
+        self._file = open(self._temporary, "x+b")  # noqa: SIM115 - closed in __exit__
         self._file.seek(8 + self._room)
 
     def __enter__(self) -> TensorWriter:
@@ -105,13 +111,31 @@ class TensorWriter:
             raise PatchbayError(
                 f"{self.path.name}: its header would take {len(raw)} bytes, more than fits; shorten the metadata."
             )
+        room = self._close_gap(len(raw))
         self._file.seek(0)
-        self._file.write(self._room.to_bytes(8, "little") + raw.ljust(self._room))
+        self._file.write(room.to_bytes(8, "little") + raw.ljust(room))
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         os.replace(self._temporary, self.path)
-        return 8 + self._room + self._position
+        return 8 + room + self._position
+
+    def _close_gap(self, header_bytes: int) -> int:
+        """Move the tensors up to the header where the room left for it is a large part of the file.
+
+        Returns:
+            Bytes that the header may take now, a multiple of 8.
+        """
+        needed = -(-header_bytes // 8) * 8
+        if (self._room - needed) * _SMALL_SHARE <= self._position:
+            return self._room
+        for start in range(0, self._position, _MOVED):  # forwards, so that nothing is overwritten before it is read
+            self._file.seek(8 + self._room + start)
+            part = self._file.read(min(_MOVED, self._position - start))
+            self._file.seek(8 + needed + start)
+            self._file.write(part)
+        self._file.truncate(8 + needed + self._position)
+        return needed
 
 
 def metadata_size(metadata: Mapping[str, str]) -> int:

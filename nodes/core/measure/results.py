@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import PatchbayError
 from ..report.text import clean
@@ -82,8 +82,26 @@ def _ends_with_newline(path: Path) -> bool:
         return file.read(1) == b"\n"
 
 
+class Saved(NamedTuple):
+    """What a file of measurements holds."""
+
+    entries: list[dict[str, Any]]
+    """All entries of this version, oldest first."""
+    unreadable: int
+    """Lines that are none: damaged, foreign or of another version."""
+
+
 def read_results(path: Path) -> list[dict[str, Any]]:
     """All entries of this version, oldest first; lines that cannot be read are left out.
+
+    Raises:
+        PatchbayError: there is no such file.
+    """
+    return read_saved(path).entries
+
+
+def read_saved(path: Path) -> Saved:
+    """The same, with the number of lines that cannot be read.
 
     Raises:
         PatchbayError: there is no such file.
@@ -93,21 +111,25 @@ def read_results(path: Path) -> list[dict[str, Any]]:
             f"{path.name}: no saved measurements here; they are written by Measure Report and Benchmark (Patchbay) "
             "into the folder user/default/lora-patchbay of ComfyUI."
         )
-    entries = []
+    entries: list[dict[str, Any]] = []
+    unreadable = 0
     with open(path, encoding="utf-8", errors="replace") as file:
-        for line in file:
+        # A model file by mistake has lines of any length: no more than one measurement's worth is read at a time.
+        while line := file.readline(_LONGEST_LINE):
             entry = _parse(line)
             if entry is not None:
                 entries.append(entry)
-    return entries
+            elif line.strip():
+                unreadable += 1
+    return Saved(entries, unreadable)
 
 
 def _parse(line: str) -> dict[str, Any] | None:
-    if len(line) > _LONGEST_LINE or not line.strip():
+    if len(line) >= _LONGEST_LINE or not line.strip():
         return None
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(entry, dict) or entry.get("schema") != MEASUREMENT_SCHEMA:
         return None
@@ -135,7 +157,7 @@ def list_text(entries: Sequence[Mapping[str, Any]]) -> str:
                 )
             )
     if len(rows) == 1:
-        return "no measurements.\n"
+        return "no measurement is saved in this file yet.\n"
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     return "\n".join(lines) + "\n"
@@ -225,5 +247,7 @@ def find_result(entries: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
     for entry in entries:
         if entry["id"] == name or entry["id"].lstrip("0") == name.lstrip("0"):
             return entry
-    known = ", ".join(entry["id"] for entry in entries[-8:]) or "none"
-    raise PatchbayError(f"{name}: no measurement with this id; the newest are {known}.")
+    if not entries:
+        raise PatchbayError(f"{name}: no measurement is saved yet; Measure Report and Benchmark (Patchbay) save them.")
+    known = ", ".join(entry["id"] for entry in entries[-8:])
+    raise PatchbayError(f'{name}: no measurement has this id. The newest are {known}; "last" is the newest of all.')

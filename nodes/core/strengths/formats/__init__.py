@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from functools import lru_cache
 
 from ...errors import BlockStrengthError
@@ -27,10 +28,16 @@ def find_format(name: str) -> StrengthFormat:
     Raises:
         BlockStrengthError: there is none.
     """
-    for item in strength_formats().values():
+    formats = strength_formats()
+    for item in formats.values():
         if name in (item.id, item.label):
             return item
-    raise BlockStrengthError(f'"{name[:60]}" is no format that is known. There are {", ".join(strength_formats())}.')
+    close = get_close_matches(name[:60], formats, 3, 0.4) or [each for each in formats if name and name in each][:3]
+    meant = f" Did you mean {' or '.join(close)}?" if close else ""
+    raise BlockStrengthError(
+        f'"{name[:60]}" is not one of the {len(formats)} known formats.{meant} '
+        "'lora-patchbay strengths --formats' lists them."
+    )
 
 
 def import_strengths(text: str, name: str) -> Conversion:
