@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 CORE = (
     "errors", "files", "model", "report", "lora", "match", "check", "strengths", "bake", "prompts",
-    "images", "measure", "transfer", "cli",
+    "images", "measure", "transfer", "cli", "__main__",
 )  # fmt: skip
 HOST = (
     "comfyui", "match", "norms", "bypass", "restage", "apply", "inspect", "bake", "measure", "transfer", "routes",
@@ -54,7 +54,7 @@ def upward(files: list[Path], top: Path, order: tuple[str, ...], reader: object)
     for path in files:
         own = path.relative_to(top).with_suffix("").parts[0]
         for target in reader(path, top):  # type: ignore[operator]
-            if own == "__init__" or target[0] == "__init__":
+            if own == "__init__" or target[0].startswith("__"):
                 continue
             if order.index(target[0]) > order.index(own):
                 wrong.append(f"{path.relative_to(top).as_posix()} -> {'/'.join(target)}")

@@ -132,6 +132,8 @@ def _checked_output(path: Path, source: Path) -> Path:
     """
     if path.is_dir():
         raise PatchbayError(f"{path}: is a folder; give the name of the new file, such as {path / source.name}.")
+    if path.parent.exists() and not path.parent.is_dir():
+        raise PatchbayError(f"{path}: cannot be written: {path.parent} is a file, not a folder.")
     if path.suffix.lower() in _OTHER_SUFFIXES:
         raise PatchbayError(f"{path}: a safetensors file is written; expected a name that ends in .safetensors.")
     if path.suffix.lower() not in _SUFFIXES:

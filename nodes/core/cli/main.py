@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn, TextIO
+from typing import NoReturn, TextIO, cast
 
 from .. import __version__
 from ..errors import PatchbayError
@@ -31,7 +31,8 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None, out: TextIO | None = None, err: TextIO | None = None) -> int:
     """Run the command line and return its exit code."""
     own = out is None
-    stream, messages = writable(sys.stdout) if out is None else out, Messages(err or sys.stderr)
+    stream = writable(sys.stdout) if out is None else out
+    messages = cast("TextIO", Messages(err or sys.stderr))
     try:
         code = _run(arguments, stream, messages)
         stream.flush()

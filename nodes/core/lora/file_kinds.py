@@ -24,11 +24,14 @@ KIND_NAMES = {
     "t2i_adapter": "T2I-Adapter",
     "clip_vision": "CLIP vision encoder",
     "upscaler": "upscale model",
+    "conditioning": "saved prompts (Patchbay)",
     "unknown": "kind not known",
 }
 """Name for people of each kind."""
 
 _MODEL_PREFIX = "model.diffusion_model."
+_CONDITIONING = "patchbay.conditioning"
+"""What Save Conditioning writes into the metadata of its files (``prompts/conditioning``)."""
 _PARTS_OF_CHECKPOINT = ("first_stage_model.", "cond_stage_model.", "conditioner.embedders.", "text_encoders.", "vae.")
 _EMBEDDING_NAMES = frozenset({"emb_params", "clip_l", "clip_g", "t5xxl", "clip_h", "qwen3_4b", "string_to_param.*"})
 
@@ -85,6 +88,8 @@ class Identification:
 def identify_model(header: Header) -> Identification:
     """Kind and architecture of a file that is not a LoRA (see :func:`identify_lora`)."""
     keys = header.tensors
+    if header.metadata.get("format") == _CONDITIONING:
+        return Identification("conditioning")
     if _is_embedding(header):
         vectors = "; ".join(f"{i.key[:40]}: {_vectors(i)}" for i in list(keys.values())[:4])
         return Identification("embedding", detail=vectors)

@@ -13,7 +13,10 @@ ALLOWED = {"torch", "numpy", "safetensors", "PIL"}
 WITHOUT_TORCH = (
     "check/inspect",
     "check/scan",
+    "cli/check",
+    "cli/inspect",
     "cli/main",
+    "cli/scan",
     "files/gguf",
     "files/header",
     "files/metadata",

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from cli_runs import ROOT, run
 from lora_files import flux2_shapes, lora_shapes, write_lora, write_raw
 from pack.nodes.core.check.scan import SCAN_COLUMNS
 from pack.nodes.core.cli import main as cli
-from pack.nodes.core.cli.main import EXIT_OK, EXIT_UNFIT, EXIT_UNREADABLE, EXIT_USAGE, EXIT_WARNING, main
+from pack.nodes.core.cli.exits import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNFIT, EXIT_UNREADABLE, EXIT_USAGE, EXIT_WARNING
 from pack.nodes.core.cli.output import LAYER_COLUMNS
-
-ROOT = Path(__file__).parents[4]
 
 
 def write_zeros(path: Path, shapes: dict[str, tuple[int, int]]) -> Path:
@@ -42,12 +41,6 @@ def folder(tmp_path: Path) -> Path:
     write_zeros(tmp_path / "sub" / "lora.safetensors", lora_shapes(flux2_shapes()))  # type: ignore[arg-type]
     (tmp_path / "notes.txt").write_text("not looked at")
     return tmp_path
-
-
-def run(*arguments: object) -> tuple[int, str, str]:
-    out, err = io.StringIO(), io.StringIO()
-    code = main([str(a) for a in arguments], out, err)
-    return code, out.getvalue(), err.getvalue()
 
 
 def test_inspect_text(folder: Path) -> None:
@@ -107,7 +100,7 @@ def test_check_exit_codes(folder: Path) -> None:
     assert run("check", model, "--model", model) == (
         2,
         "",
-        "model.safetensors: is not a LoRA; 'inspect' says what it is.\n",
+        f"{model}: is not a LoRA; 'inspect' says what it is.\n",
     )
     assert "lora.safetensors: is a LoRA; --model wants" in run("check", lora, "--model", lora)[2]
     assert run("check", lora)[0] == 64
@@ -193,12 +186,12 @@ def test_the_page_names_every_option_column_and_exit_code() -> None:
     page = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
     options = {option for command in _commands().values() for option in command._option_string_actions}
     named = set(re.findall(r"`(--[a-z-]+)", page))
-    assert named == {option for option in options if option.startswith("--")} - {"--help"}
+    assert named == {option for option in options if option.startswith("--")} - {"--help"} | {"--version"}
     assert all(f"`{column}`" in page for column in (*SCAN_COLUMNS, *LAYER_COLUMNS))
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
-    assert codes == {EXIT_OK, EXIT_WARNING, EXIT_UNREADABLE, EXIT_UNFIT, EXIT_USAGE}
+    assert codes == {EXIT_OK, EXIT_WARNING, EXIT_UNREADABLE, EXIT_UNFIT, EXIT_USAGE, EXIT_INTERRUPTED}
 
 
 def _commands() -> dict[str, argparse.ArgumentParser]:
-    (commands,) = (action for action in cli._parser()._actions if isinstance(action, argparse._SubParsersAction))
+    (commands,) = (action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction))
     return commands.choices

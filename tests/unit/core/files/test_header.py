@@ -153,7 +153,7 @@ def test_fuzz_damaged_file(tmp_path: Path, cut: int, at: int, byte: int) -> None
         (b"<!DOCTYPE html><html><body>404</body></html>", "an HTML page"),
         (b"\r\n<html lang='en'>", "an HTML page"),
         (b'{"error":"Access to this model is restricted"}', "a text in JSON form"),
-        (struct.pack("<Q", 10**12) + b"xxxx", "not a safetensors file"),
+        (struct.pack("<Q", 10**12) + b"xxxx", "is not a safetensors, GGUF or PyTorch file"),
         (struct.pack("<Q", 100) + b"{}", "the download is probably incomplete"),
     ],
 )

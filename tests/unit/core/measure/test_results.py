@@ -35,7 +35,7 @@ def test_ids_count_up_and_lines_read_back(file: Path) -> None:
     assert [entry["id"] for entry in read_results(file)] == ["0001", "0002"]
     assert find_result(read_results(file), "2")["id"] == "0002"
     assert find_result(read_results(file), "last")["id"] == "0002"
-    with pytest.raises(PatchbayError, match="no measurement with this id; the newest are 0001, 0002"):
+    with pytest.raises(PatchbayError, match="no measurement has this id. The newest are 0001, 0002"):
         find_result(read_results(file), "7")
 
 

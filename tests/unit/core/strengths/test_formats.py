@@ -270,7 +270,7 @@ def test_an_export_lists_what_the_format_cannot_carry(asked: str, name: str, sen
         ('{"double_blocks.0.": 16}', "kj.blocks.flux1", "replaces the LoRA's alpha"),
         ('{"unet": {"down": {"block_3": 1}}}', "diffusers.sd", "diffusers refuses it"),
         ("[" * 5000, "tuz.klein9b", "expected JSON"),
-        ("1", "lbw", "is no format that is known"),
+        ("1", "lbw", "Did you mean lbw.hako.sd.17"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_a_sentence(text: str, name: str, message: str) -> None:
