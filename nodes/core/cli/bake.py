@@ -79,10 +79,10 @@ def _write(options: argparse.Namespace, out: TextIO) -> int:
     from ..bake.plan import plan_bake
     from ..files.hashes import file_hashes
 
-    header = _read_lora(options.file)
+    header = read_lora_header(options.file)
     wanted = make_options(_CONVERSIONS[options.convert], options.rank, options.energy, _DTYPES[options.dtype])
     model = read_model(options.model) if options.model is not None else None
-    path, taken = free_path(_checked_output(options.output, options.file), options.overwrite)
+    path, taken = free_path(checked_output(options.output, options.file), options.overwrite)
     plan = plan_bake(header, model, options.strength_model, options.strength_clip, options.blocks)
     if not plan.layers:
         raise PatchbayError(_nothing_left(plan, options))
@@ -101,7 +101,7 @@ def _write(options: argparse.Namespace, out: TextIO) -> int:
     return EXIT_WARNING if _lost(plan) else EXIT_OK
 
 
-def _read_lora(path: Path) -> Header:
+def read_lora_header(path: Path) -> Header:
     from ..files.header import read_header
     from ..lora.file_kinds import looks_like_lora
 
@@ -124,7 +124,7 @@ def _nothing_left(plan: BakePlan, options: argparse.Namespace) -> str:
     return f"{options.file.name}: no layer{fits}. For example {lost[0]}."
 
 
-def _checked_output(path: Path, source: Path) -> Path:
+def checked_output(path: Path, source: Path) -> Path:
     """The output with ``.safetensors`` at its end.
 
     Raises:

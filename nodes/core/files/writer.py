@@ -84,16 +84,31 @@ class TensorWriter:
         import torch
 
         dtype = _DTYPES.get(str(tensor.dtype).removeprefix("torch."))
-        if key in self._entries or dtype is None:
-            what = "is there twice" if key in self._entries else f"has a dtype that cannot be stored ({tensor.dtype})"
-            raise PatchbayError(f"{self.path.name}: the tensor {key} {what}; nothing was written.")
+        if dtype is None:
+            raise PatchbayError(
+                f"{self.path.name}: the tensor {key} has a dtype that cannot be stored ({tensor.dtype}); nothing was "
+                "written."
+            )
         raw = tensor.detach().to("cpu").contiguous().reshape(-1).view(torch.uint8)
-        data = raw.numpy().data
-        self._file.write(data)
-        self._hash.update(data)
-        end = self._position + len(data)
-        self._entries[key] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [self._position, end]}
-        self._position = end
+        self.add_raw(key, dtype, tuple(tensor.shape), [raw.numpy().data])
+
+    def add_raw(self, key: str, dtype: str, shape: tuple[int, ...], pieces: Iterable[bytes | memoryview]) -> None:
+        """Write one tensor from its bytes, in pieces.
+
+        Args:
+            dtype: As safetensors spells it: ``BF16``.
+
+        Raises:
+            PatchbayError: the key was there before.
+        """
+        if key in self._entries:
+            raise PatchbayError(f"{self.path.name}: the tensor {key} is there twice; nothing was written.")
+        start = self._position
+        for data in pieces:
+            self._file.write(data)
+            self._hash.update(data)
+            self._position += len(data)
+        self._entries[key] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, self._position]}
 
     def finish(self, metadata: Mapping[str, str]) -> int:
         """Write the header and put the file in its place.
