@@ -1,35 +1,19 @@
-"""Fixtures of all layers: the pack as package ``pack``, one ComfyUI in this process, one as a server."""
+"""Fixtures of all layers: the pack as package ``pack``, and one ComfyUI in this process."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
-import shutil
 import signal
 import sys
-import tempfile
-import time
 import types
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from support import (
-    ARTEFACTS,
-    COMPARE_WORKFLOW,
-    LAYERS,
-    ROOT,
-    TEMPLATE_NAME,
-    TEMPLATE_PACK,
-    comfyui_folder,
-    layer_of,
-    skip_or_fail,
-)
-
-if TYPE_CHECKING:
-    from tools.client import ComfyClient
-    from tools.server import ComfyServer
+from server_plugin import SHARED
+from support import LAYERS, ROOT, comfyui_folder, layer_of, skip_or_fail
 
 
 def _expose(name: str, folder: Path) -> None:
@@ -46,7 +30,7 @@ _expose("tools", ROOT / "tools")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by layer, run the quick layers first, and let no warning pass in unit tests.
 
-    What measures time in a layer comes last in it: by then the tests in the other process have ended.
+    With several workers the tests that share the server stay together, and so do those of one file, which share models.
     """
     for item in items:
         layer = layer_of(item.path)
@@ -54,21 +38,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("error"), append=False)
         else:
             item.add_marker(layer)
-    items.sort(key=lambda item: (LAYERS.index(layer_of(item.path)), item.get_closest_marker("timing") is not None))
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start ComfyUI in the background when a test will need it: it boots while the quick tests run."""
-    needed = any("comfy_server" in getattr(item, "fixturenames", ()) for item in session.items)
-    if needed and not session.config.option.collectonly:
-        session.config.stash[SERVER_KEY] = _launch_server()
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop ComfyUI, however the session ended."""
-    server = config.stash.get(SERVER_KEY, None)
-    if server is not None:
-        _finish_server(server)
+        item.add_marker(pytest.mark.xdist_group("server" if layer in SHARED else str(item.path.relative_to(ROOT))))
+    items.sort(key=lambda item: LAYERS.index(layer_of(item.path)))
 
 
 class _Timing:
@@ -152,63 +123,3 @@ def _load_nodes() -> dict[str, Any]:
 def pack_nodes(comfy_in_process: types.SimpleNamespace) -> dict[str, Any]:
     """The pack's node classes by id, loaded as ComfyUI loads them."""
     return comfy_in_process.load_nodes()
-
-
-# --- ComfyUI as a server ------------------------------------------------------------------------------
-
-SERVER_KEY: pytest.StashKey[ComfyServer | None] = pytest.StashKey()
-
-
-def _launch_server() -> ComfyServer | None:
-    """ComfyUI on the CPU with the pack, just started; None where there is no ComfyUI."""
-    from tools.comfyui import version_of
-    from tools.runtime import Runtime
-    from tools.server import ComfyServer, add_template
-
-    folder = comfyui_folder()
-    if folder is None:
-        return None
-    runtime = Runtime(folder, Path(sys.executable), version_of(folder), private=True)
-    base = Path(tempfile.mkdtemp(prefix="patchbay-comfyui-"))
-    if COMPARE_WORKFLOW.exists():
-        add_template(base, TEMPLATE_PACK, TEMPLATE_NAME, COMPARE_WORKFLOW.read_text(encoding="utf-8"))
-    # A second opinion on a model's patches, from a pack that is not ours.
-    shutil.copytree(Path(__file__).parent / "browser" / "probe_pack", base / "custom_nodes" / "test-probe")
-    server = ComfyServer(runtime, base, base / "comfyui.log", cpu=True)
-    server.launch()
-    return server
-
-
-def _finish_server(server: ComfyServer) -> None:
-    """Stop ComfyUI, keep its log and delete everything else it made."""
-    server.stop()
-    if server.log.exists():
-        ARTEFACTS.mkdir(exist_ok=True)
-        shutil.copy2(server.log, ARTEFACTS / "comfyui.log")
-    shutil.rmtree(server.base, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
-def comfy_server(request: pytest.FixtureRequest) -> ComfyServer:
-    """A real ComfyUI with the pack, one for the whole session. Its log stays in ``test-artefacts``."""
-    server = request.config.stash.get(SERVER_KEY, None)
-    if server is None:
-        skip_or_fail("no ComfyUI: run 'python3 patchbay.py setup'")
-    started = time.monotonic()
-    server.wait_until_up()
-    waited = time.monotonic() - started
-    if waited > 1:
-        request.config.get_terminal_writer().line(f"  (waited {waited:.1f} s for ComfyUI)")
-    return server
-
-
-@pytest.fixture(scope="session")
-def comfy(comfy_server: ComfyServer) -> ComfyClient:
-    """A client of the session's ComfyUI."""
-    return comfy_server.client
-
-
-@pytest.fixture(scope="session")
-def object_info(comfy: ComfyClient) -> dict[str, Any]:
-    """Every node type that the session's ComfyUI knows."""
-    return comfy.object_info()

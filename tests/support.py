@@ -28,10 +28,13 @@ def skip_or_fail(reason: str) -> NoReturn:
 
 
 def layer_of(path: Path) -> str:
-    """The layer that a test file belongs to: its folder below ``tests``."""
-    parts = path.parts
-    below = parts[parts.index("tests") + 1] if "tests" in parts[:-1] else ""
-    return below if below in LAYERS else "unit"
+    """The layer that a test file belongs to: its folder below ``tests``.
+
+    Args:
+        path: absolute, or as in a test's id, relative to the repository.
+    """
+    below = (ROOT / path).relative_to(ROOT).parts if (ROOT / path).is_relative_to(ROOT) else ()
+    return below[1] if len(below) > 2 and below[0] == "tests" and below[1] in LAYERS else "unit"
 
 
 def comfyui_folder() -> Path | None:

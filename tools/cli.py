@@ -13,9 +13,8 @@ from .errors import ToolError
 from .paths import ARTEFACTS, DEMO_OUTPUT, ROOT, RUNTIME
 from .progress import Progress
 from .runtime import Runtime, ensure_runtime, ensure_test_tools, existing_runtime, require_test_tools
-from .versions import COMFYUI_VERSION, SOURCES
-
-LAYERS = ("unit", "host", "server", "browser")
+from .test_run import LAYERS
+from .versions import COMFYUI_VERSION, NEWEST_FRONTEND, SOURCES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,6 +57,13 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"version of the private ComfyUI: {known} (default {COMFYUI_VERSION})",
     )
 
+    runtime.add_argument(
+        "--frontend",
+        default=os.environ.get("PATCHBAY_FRONTEND") or "",
+        metavar="X",
+        help=f"version of ComfyUI's frontend, e.g. {NEWEST_FRONTEND} (default: the one that this ComfyUI brings)",
+    )
+
     demo = commands.add_parser("demo", parents=[runtime], help="compare a picture with and without a LoRA")
     demo.add_argument("--serve", action="store_true", help="leave ComfyUI running, the workflow in the browser")
     demo.add_argument("--output", type=Path, default=DEMO_OUTPUT, metavar="DIR", help="where the results go")
@@ -65,8 +71,10 @@ def build_parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     test = commands.add_parser("test", parents=[runtime], help="run the checks and the tests")
-    test.add_argument("layers", nargs="*", metavar="layer", help=f"only these: {', '.join(LAYERS)}, checks, gpu")
+    test.add_argument("layers", nargs="*", metavar="layer", help=f"only these: {', '.join(LAYERS)}")
     test.add_argument("-k", dest="expression", default="", metavar="EXPRESSION", help="passed on to pytest")
+    test.add_argument("--seconds", type=float, default=60.0, metavar="N", help="how long the layer fuzz looks")
+    test.add_argument("--seed", type=int, metavar="N", help="first seed of the layer fuzz (default: a new one)")
     test.set_defaults(run=_test)
 
     setup = commands.add_parser("setup", parents=[runtime], help="only set everything up")
@@ -78,9 +86,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _runtime(options: argparse.Namespace, progress: Progress) -> Runtime:
+    from .frontend import with_frontend
+
     if options.comfyui:
-        return existing_runtime(options.comfyui, options.python)
-    return ensure_runtime(options.comfyui_version, progress)
+        runtime = existing_runtime(options.comfyui, options.python)
+    else:
+        runtime = ensure_runtime(options.comfyui_version, progress)
+    return with_frontend(runtime, options.frontend, progress)
 
 
 def _demo(options: argparse.Namespace, progress: Progress) -> int:
@@ -91,17 +103,25 @@ def _demo(options: argparse.Namespace, progress: Progress) -> int:
 
 
 def _test(options: argparse.Namespace, progress: Progress) -> int:
-    from .test_run import run_tests
+    from .fuzz import run_fuzz
+    from .other_versions import run_smokes
+    from .test_run import WHOLE, run_tests
 
-    unknown = [layer for layer in options.layers if layer not in (*LAYERS, "checks", "gpu")]
+    unknown = [layer for layer in options.layers if layer not in LAYERS]
     if unknown:
-        raise ToolError(f"unknown layer {unknown[0]!r}: expected some of {', '.join(LAYERS)}, checks, gpu.")
+        raise ToolError(f"unknown layer {unknown[0]!r}: expected some of {', '.join(LAYERS)}.")
     runtime = _runtime(options, progress)
     if runtime.private:
         ensure_test_tools(runtime, progress)
     else:
         require_test_tools(runtime)
-    return run_tests(runtime, options.layers or ["checks", *LAYERS], options.expression, progress)
+    layers = [layer for layer in options.layers or WHOLE if layer != "fuzz"]
+    code = run_tests(runtime, layers, options.expression, progress) if layers else 0
+    if "all" in layers:
+        code = run_smokes(runtime, progress) or code
+    if "fuzz" in options.layers:
+        code = run_fuzz(runtime, options.seconds, options.seed, options.expression, progress) or code
+    return code
 
 
 def _setup(options: argparse.Namespace, progress: Progress) -> int:

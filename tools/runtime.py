@@ -30,6 +30,8 @@ class Runtime:
     """ComfyUI's version."""
     private: bool
     """Whether it is ours, in ``.runtime``, or the user's own."""
+    frontend: Path | None = None
+    """Static files of another frontend than ComfyUI's own."""
 
 
 def ensure_runtime(version: str, progress: Progress) -> Runtime:

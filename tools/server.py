@@ -64,7 +64,11 @@ class ComfyServer:
         return self
 
     def launch(self) -> None:
-        """Start ComfyUI without waiting for it."""
+        """Start ComfyUI without waiting for it.
+
+        Raises:
+            ToolError: the port is taken.
+        """
         self.port = self.port or free_port()
         if not is_free(self.port):
             raise ToolError(f"port {self.port} is taken by another program. End it, or choose another: --port N.")
@@ -82,7 +86,12 @@ class ComfyServer:
             )
 
     def wait_until_up(self, step: Step | None = None) -> None:
-        """Wait until a launched ComfyUI answers; when it does not, it is stopped."""
+        """Wait until a ComfyUI answers that was launched here or by another process; a launched one that does not is
+        stopped.
+
+        Raises:
+            ToolError: it ended, or did not answer in time; the message ends with its log.
+        """
         try:
             self._wait_until_up(step)
         except BaseException:
@@ -125,14 +134,15 @@ class ComfyServer:
         command = [str(self.runtime.python), "main.py", "--base-directory", str(self.base)]
         command += ["--listen", HOST, "--port", str(self.port), "--disable-auto-launch"]
         command += ["--disable-api-nodes", "--database-url", "sqlite:///:memory:"]
+        if self.runtime.frontend:
+            command += ["--front-end-root", str(self.runtime.frontend)]
         return command + (["--cpu"] if self.cpu else []) + list(self.options)
 
     def _wait_until_up(self, step: Step | None) -> None:
-        assert self.process is not None
         client = self.client
         deadline = time.monotonic() + START_SECONDS
         while not client.is_up():
-            code = self.process.poll()
+            code = self.process.poll() if self.process else None
             if code is not None or time.monotonic() > deadline:
                 reason = f"ended with code {code}" if code is not None else "did not answer in time"
                 tail = "\n".join(f"    {line}" for line in self.log_text().splitlines()[-25:])

@@ -1,24 +1,28 @@
-"""``patchbay.py test``: the static checks side by side, then the tests in two pytests side by side."""
+"""``patchbay.py test``: the static checks side by side, then the tests in as many processes as help."""
 
 import os
 import subprocess
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
 
 from .fixtures import ensure_fixtures
+from .frontend import ensure_frontend
 from .paths import ARTEFACTS, ROOT
 from .progress import Progress
 from .runtime import Runtime
+from .versions import NEWEST_FRONTEND
 from .web_tools import ensure_browser, ensure_node_packages, node_command, playwright_environment
 
-END_SECONDS = 30.0
-NO_TESTS = 5
-"""pytest's exit code when it found none to run."""
+FOLDERS = ("unit", "host", "server", "browser")
+"""Layers that are folders of tests and run anywhere."""
+WHOLE = ("checks", *FOLDERS)
+"""What runs when no layer is named."""
+LAYERS = (*WHOLE, "gpu", "timing", "fuzz", "all")
+MOST_WORKERS = 4
+"""The tests that share one ComfyUI stay in one process, and take longer than a third of the others."""
 
 
 @dataclass(frozen=True)
@@ -34,81 +38,76 @@ class Check:
 
 def run_tests(runtime: Runtime, layers: Sequence[str], expression: str, progress: Progress) -> int:
     """Run checks and test layers; the exit code."""
-    layers = list(dict.fromkeys(layers))
     failed: list[str] = []
-    if "checks" in layers:
+    if {"checks", "all"} & set(layers):
         ensure_node_packages(runtime, progress)
         failed = _run_checks(static_checks(runtime), progress)
-    folders = [ROOT / "tests" / layer for layer in layers if layer != "checks"]
-    folders = [folder for folder in folders if any(folder.rglob("test_*.py"))]
+    folders = layer_folders(layers)
     if not folders:
         return 1 if failed else 0
-    env = dict(os.environ)
-    env["PATCHBAY_TEST_COMFYUI"] = str(runtime.comfyui)
-    if any(folder.name == "unit" for folder in folders):
-        ensure_fixtures(progress)
-    if any(folder.name == "browser" for folder in folders):
-        env.update(playwright_environment(runtime))
-        browser = ensure_browser(runtime, progress)
-        if browser:
-            env["PATCHBAY_BROWSER"] = str(browser)
-    ARTEFACTS.mkdir(exist_ok=True)
-    options = [] if "gpu" in layers else ["-m", "not gpu"]
-    options += ["-k", expression] if expression else []
-    commands = [
-        [str(runtime.python), "-m", "pytest", *map(str, group), *options] for group in _groups(folders) if group
-    ]
-    code = _run_side_by_side(commands, env)
+    environment = test_environment(runtime, folders, progress)
+    command = [str(runtime.python), "-m", "pytest", *map(str, folders), *pytest_options(layers, expression)]
+    code = run_pytest(command, environment)
+    if "timing" in layers:
+        code = _run_timing_scripts(runtime) or code
     if failed:
         progress.say(f"Checks that failed: {', '.join(failed)} (their output is above the tests)")
     return code or (1 if failed else 0)
 
 
-def _groups(folders: Sequence[Path]) -> list[list[Path]]:
-    """Layers that have their work in one process, and those that share a server: each keeps about one core busy."""
-    if (os.cpu_count() or 1) < 2:
-        return [list(folders)]
-    shared = ("server", "browser")
-    return [[f for f in folders if f.name in shared], [f for f in folders if f.name not in shared]]
+def layer_folders(layers: Sequence[str]) -> list[Path]:
+    """The folders of tests that layers name, each once."""
+    names: dict[str, None] = {}
+    for layer in layers:
+        names.update(dict.fromkeys(FOLDERS if layer in ("all", "timing") else (layer,)))
+    folders = [ROOT / "tests" / name for name in names]
+    return [folder for folder in folders if any(folder.rglob("test_*.py"))]
 
 
-def _run_side_by_side(commands: Sequence[Sequence[str]], env: dict[str, str]) -> int:
-    """Run each pytest; the first one's output is shown at once, the others' when all have ended.
+def pytest_options(layers: Sequence[str], expression: str = "", cores: int | None = None) -> list[str]:
+    """Which tests of the folders run, and in how many processes.
 
-    Returns:
-        The first exit code that is a failure. That no test of one pytest matches an expression is none when some of
-        another do.
+    What measures time has the machine for itself, and so has what fills a GPU.
     """
-    # A core for each: torch's threads of several busy processes on few cores mostly wait for one another.
-    env = {"OMP_NUM_THREADS": "1", **env} if len(commands) > 1 else env
-    with ExitStack() as stack:
-        files = [None, *(stack.enter_context(TemporaryFile("w+", encoding="utf-8")) for _ in commands[1:])]
-        running = [
-            subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
-            for command, file in zip(commands, files, strict=True)
-        ]
-        try:
-            codes = [process.wait() for process in running]
-        except KeyboardInterrupt:
-            _end(running)
-            raise
-        for file in filter(None, files):
-            file.seek(0)
-            print(file.read(), flush=True)
-    if len(codes) > 1 and set(codes) != {NO_TESTS}:
-        codes = [0 if code == NO_TESTS else code for code in codes]
-    return next((code for code in codes if code), 0)
+    left_out = [name for name in ("gpu", "timing", "all") if name not in layers]
+    marks = " and ".join(f"not {name}" for name in left_out)
+    if "timing" in layers:
+        marks = "timing"
+    workers = min(cores or os.cpu_count() or 1, MOST_WORKERS)
+    alone = workers < 2 or {"gpu", "timing"} & set(layers)
+    options = ["-m", marks] if marks else []
+    options += [] if alone else ["-n", str(workers), "--dist", "loadgroup"]
+    return options + (["-k", expression] if expression else [])
 
 
-def _end(running: Sequence[subprocess.Popen[bytes]]) -> None:
-    """When this command is ended, each pytest ends first, because it may have a ComfyUI to stop."""
-    for process in running:
+def test_environment(runtime: Runtime, folders: Sequence[Path], progress: Progress) -> dict[str, str]:
+    """What the tests are told, after what they need is there."""
+    names = {folder.name for folder in folders}
+    # A core for each process: torch's threads of several busy ones on few cores mostly wait for one another.
+    env = {"OMP_NUM_THREADS": "1", **os.environ, "PATCHBAY_TEST_COMFYUI": str(runtime.comfyui)}
+    if runtime.frontend:
+        env["PATCHBAY_TEST_FRONTEND"] = str(runtime.frontend)
+    if "unit" in names:
+        ensure_fixtures(progress)
+    if "browser" in names:
+        env.update(playwright_environment(runtime))
+        env["PATCHBAY_TEST_NEWEST_FRONTEND"] = str(ensure_frontend(runtime, NEWEST_FRONTEND, progress))
+        browser = ensure_browser(runtime, progress)
+        if browser:
+            env["PATCHBAY_BROWSER"] = str(browser)
+    ARTEFACTS.mkdir(exist_ok=True)
+    return env
+
+
+def run_pytest(command: Sequence[str], environment: dict[str, str]) -> int:
+    """Run pytest; its exit code. When this command is ended, pytest ends first: it has a ComfyUI to stop."""
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
         process.terminate()
-    for process in running:
-        try:
-            process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        process.wait()
+        raise
 
 
 def static_checks(runtime: Runtime) -> list[Check]:
@@ -121,10 +120,19 @@ def static_checks(runtime: Runtime) -> list[Check]:
     tsc = ROOT / "node_modules" / "typescript" / "bin" / "tsc"
     if (ROOT / "jsconfig.json").exists() and tsc.exists():
         checks.append(Check("tsc", (*node, str(tsc), "-p", "jsconfig.json")))
-    scripts = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "unit" / "js").rglob("*.test.mjs"))
-    if scripts:
+    if scripts := _scripts("*.test.mjs"):
         checks.append(Check("node --test", (*node, "--test", *scripts)))
     return checks
+
+
+def _scripts(pattern: str) -> list[str]:
+    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "unit" / "js").rglob(pattern))
+
+
+def _run_timing_scripts(runtime: Runtime) -> int:
+    """What of the web side asserts how fast it is."""
+    scripts = _scripts("*.timing.mjs")
+    return subprocess.run([*node_command(runtime), "--test", *scripts], cwd=ROOT).returncode if scripts else 0
 
 
 def _run_checks(checks: Sequence[Check], progress: Progress) -> list[str]:

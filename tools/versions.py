@@ -11,6 +11,9 @@ from .errors import ToolError
 COMFYUI_VERSION = "0.30.0"
 """The version that ``demo`` and ``test`` run."""
 
+NEWEST_FRONTEND = "1.58.1"
+"""The newest frontend that the pack is tested with, beside the one that ComfyUI asks for."""
+
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 """ComfyUI names these three without a version."""
 

@@ -119,19 +119,29 @@ def _keys_lead_through_the_panel(comfy_page: ComfyPage, side: Locator) -> None:
     keyboard.press("Escape")
 
 
-@pytest.mark.timing
-@pytest.mark.parametrize("renderer", ["classic"])
-def test_ten_thousand_layers_are_drawn_quickly_and_scroll_smoothly(comfy_page: ComfyPage) -> None:
-    """Of 100 blocks with 100 layers, and of 4000 blocks with 2, which have a scroller of their own."""
+def _ten_thousand_layers(comfy_page: ComfyPage) -> list[dict[str, Any]]:
+    """What drawing and scrolling took: 100 blocks with 100 layers, and 4000 with 2, which have their own scroller."""
     open_side_bar(comfy_page)
     found = comfy_page.page.evaluate((Path(__file__).parent / "ten_thousand_layers.js").read_text(encoding="utf-8"))
     print(f"10,000 layers: {found}")
-    for case in found:
+    assert len(found) == 2
+    return found
+
+
+@pytest.mark.parametrize("renderer", ["classic"])
+def test_of_ten_thousand_layers_only_those_in_view_are_drawn(comfy_page: ComfyPage) -> None:
+    for case in _ten_thousand_layers(comfy_page):
         assert case["summary"] == "Report 7."
-        assert case["draw_ms"] < 100, case
         assert case["scrolled"] > 500, case
+        assert case["rows"] < 200, case
+    comfy_page.assert_no_pack_errors()
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("renderer", ["classic"])
+def test_ten_thousand_layers_are_drawn_quickly_and_scroll_smoothly(comfy_page: ComfyPage) -> None:
+    for case in _ten_thousand_layers(comfy_page):
+        assert case["draw_ms"] < 100, case
         # 60 frames a second, as the browser shows them; the page's own part of a frame is far less.
         assert case["frame_ms"] < 17.5, case
         assert case["work_ms"] < 8, case
-        assert case["rows"] < 200, case
-    comfy_page.assert_no_pack_errors()

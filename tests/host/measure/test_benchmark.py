@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from measure_support import attached_things, conditioning, latent, make_model, sample, slow_step, with_lora
+from measure_support import (
+    VirtualTime,
+    attached_things,
+    conditioning,
+    latent,
+    make_model,
+    sample,
+    slow_step,
+    with_lora,
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +44,15 @@ def user_folder(tmp_path: Path, pack_nodes: dict[str, Any]) -> Iterator[Path]:
     folder_paths.set_user_directory(before)
 
 
+@pytest.fixture
+def clock(host: Any, monkeypatch: pytest.MonkeyPatch) -> VirtualTime:
+    """The time that the benchmark and the recorder see."""
+    virtual = VirtualTime()
+    for name in ("benchmark", "clocks", "run"):
+        monkeypatch.setattr(f"pack.nodes.host.measure.{name}.time", virtual)
+    return virtual
+
+
 def settings(host: Any, **changes: Any) -> Any:
     values = {
         "positive": conditioning(), "negative": conditioning(1), "latent": latent(), "seed": 7, "sampler_name": "euler",
@@ -48,8 +65,8 @@ def conditions(host: Any, models: dict[str, Any], steps: int = 3) -> list[Any]:
     return [host.BenchCondition(label, model, steps, 1.0) for label, model in models.items()]
 
 
-def test_runs_go_a_a_b_b(host: Any, model: Any) -> None:
-    rows = conditions(host, {"a": model, "b": with_lora(model)})
+def test_runs_go_a_a_b_b(host: Any, model: Any, clock: VirtualTime) -> None:
+    rows = conditions(host, {"a": slow_step(model, 0.01, clock=clock), "b": with_lora(model)})
     result = host.run_benchmark(rows, settings(host), lambda *_: None)
     assert [run.condition for run in result.recorder.runs] == ["a", "a", "b", "b"] * 2
     assert [run.after_switch for run in result.recorder.runs][1:] == [False, True, False, True, False, True, False]
@@ -57,11 +74,18 @@ def test_runs_go_a_a_b_b(host: Any, model: Any) -> None:
     assert (result.cycles, result.stopped_by) == (2, "the time of 0.1 s is spent")
 
 
-def test_it_goes_on_until_the_interval_is_narrow(host: Any, model: Any) -> None:
-    rows = conditions(host, {"a": slow_step(model, 0.02), "b": slow_step(model, 0.02)})
+def test_it_goes_on_until_the_interval_is_narrow(host: Any, model: Any, clock: VirtualTime) -> None:
+    rows = conditions(host, {name: slow_step(model, 0.02, clock=clock) for name in "ab"})
     result = host.run_benchmark(rows, settings(host, budget_s=60.0, precision=0.5), lambda *_: None)
     assert result.cycles == 3
     assert result.stopped_by == "every ratio is known to within 50.0%"
+
+
+def test_a_cycle_that_does_not_fit_into_the_time_is_not_begun(host: Any, model: Any, clock: VirtualTime) -> None:
+    """A cycle takes 2 x 3 steps of 100 ms: five of them fit into 3.3 s."""
+    rows = conditions(host, {"a": slow_step(model, 0.1, clock=clock)})
+    result = host.run_benchmark(rows, settings(host, budget_s=3.3), lambda *_: None)
+    assert (result.cycles, result.stopped_by) == (5, "the time of 3.3 s is spent")
 
 
 def test_each_run_gets_the_same_noise_and_settings_of_its_own(host: Any, model: Any) -> None:
@@ -73,9 +97,10 @@ def test_each_run_gets_the_same_noise_and_settings_of_its_own(host: Any, model: 
     assert [channel.runs[0].steps for channel in result.recorder.channels] == [4, 2]
 
 
-def test_progress_counts_every_step_and_ends_full(host: Any, model: Any) -> None:
+def test_progress_counts_every_step_and_ends_full(host: Any, model: Any, clock: VirtualTime) -> None:
     seen: list[tuple[int, int]] = []
-    host.run_benchmark(conditions(host, {"a": model}), settings(host), lambda *at: seen.append(at))
+    rows = conditions(host, {"a": slow_step(model, 0.02, clock=clock)})
+    host.run_benchmark(rows, settings(host), lambda *at: seen.append(at))
     assert [done for done, _ in seen] == list(range(1, 13))
     assert seen[-1] == (12, 12)
 
@@ -144,18 +169,33 @@ def test_the_same_model_twice_is_identical(pack_nodes: dict[str, Any], model: An
     assert not user_folder.exists()
 
 
-def test_a_slower_model_is_found_slower_by_what_it_is(pack_nodes: dict[str, Any], model: Any) -> None:
-    """Both models tell how long each of their calls took; the ratio is that of the steady ones."""
-    fast: list[float] = []
-    slow: list[float] = []
-    one, two = slow_step(model, 0.06, taken=fast), slow_step(model, 0.15, taken=slow)
-    result = run_node(pack_nodes, one, two, conditions="60 ms\n150 ms", time_budget=6.0, save_results=False)
+@pytest.mark.parametrize(("seconds", "speed"), [(0.15, "slower"), (0.024, "faster"), (0.06, "same")])
+def test_a_slower_model_is_found_slower_by_what_it_is(
+    pack_nodes: dict[str, Any], model: Any, clock: VirtualTime, seconds: float, speed: str
+) -> None:
+    one, two = slow_step(model, 0.06, clock=clock), slow_step(model, seconds, clock=clock)
+    result = run_node(pack_nodes, one, two, conditions="one\nother", time_budget=3.0, save_results=False)
     (comparison,) = result.args[1].comparisons
-    assert comparison.steady.value == pytest.approx(statistics.median(slow) / statistics.median(fast), rel=0.1)
+    assert comparison.steady.value == pytest.approx(seconds / 0.06, rel=1e-3)
     assert comparison.steady.low <= comparison.steady.value <= comparison.steady.high
-    # On a machine that is busy with other things there is rightly no verdict.
-    noisy = max(condition.steady_ms.relative_iqr for condition in result.args[1].conditions) > 0.25
-    assert comparison.speed == ("noisy" if noisy else "slower")
+    assert comparison.speed == speed
+
+
+def test_what_varies_too_much_gets_no_verdict(pack_nodes: dict[str, Any], model: Any, clock: VirtualTime) -> None:
+    """One model takes 20, 40, 60 ... ms in turn, as on a machine that is busy with something else."""
+    waits = iter(range(1000))
+    varying = slow_step(model, 0.0)
+    inner = varying.model_options["model_function_wrapper"]
+
+    def wrapper(apply: Any, arguments: dict[str, Any]) -> torch.Tensor:
+        clock.sleep(0.02 * (1 + next(waits) % 5))
+        return inner(apply, arguments)
+
+    varying.set_model_unet_function_wrapper(wrapper)
+    steady = slow_step(model, 0.06, clock=clock)
+    result = run_node(pack_nodes, steady, varying, conditions="one\nother", time_budget=3.0, save_results=False)
+    (comparison,) = result.args[1].comparisons
+    assert comparison.speed == "noisy"
 
 
 def test_one_model_alone_is_measured_too(pack_nodes: dict[str, Any], model: Any) -> None:

@@ -70,3 +70,24 @@ export function readable(node, indent = "") {
   if (children.length === 1 && children[0].nodeType === 3) return `${indent}<${tag}${attributes}>${children[0].textContent}</${tag}>\n`;
   return `${indent}<${tag}${attributes}>\n${children.map((child) => readable(child, `${indent}  `)).join("")}${indent}</${tag}>\n`;
 }
+
+/**
+ * Elements, their order, their classes and what attributes they have, without a word of text.
+ * @param {import("linkedom").Node} node
+ * @returns {string}
+ */
+function shape(node) {
+  const attributes = [...node.attributes].map(({ name, value }) => (name === "class" ? `class=${value}` : name)).sort();
+  return `${node.localName}[${attributes}](${[...node.children].map(shape).join()})`;
+}
+
+/**
+ * The same thing in both languages: built alike, and said in another language.
+ * @param {(locale: string) => import("linkedom").Element} make
+ */
+export function saysItInBothLanguages(make) {
+  const [english, japanese] = ["en", "ja"].map(make);
+  assert.equal(shape(japanese), shape(english));
+  assert.match(japanese.textContent, /[\u3040-\u30ff]/);
+  assert.doesNotMatch(english.textContent, /[\u3040-\u30ff]/);
+}

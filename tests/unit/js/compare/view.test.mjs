@@ -3,7 +3,7 @@ import test from "node:test";
 import { initialState, withMode, withPayload, withSplit } from "../../../../js/lib/compare/state.mjs";
 import { buildCompareView, renderCompare } from "../../../../js/lib/compare/view.mjs";
 import { languageFor } from "../../../../js/lib/words/i18n.mjs";
-import { freshPage, matchesSnapshot, readable } from "../support.mjs";
+import { freshPage, matchesSnapshot, readable, saysItInBothLanguages } from "../support.mjs";
 
 const NOTHING = { mode() {}, step() {}, fit() {}, pixels() {}, togglePlay() {}, imageChanged() {} };
 const STAGE = { width: 400, height: 200 };
@@ -27,7 +27,8 @@ const inMode = (mode) => withPayload(initialState(mode), PAYLOAD);
 const shown = (view) => Object.entries(view.panes).filter(([, pane]) => !pane.root.hasAttribute("hidden")).map(([name]) => name).join();
 
 test("side by side, as markup", () => matchesSnapshot("compare_side.html", readable(render(inMode("side")).root)));
-test("slider in Japanese, as markup", () => matchesSnapshot("compare_slider_ja.html", readable(render(withSplit(inMode("slider"), 0.25), "ja").root)));
+test("slider, as markup", () => matchesSnapshot("compare_slider.html", readable(render(withSplit(inMode("slider"), 0.25)).root)));
+test("both languages", () => saysItInBothLanguages((locale) => render(withSplit(inMode("slider"), 0.25), locale).root));
 
 /** @type {[string, string][]} */
 const SHOWN = [["side", "a,b"], ["slider", "a,b"], ["blink", "a"], ["difference", "difference"]];

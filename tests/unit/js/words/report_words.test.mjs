@@ -32,9 +32,3 @@ test("what the table does not have, other languages and nothing stay as they are
 test("a value that looks like a place is not filled in again", () => {
   assert.equal(words("{model} $& fits {name}: all 3 layers land."), "{model} $& は {name} に適合します：3 層すべてに行き先があります。");
 });
-
-test("a hostile text costs no time", () => {
-  const started = performance.now();
-  for (const text of [" fits ".repeat(190), " of ".repeat(290), "; ".repeat(590), ". A".repeat(390), "1 of 1 weights are patched, by ".repeat(38), "(".repeat(1100), "x".repeat(2_000_000), "For example a: ".repeat(75)]) words(text);
-  assert.ok(performance.now() - started < 1500, `${performance.now() - started} ms`);
-});
