@@ -32,13 +32,15 @@ DTYPES = (AS_IN_FILE, "float32", "bfloat16", "float16")
 
 ROTATIONS = frozenset({"oft", "boft", "oft_2", "boft (PEFT)"})
 PRODUCTS = frozenset({"lora", "loha", "lokr", "glora"})
-WHOLE = frozenset({"diff", "norm", "diff_b", "norm_b", "set"})
+WHOLE = frozenset({"diff", "norm", "diff_b", "norm_b", "set", "set_b"})
+REPLACED = frozenset({"set", "set_b"})
 _LABELS = {
     "lora": "LoRA", "loha": "LoHa", "lokr": "LoKr", "glora": "GLoRA", "oft": "OFT", "boft": "BOFT", "oft_2": "OFT 2",
     "boft (PEFT)": "BOFT of PEFT", "ia3": "IA3", "diff": "whole difference", "diff_b": "difference of a bias",
     "norm": "difference of a norm", "norm_b": "difference of a norm's bias", "set": "replaced weight",
+    "set_b": "replaced bias",
 }  # fmt: skip
-_UNTOUCHED = frozenset({"reshape", "on_input", "alpha"})
+_UNTOUCHED = frozenset({"reshape", "on_input", "alpha", "scaled_oft"})
 _ROW_ROLE = {"lora": "up", "loha": "hada_w1_a"}
 _COLUMN_ROLES = {"lora": ("down",), "loha": ("hada_w1_b",), "glora": ("a2", "b2")}
 _PLACES = {"up": ".lora_up.weight", "down": ".lora_down.weight", "alpha": ".alpha"}
@@ -132,7 +134,7 @@ def obstacle(layer: BakeLayer) -> str:
         return ""
     if layer.kind == "loha" and "hada_t1" not in layer.tensors:
         return ""
-    if layer.kind in WHOLE - {"set"} or layer.kind == "ia3":
+    if layer.kind in WHOLE - REPLACED or layer.kind == "ia3":
         return ""
     if layer.kind == "glora" and layer.shares[0][0] == 1:
         return ""
@@ -185,9 +187,9 @@ def bake_layer(layer: BakeLayer, options: BakeOptions) -> BakedLayer:
 
 def _target(layer: BakeLayer, options: BakeOptions) -> str:
     """``lora``, ``diff`` or empty for the layer's own format."""
-    if len(layer.shape) < 2 or layer.kind in ("diff_b", "norm_b", "set"):
+    if len(layer.shape) < 2 or layer.kind in ("diff_b", "norm_b", "set", "set_b"):
         needs = bool(obstacle(layer)) or not layer.stock_reads
-        return "diff" if needs and options.convert != NEVER and layer.kind != "set" else ""
+        return "diff" if needs and options.convert != NEVER and layer.kind not in REPLACED else ""
     if layer.kind == "lora" and not layer.dora and "reshape" not in layer.tensors:
         limit = options.resizing
         small = limit.energy == 1 and layer.rank is not None and layer.rank <= (limit.rank or layer.rank)
@@ -235,10 +237,10 @@ def _same_format(layer: BakeLayer, options: BakeOptions) -> BakedLayer:
             tensors["alpha"] = alpha
     elif layer.kind == "ia3":
         scaled_roles |= _scale_ia3(layer)
-    elif layer.kind in WHOLE - {"set"} and (strength is None or strength != 1.0):
+    elif layer.kind in WHOLE - REPLACED and (strength is None or strength != 1.0):
         role = next(role for role in tensors if role not in _UNTOUCHED)
         scaled_roles[role] = _by_parts(tensors[role].float(), layer)
-    elif layer.kind == "set" and strength != 1.0:
+    elif layer.kind in REPLACED and strength != 1.0:
         notes.append("a replaced weight has no strength: it counts whole, as ComfyUI does it")
     if "reshape" in tensors and not options.resizing.keeps_all:
         notes.append("it enlarges the weight and keeps its rank")

@@ -113,7 +113,7 @@ class _Planner:
     def _layer(self, layer: LoraLayer, tensors: Mapping[str, Tensor]) -> BakeLayer:
         assert layer.adapter is not None
         held = {role: tensors[key] for role, key in layer.roles.items()}
-        suffixes = {role: key[len(layer.name) :] for role, key in layer.roles.items()}
+        suffixes = {role: key[len(layer.name) :] for role, key in layer.roles.items() if key.startswith(layer.name)}
         strength, shares, shape = self._strength(layer)
         made = BakeLayer(
             layer.name, layer.adapter.name, held, shape, strength, shares, layer.scale, layer.rank, bool(layer.dora),

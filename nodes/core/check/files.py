@@ -16,7 +16,7 @@ from ..lora.adapters.diff import peft_ia3_dims
 from ..lora.file import LoraFile, LoraLayer, read_lora
 from ..lora.file_kinds import looks_like_lora
 from ..match.name_table import target_key, target_offset
-from ..match.readings import DYLORA, Understanding, understand
+from ..match.readings import DYLORA, NO_SUCH_WEIGHT, Understanding, understand
 from ..match.shapes import misfit, slice_shape
 from ..model.facts import is_text_encoder_name
 from ..report.report import LayerReport, LayerState
@@ -93,6 +93,8 @@ class _Checker:
 
     def _fate(self, layer: LoraLayer) -> LayerReport:
         target, _, problem = self._model.names.find(layer)
+        if target is None and layer.plain and not _is_text_encoder(layer.name):
+            return self._report(layer, LayerState.NOT_UNDERSTOOD, NO_SUCH_WEIGHT)
         if target is None and problem:
             return self._report(layer, LayerState.NO_SUCH_LAYER, problem)
         if target is None and _is_text_encoder(layer.name):
@@ -116,7 +118,8 @@ class _Checker:
         problem = misfit(layer, tensors, weight, offset, self._on_input(layer))
         if problem:
             return self._report(layer, LayerState.SHAPE_MISMATCH, problem, target)
-        return self._report(layer, LayerState.APPLIED, self._understood.remarks.get(layer.name, ""), target)
+        remark = self._understood.remarks.get(layer.name, layer.note if layer.plain else "")
+        return self._report(layer, LayerState.APPLIED, remark, target)
 
     def _report(self, layer: LoraLayer, state: LayerState, reason: str, target: _Target | None = None) -> LayerReport:
         key, offset = target or ("", None)

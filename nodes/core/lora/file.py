@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 from ..errors import AdapterFormatError
 from ..files.tensors import Header
-from .adapters import DORA_SPELLINGS, Adapter, Shape, find_adapters
+from .adapters import ADAPTERS, DORA_SPELLINGS, Adapter, Shape, find_adapters
 from .adapters.base import Described
 from .key_style import KeyStyle, Writer, guess_writer, key_style
 from .keys import split_key
-from .scale_sources import HeaderScale, read_header_scale
+from .scale_sources import PLACEHOLDER, HeaderScale, read_header_scale
+from .strangers import Strangers, sort_strangers
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class LoraLayer:
     """Spelling of the DoRA magnitude (``dora_scale``, ``lora_magnitude_vector``, ``magnitude``), or empty."""
     note: str = ""
     adapter: Adapter | None = None
+    plain: bool = False
+    """A tensor called like a weight of the model itself: it replaces that weight, and is not understood where the
+    model has none of this name."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -66,10 +70,12 @@ class LoraFile:
     header: Header
     layers: tuple[LoraLayer, ...]
     other_keys: tuple[str, ...]
-    """Keys that belong to no adapter: embeddings and what is not understood."""
+    """Keys that belong to no adapter. What could matter of them has a layer, plain or without a format."""
     style: KeyStyle
     writer: Writer
     notes: tuple[str, ...] = ()
+    harmless: tuple[str, ...] = ()
+    """Those of ``other_keys`` that change nothing by rule: an alpha without a pair, an embedding that rides along."""
 
     @property
     def formats(self) -> dict[str, int]:
@@ -84,7 +90,10 @@ class LoraFile:
 
 
 def is_lora(header: Header) -> bool:
-    """Whether the file holds adapters rather than whole weights: at least half of its tensors belong to one."""
+    """Whether the file holds adapters rather than whole weights: at least half of its tensors belong to one.
+
+    Fewer are enough where the whole weights are those of other layers: full replacements beside a LoRA.
+    """
     needed = (len(header.tensors) + 1) // 2
     strangers = len(header.tensors) - needed
     adapters = False
@@ -93,7 +102,7 @@ def is_lora(header: Header) -> bool:
         if parts is None:
             strangers -= 1
             if strangers < 0:
-                return False
+                return _with_replacements(header)
             continue
         needed -= 1
         adapters = adapters or parts.role != "alpha"
@@ -105,6 +114,8 @@ def is_lora(header: Header) -> bool:
 def read_lora(header: Header) -> LoraFile:
     """Group the tensors of ``header`` into layers. Never fails: what makes no sense is a layer with a note."""
     groups, other = _group(header)
+    orphans = [groups.pop(name)["alpha"] for name in [n for n, roles in groups.items() if roles.keys() == {"alpha"}]]
+    strangers = sort_strangers(other)
     alpha_keys = [roles["alpha"] for roles in groups.values() if "alpha" in roles]
     alphas = header.scalars(alpha_keys)
     header_scale = read_header_scale(header.metadata)
@@ -112,11 +123,80 @@ def read_lora(header: Header) -> LoraFile:
     layers: list[LoraLayer] = []
     for name, roles in groups.items():
         layers.extend(_layers(header, name, roles, alphas, header_scale, dylora))
-    notes = list(header_scale.notes)
+    layers.extend(_replacements(header, strangers))
+    layers.extend(_unknown(strangers))
+    notes = [*header_scale.notes, *_harmless_notes(orphans, strangers)]
     if header_scale.fallback and any(x.format and "no alpha" in x.scale_source for x in layers):
         notes.append(header_scale.fallback)
     style = key_style(groups)
-    return LoraFile(header, tuple(layers), tuple(other), style, guess_writer(header, style), tuple(notes))
+    return LoraFile(
+        header, tuple(layers), (*other, *orphans), style, guess_writer(header, style), tuple(notes),
+        (*orphans, *strangers.embeddings),
+    )  # fmt: skip
+
+
+_PACKED = frozenset({"qweight", "wscales", "comfy_quant", "weight_scale", "scale_weight"})
+_LEAST_SHARE = 20
+"""A file of full replacements beside a LoRA has at least one adapter tensor in so many."""
+
+
+def _with_replacements(header: Header) -> bool:
+    """Whether a file that holds more whole weights than adapters is a LoRA all the same.
+
+    It is one if its adapters have both their factors and no whole weight of their own layer. Nunchaku's models and
+    ControlNets made of adapters do have one, or their packed forms.
+    """
+    roles: dict[str, set[str]] = {}
+    count = 0
+    for key in header.tensors:
+        if key.rpartition(".")[2] in _PACKED or key.startswith(("ip_adapter", "image_proj", "lora_controlnet")):
+            return False
+        parts = split_key(key)
+        if parts is not None:
+            count += 1
+            roles.setdefault(parts.name, set()).add(parts.role)
+    complete = [name for name, found in roles.items() if any(a.recognise(dict.fromkeys(found, (1, 1))) for a in _PAIRS)]
+    if not complete or count * _LEAST_SHARE < len(header.tensors):
+        return False
+    return not any(f"{name}.weight" in header.tensors for name in complete)
+
+
+def _replacements(header: Header, strangers: Strangers) -> list[LoraLayer]:
+    layers: list[LoraLayer] = []
+    for name, parameter, key in strangers.replaced:
+        adapter = _REPLACED[parameter]
+        shape = header.tensors[key].shape
+        layers.append(
+            LoraLayer(
+                name, adapter.name, {f"set_{parameter}": key}, parameter, scale_source="none",
+                out_features=shape[0] if shape else None, in_features=shape[1] if len(shape) > 1 else None,
+                kernel=shape[2:], note=REPLACED, adapter=adapter, plain=True,
+            )  # fmt: skip
+        )
+    return layers
+
+
+REPLACED = "a full replacement of the model's own weight"
+"""Remark on a tensor that is called like a weight of the model."""
+
+
+def _unknown(strangers: Strangers) -> list[LoraLayer]:
+    return [
+        LoraLayer(name, "", roles, note=f"{', '.join(sorted(roles))}: tensors of no adapter that is known")
+        for name, roles in strangers.unknown.items()
+    ]
+
+
+def _harmless_notes(orphans: list[str], strangers: Strangers) -> list[str]:
+    notes: list[str] = []
+    if orphans:
+        shown = ", ".join(key[:80] for key in orphans[:3])
+        notes.append(f"{len(orphans)} tensors are an alpha without a pair, which scales nothing: {shown}.")
+    if strangers.embeddings:
+        notes.append(
+            f"{len(strangers.embeddings)} tensors are textual-inversion embeddings, which a LoRA loader leaves alone."
+        )
+    return notes
 
 
 def _group(header: Header) -> tuple[dict[str, dict[str, str]], list[str]]:
@@ -258,6 +338,8 @@ def _scale(
     """Scale, where it comes from, and the alpha that was used."""
     if not adapter.scaled_by_alpha:
         return 1.0, "none: alpha bounds the rotation" if has_alpha else "none", alpha
+    if alpha is not None and math.isfinite(alpha) and alpha >= PLACEHOLDER:
+        alpha, has_alpha = None, False  # the trainer's way to say that there is none
     if rank is None:
         return 1.0, "none: both factors are whole", alpha
     if rank == 0:
@@ -272,6 +354,11 @@ def _scale(
     if from_header is not None:
         return from_header
     return 1.0, "no alpha anywhere: 1", None
+
+
+_BY_NAME = {adapter.name: adapter for adapter in ADAPTERS}
+_REPLACED = {"weight": _BY_NAME["set"], "bias": _BY_NAME["set_b"]}
+_PAIRS = tuple(_BY_NAME[name] for name in ("lora", "loha", "lokr", "glora"))
 
 
 def _dora_spelling(roles: Mapping[str, str]) -> str:

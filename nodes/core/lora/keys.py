@@ -50,6 +50,8 @@ def _split(key: str) -> KeyParts | None:
     role = _ONE.get(last)
     if role is not None and head:
         return KeyParts(head, role)
+    if last == "diff_m" and head:  # LightX2V: the difference of the layer's own table of modulations
+        return KeyParts(f"{head}.modulation", "diff")
     name, _, last_but_one = head.rpartition(".")
     role = _TWO.get(f"{last_but_one}.{last}")
     if role is not None and name:

@@ -14,8 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 ADAPTER_METADATA = "lora_adapter_metadata"
-HEADER_ALPHAS = ("lora_alpha", "transformer.lora_alpha", "unet.lora_alpha", "network_alpha")
-"""Single fields that give one alpha for the whole file."""
+HEADER_ALPHAS = ("lora_alpha", "transformer.lora_alpha", "unet.lora_alpha", "network_alpha", "alpha")
+"""Single fields that give one alpha for the whole file: for every layer without an alpha tensor, whatever its rank.
+``alpha`` is what diffusers reads (``MiniMaxH3LoraLoaderMixin``, pull request 14408)."""
+
+PLACEHOLDER = 1e9
+"""From here on an alpha is the trainer's word for "none" (ai-toolkit writes 9999999999 for whole LoKr factors)."""
 
 _MAX_JSON = 4_000_000
 _MAX_PATTERNS = 2_000
@@ -74,7 +78,7 @@ def read_header_scale(metadata: Mapping[str, str]) -> HeaderScale:
     components = _read_peft(metadata.get(ADAPTER_METADATA, ""), notes)
     for name in HEADER_ALPHAS:
         alpha = _number(metadata.get(name))
-        if alpha is not None:
+        if alpha is not None and alpha < PLACEHOLDER:
             return HeaderScale(components, alpha, name, notes=tuple(notes))
     fallback = ""
     alpha = _number(metadata.get("ss_network_alpha"))

@@ -39,7 +39,8 @@ def misfit(
     weight = slice_shape(weight, offset)
     kind = layer.adapter.name if layer.adapter is not None else ""
     if isinstance(layer.adapter, WholeAdapter):
-        return _misfit_whole(tensors[layer.adapter.role], weight)
+        problem = _misfit_whole(tensors[layer.adapter.role], weight)
+        return another_shape(tensors[layer.adapter.role], weight) if problem and layer.adapter.replaces else problem
     if not weight:
         return f"{kind} is for a matrix, the weight is a single number"
     if kind == "ia3":
@@ -57,6 +58,14 @@ def misfit(
         wanted = " x ".join("any" if side is None else str(side) for side in (rows, columns))
         return f"changes a weight of {wanted}, the model's is {_text(weight)}"
     return ""
+
+
+def another_shape(shape: Shape, weight: Shape) -> str:
+    """Why a replacement of another shape cannot land: ComfyUI does it since pull request 15908."""
+    return (
+        f"replaces a parameter of shape {_text(weight)} by one of {_text(shape)}: your ComfyUI is too old for this, "
+        "0.34 and later can change the shape"
+    )
 
 
 def _misfit_whole(shape: Shape, weight: Shape) -> str:

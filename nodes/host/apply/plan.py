@@ -11,7 +11,7 @@ from typing import Any
 
 from ...core.errors import BlockStrengthError
 from ...core.lora.file import LoraLayer
-from ...core.match.name_table import Target
+from ...core.match.name_table import Target, target_key
 from ...core.match.readings import config_stamp
 from ...core.model.blocks import Place
 from ...core.model.slices import WeightSlice, fused_slices, overlap
@@ -25,6 +25,7 @@ from ..norms.exact import exact_norm, exact_work
 from ..norms.patches import finite_norm, product_deltas
 from ..restage.signatures import attach_restaging
 from .lora_cache import LoadedLora
+from .own_parameters import patch_own_parameters
 
 ATTACHMENT = "lora_patchbay"
 """Key of our record on a patcher: which LoRA each patch object belongs to. ``clone()`` carries it along."""
@@ -374,6 +375,7 @@ def _add(patcher: Any, patches: list[PlannedPatch], owner: str) -> None:
         missing = set(map(str, group)) - set(map(str, added))
         if missing:
             logging.warning("LoRA Patchbay: %s: ComfyUI did not take %s", owner, ", ".join(sorted(missing)))
+    patch_own_parameters(patcher, {target_key(patch.target) for patch in patches})
     if patches:
         owned = tuple(OwnedPatch(patch.value, owner, "") for patch in patches)
         patcher.set_attachments(ATTACHMENT, (*owned_patches(patcher), *owned))

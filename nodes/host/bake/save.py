@@ -134,7 +134,7 @@ class _Builder:
             if layer.adapter is None or not is_text_encoder_name(layer.name):
                 continue
             tensors = {role: self._lora.tensors[key] for role, key in layer.roles.items() if key in self._lora.tensors}
-            suffixes = {role: key[len(layer.name) :] for role, key in layer.roles.items()}
+            suffixes = {r: key[len(layer.name) :] for r, key in layer.roles.items() if key.startswith(layer.name)}
             shape = (layer.out_features or 1, layer.in_features or 1, *layer.kernel)
             yield BakeLayer(
                 layer.name, layer.adapter.name, tensors, shape, strength, scale=layer.scale, rank=layer.rank,
@@ -192,13 +192,13 @@ class _Builder:
     def _name(self, patch: MatchedPatch, source: LoraLayer, kind: str) -> tuple[str, bool]:
         """A name under which ComfyUI's loader finds this very target, and whether it is the file's own."""
         target: Target = patch.target
-        if kind in ("diff_b", "norm_b"):
+        if kind in ("diff_b", "norm_b", "set_b"):
             whole = f"{patch.model_key.removesuffix('.bias')}.weight"
             target = whole if isinstance(target, str) else (whole, *target[1:])
         own = source.name in self._keys.key_map and self._keys.key_map[source.name] == target
         if own and not (kind == "diff_b" and not isinstance(target, str)) and not self._comfy_names:
             return source.name, True
-        names = self._names.get(patch.target if kind in ("diff_b", "norm_b") else target, [])
+        names = self._names.get(patch.target if kind in ("diff_b", "norm_b", "set_b") else target, [])
         native = [name for name in names if name.startswith("diffusion_model.")]
         if native or names:
             return (native or names)[0], False

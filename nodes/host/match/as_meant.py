@@ -13,7 +13,7 @@ from comfy.weight_adapter import WeightAdapterBase
 
 from ...core.lora.file import LoraFile, LoraLayer
 from ...core.match.name_table import NameTable, Target, target_key, target_offset
-from ...core.match.readings import DYLORA, Understanding, understand
+from ...core.match.readings import DYLORA, NO_SUCH_WEIGHT, Understanding, understand
 from ...core.report.report import LayerState
 from ..comfyui.model_keys import ModelKeys
 from .stock import MatchedFile, MatchedPatch, PatchValue, match_file, patch_tensors
@@ -76,7 +76,9 @@ class _Matcher:
         layer = _with_readable_alpha(layer, tensors)
         target, known, problem = self._names.find(layer)
         if target is None:
-            if problem:
+            if layer.plain:
+                self._refuse(layer, theirs, NO_SUCH_WEIGHT)
+            elif problem:
                 self._refuse(layer, theirs, problem, LayerState.NO_SUCH_LAYER)
             return
         if layer.adapter is None:
@@ -88,7 +90,7 @@ class _Matcher:
             return self._refuse(layer, theirs, f"{self._taken[target]} in the same file changes this weight already")
         self._taken[target] = layer.name
         difference = wanted.difference if theirs is not None or known else UNKNOWN_NAME
-        remark = self._understood.remarks.get(layer.name, "")
+        remark = self._understood.remarks.get(layer.name, layer.note if layer.plain else "")
         if theirs is not None and theirs.target == target and wanted.value is theirs.value:
             # Of the tensors that ComfyUI looked at, this layer's alone: a bias beside it has a fate of its own.
             self._patches[target] = replace(theirs, remark=remark, file_keys=layer.keys)
@@ -138,7 +140,7 @@ class _Matcher:
             return _want_rotation(layer, tensors, stock_value, shape, _function(target) is None, self._lycoris)
         if kind in _PRODUCTS:
             return _want_product(layer, tensors, stock_value, _function(target) is None)
-        if kind in ("diff", "diff_b", "norm", "norm_b", "set"):
+        if kind in ("diff", "diff_b", "norm", "norm_b", "set", "set_b"):
             return self._want_whole(layer, tensors, stock_value, shape)
         if "ia3_l" in tensors and len(ia3_dims(tensors["ia3_l"], shape)) > 1:
             return _Wanted(refusal="it scales rows or columns, and nothing in the file says which")
@@ -157,7 +159,7 @@ class _Matcher:
             return _Wanted(("diff", (tensor.reshape(shape),)), "the stock loader does not merge this shape")
         if theirs is not None:
             return _Wanted(theirs)
-        return _Wanted(("set" if role == "set_weight" else "diff", (tensor,)), UNKNOWN_NAME)
+        return _Wanted(("set" if role in ("set_weight", "set_bias") else "diff", (tensor,)), UNKNOWN_NAME)
 
     def _shape(self, target: Target) -> tuple[int, ...]:
         shape = self._keys.shapes.get(target_key(target), ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Iterator
@@ -33,6 +34,18 @@ def dry_run(value: PatchValue, shape: tuple[int, ...], offset: tuple[int, int, i
         except Exception as error:  # ComfyUI would let it through and stop
             return f"ComfyUI stops with an error at it: {str(error).splitlines()[0][:200]}"
     return f"ComfyUI cannot add it to the weight: {seen[0][:200]}" if seen else ""
+
+
+@functools.cache
+def sets_another_shape() -> bool:
+    """Whether the installed ComfyUI lets a replacement change the shape of a weight (since pull request 15908)."""
+    one, two = torch.zeros(1, 1), torch.zeros(2, 1)
+    with _quiet_log():
+        try:
+            result = comfy.lora.calculate_weight([(1.0, ("set", (two,)), 1.0, None, None)], one, "checked")
+        except (RuntimeError, ValueError, TypeError):
+            return False
+    return tuple(result.shape) == (2, 1)
 
 
 def _without_constraint(value: PatchValue) -> PatchValue:

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from .dry_run import contradiction
+from ...core.match.shapes import another_shape
+from .dry_run import contradiction, sets_another_shape
 from .stock import ODD_TENSORS, PatchValue, is_adapter, patch_tensors
 from .writer_adapters import WriterAdapter
 
@@ -92,6 +93,8 @@ def _misfit_plain(value: Any, weight_shape: Shape) -> str:
     tensors = patch_tensors(value)
     if not tensors:
         return "holds no tensor"
+    if value[0] == "set" and tuple(tensors[0].shape) != weight_shape:
+        return "" if sets_another_shape() else another_shape(tuple(tensors[0].shape), weight_shape)
     if tuple(tensors[0].shape) != weight_shape:
         return f"has shape {_text(tensors[0].shape)}, the weight has {_text(weight_shape)}"
     return ""

@@ -17,6 +17,7 @@ from comfy.weight_adapter import BOFTAdapter, OFTAdapter, WeightAdapterBase
 from ...core.errors import AdapterFormatError
 from ...core.lora.adapters import ADAPTERS, Adapter, dora_delta
 from ...core.lora.adapters.diff import peft_ia3_dims, peft_ia3_factor
+from ...core.lora.adapters.oft import oft_generators
 from ...core.lora.file import LoraLayer
 
 _BY_NAME: Mapping[str, Adapter] = {adapter.name: adapter for adapter in ADAPTERS}
@@ -87,7 +88,7 @@ class WriterAdapter(WeightAdapterBase):
         magnitude = tensors.pop("dora_scale", None)
         with torch.device(weight.device):
             if kind == PEFT_OFT:
-                delta = _peft_oft(tensors["oft_R"], weight, *(self.weights[3] or (NEUMANN_TERMS,)))
+                delta = _peft_oft(oft_generators(tensors), weight, *(self.weights[3] or (NEUMANN_TERMS,)))
             else:
                 delta = _BY_NAME[kind].delta(tensors, self.scale, weight)
             if magnitude is not None:
@@ -219,7 +220,6 @@ def ia3_dims(vector: torch.Tensor, shape: tuple[int, ...]) -> list[int]:
 
 def _peft_oft(packed: torch.Tensor, weight: torch.Tensor, terms: int) -> torch.Tensor:
     """``W R^T - W`` with block-diagonal ``R`` from the upper triangles of skew matrices (PEFT, OneTrainer OFT 2)."""
-    packed = packed.float()
     size = (1 + math.isqrt(1 + 8 * packed.shape[1])) // 2
     skew = torch.zeros(packed.shape[0], size, size)
     rows, columns = torch.triu_indices(size, size, 1)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .base import Adapter, Described, Shape, Strength, Tensors
-from .diff import DiffAdapter, DiffBiasAdapter, Ia3Adapter, NormBiasAdapter, NormWeightAdapter, SetAdapter
+from .diff import (
+    DiffAdapter,
+    DiffBiasAdapter,
+    Ia3Adapter,
+    NormBiasAdapter,
+    NormWeightAdapter,
+    SetAdapter,
+    SetBiasAdapter,
+)
 from .dora import SPELLINGS as DORA_SPELLINGS
 from .dora import dora_delta
 from .glora import GloraAdapter
@@ -29,6 +37,7 @@ ADAPTERS: tuple[Adapter, ...] = (
     SetAdapter(),
     DiffBiasAdapter(),
     NormBiasAdapter(),
+    SetBiasAdapter(),
 )
 """Tried in order. A layer may have one that changes its weight and one that changes its bias."""
 

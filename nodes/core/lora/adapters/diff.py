@@ -30,6 +30,8 @@ class WholeAdapter(Adapter):
 
     scaled_by_alpha = False
     role: ClassVar[str]
+    replaces: ClassVar[bool] = False
+    """Whether the tensor takes the place of the model's own instead of being added to it."""
 
     def recognise(self, shapes: Mapping[str, Shape]) -> bool:
         return self.role in shapes
@@ -100,16 +102,27 @@ class SetAdapter(WholeAdapter):
     suffixes: ClassVar[Mapping[str, str]] = {"set_weight": "set_weight"}
     roles = frozenset({"set_weight"})
     role = "set_weight"
+    replaces = True
     needs_weight = True
 
     def delta(self, tensors: Tensors, scale: float, weight: Tensor | None = None) -> Tensor:
-        matrix = require_weight(weight, "a replaced weight")
-        if matrix.shape != tensors["set_weight"].shape:
-            raise mismatch("weight", list(tensors["set_weight"].shape), list(matrix.shape))
-        return as_float(tensors["set_weight"]) - matrix
+        matrix, whole = require_weight(weight, "a replaced weight"), tensors[self.role]
+        if matrix.shape != whole.shape:
+            raise mismatch("weight", list(whole.shape), list(matrix.shape))
+        return as_float(whole) - matrix
 
     def is_dead(self, tensors: Tensors) -> bool:
         return False  # a weight of zeros is a change
+
+
+class SetBiasAdapter(SetAdapter):
+    """A bias that replaces the model's (MiniMax-H3 acceleration LoRAs; ComfyUI reads it since pull request 15908)."""
+
+    name = "set_b"
+    suffixes: ClassVar[Mapping[str, str]] = {"set_bias": "set_bias"}
+    roles = frozenset({"set_bias"})
+    role = "set_bias"
+    parameter = "bias"
 
 
 class Ia3Adapter(Adapter):

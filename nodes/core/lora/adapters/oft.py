@@ -29,6 +29,13 @@ NEUMANN_TERMS = 5
 """Terms of the Cayley-Neumann series that PEFT and OneTrainer use by default; the file does not say."""
 
 
+_MARKERS = (
+    "oft_block_size_metadata", "oft_block_share_metadata", "oft_coft_metadata", "coft_eps_metadata", "initial_norm",
+)  # fmt: skip
+"""What musubi-tuner writes beside ``oft_R``: settings that the shapes tell too, and the norms that its DoRA divides by,
+which a rotation of the columns does not change."""
+
+
 class OftAdapter(Adapter):
     """``delta = R W - W`` with a block-diagonal rotation ``R`` of the output rows (LyCORIS diag-OFT).
 
@@ -140,8 +147,9 @@ class Oft2Adapter(Adapter):
     """``delta = W R^T - W``: PEFT's OFT, which rotates the input columns; OneTrainer calls it OFT 2.
 
     ``oft_R`` [blocks, size (size - 1) / 2] holds the upper triangles of skew matrices ``Q``;
-    ``R = I + 2 Q + 2 Q^2 + 2 Q^3 + Q^4`` (Cayley-Neumann with five terms).
-    Source: PEFT ``tuners/oft/layer.py``.
+    ``R = I + 2 Q + 2 Q^2 + 2 Q^3 + Q^4`` (Cayley-Neumann with five terms). A marker beside it, whatever its dtype,
+    says Scaled OFT (see :func:`oft_generators`).
+    Source: PEFT ``tuners/oft/layer.py``; OneTrainer ``modules/module/oft_utils.py``.
     """
 
     name = "oft_2"
@@ -149,8 +157,12 @@ class Oft2Adapter(Adapter):
         "oft_R.weight": "oft_R",
         "oft_R": "oft_R",
         "oft_R.default.weight": "oft_R",
+        "oft_R.scaled_oft": "scaled_oft",
+        "oft_R.default.scaled_oft": "scaled_oft",
+        "scaled_oft_metadata": "scaled_oft",
+        **{marker: marker for marker in _MARKERS},
     }
-    roles = frozenset({"oft_R"})
+    roles = frozenset({"oft_R", "scaled_oft", *_MARKERS})
     needs_weight = True
     scaled_by_alpha = False
 
@@ -170,7 +182,7 @@ class Oft2Adapter(Adapter):
         import torch
 
         matrix = require_weight(weight, "OFT")
-        packed = as_float(tensors["oft_R"])
+        packed = oft_generators(tensors)
         size = _triangle_size(packed.shape[1])
         skew = torch.zeros(packed.shape[0], size, size)
         rows, columns = torch.triu_indices(size, size, 1)
@@ -277,6 +289,18 @@ def butterfly_order(width: int, blocks: int, size: int, stage: int) -> Tensor:
     group = width // (blocks // 2**stage)
     halves = torch.arange(width).reshape(-1, group // half, half)
     return torch.cat([halves[:, 0::2], halves[:, 1::2]], 1).reshape(-1)
+
+
+def oft_generators(tensors: Tensors) -> Tensor:
+    """``oft_R`` as it enters the series, float32: Scaled OFT divides it by ``2 sqrt(size - 1)`` first.
+
+    The marker of Scaled OFT is a true value of any dtype: OneTrainer casts it with the rest of the file.
+    """
+    packed = as_float(tensors["oft_R"])
+    marker = tensors.get("scaled_oft")
+    if marker is None or (marker.numel() and not bool(as_float(marker).any())):
+        return packed
+    return packed / (2 * math.sqrt(_triangle_size(packed.shape[1]) - 1))
 
 
 def eye_like(blocks: Tensor) -> Tensor:

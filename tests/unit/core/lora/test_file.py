@@ -113,9 +113,10 @@ def test_weight_and_bias_are_layers_of_their_own() -> None:
 def test_every_key_is_somewhere() -> None:
     keys = ["a.lora_A.weight", "b.alpha", "c.lora_up.weight", "bundle_emb.x", "d.weight", "e.on_input", "e.weight"]
     lora = read_lora(header_from(dict.fromkeys(keys, (4, 4))))
-    assert sorted([*(k for layer in lora.layers for k in layer.keys), *lora.other_keys]) == sorted(keys)
-    assert {layer.name: layer.format for layer in lora.layers} == {"a": "", "b": "", "c": "", "e": "ia3"}
+    assert sorted([*(k for layer in lora.layers for k in layer.keys), *lora.harmless]) == sorted(keys)
+    assert {layer.name: layer.format for layer in lora.layers} == {"a": "", "c": "", "d": "set", "e": "ia3"}
     assert "make no adapter" in lora.layers[0].note
+    assert lora.harmless == ("b.alpha", "bundle_emb.x")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,9 @@ def test_a_rank_of_zero_is_no_crash(tmp_path: Path) -> None:
 
 def test_two_spellings_of_one_tensor() -> None:
     lora = lora_of("a.b", {}, {**AB, "lora_down.weight": (8, 16)})
-    assert [layer.format for layer in lora.layers] == ["lora"]
+    assert [(layer.name, layer.format, layer.keys) for layer in lora.layers if not layer.format] == [
+        ("a.b", "", ("a.b.lora_down.weight",))
+    ]
     assert lora.other_keys == ("a.b.lora_down.weight",)
 
 
@@ -200,5 +203,5 @@ def test_two_spellings_of_one_tensor() -> None:
 @given(tensors=st.dictionaries(st.tuples(st.sampled_from("ab"), suffixes).map(".".join), shapes, max_size=8))
 def test_any_shapes_are_read(tensors: dict[str, tuple[int, ...]]) -> None:
     lora = read_lora(header_from(tensors))
-    assert sorted([*(k for layer in lora.layers for k in layer.keys), *lora.other_keys]) == sorted(tensors)
+    assert sorted([*(k for layer in lora.layers for k in layer.keys), *lora.harmless]) == sorted(tensors)
     assert all(layer.format or layer.note for layer in lora.layers)
