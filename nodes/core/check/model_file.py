@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..errors import IncompatibleModelError
 from ..files.header import read_header
-from ..files.storage import is_storage_key, read_quantisation, weight_shape
+from ..files.storage import StoredShapes, is_storage_key, read_quantisation
 from ..files.tensors import Header, TensorInfo
 from ..lora.file_kinds import identify_model, looks_like_lora
 from ..match.diffusers_names import key_map, own_names
@@ -99,7 +99,8 @@ def model_tensors(header: Header) -> tuple[dict[str, TensorInfo], str]:
 
 def _stored(header: Header) -> tuple[dict[str, tuple[int, ...]], ArchitectureMatch]:
     infos = _own(header)
-    stored = {key: weight_shape(info, header) for key, info in infos.items() if not is_storage_key(key)}
+    shapes = StoredShapes(header)
+    stored = {key: shapes.of(info) for key, info in infos.items() if not is_storage_key(key)}
     return stored, identify_weights(stored)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .quant_configs import QuantConfig, read_quant_configs
 from .safetensors_header import DTYPE_BITS
 from .tensors import Header, TensorInfo
 
@@ -17,8 +20,18 @@ _GGML_WHOLE = frozenset({"F32", "F16", "BF16", "F64"})
 _SCALES = (
     "weight_scale", "scale_weight", "weight_scale_2", "scale_input", "input_scale", "comfy_quant", "pre_quant_scale",
     "wscales", "wzeros", "smooth", "proj_down", "proj_up", "wtscale", "wcscales", "absmax", "quant_map",
-    "scaled_fp8",
+    "scaled_fp8", "smooth_factor", "weight_s_rel", "weight_s_channel", "weight_codebook",
 )  # fmt: skip
+
+_COMFY_NAMES = {
+    "float8_e4m3fn": "scaled fp8 e4m3", "float8_e5m2": "scaled fp8 e5m2", "int8_tensorwise": "int8",
+    "convrot_w4a4": "convrot w4a4", "asym_w4a8_int8": "w4a8", "svdquant_w4a4": "svdquant w4a4",
+    "awq_w4a16": "awq w4a16",
+}  # fmt: skip
+"""Formats of ComfyUI (``comfy/quant_ops.py``, comfy-kitchen) to the field's words; others keep their own name."""
+
+_HALF_BYTES = re.compile(r"w4|int4|fp4|nf4")
+"""Formats that pack two values in a byte, along the columns."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +63,12 @@ def read_quantisation(header: Header) -> Quantisation:
     formats: Counter[str] = Counter()
     whole: list[str] = []
     parameters = 0
+    configs = read_quant_configs(header)
     for info in header.tensors.values():
         if is_storage_key(info.key):
             continue
-        name = info.dtype if header.container == "gguf" else _format(info, header)
-        packed = 2 if name in ("nvfp4", "nf4 (bitsandbytes)", "int4 (Nunchaku)") else 1
+        name = info.dtype if header.container == "gguf" else _format(info, header, configs)
+        packed = 2 if _is_packed(name) and info.dtype != "F4" else 1
         parameters += info.count * packed
         if len(info.shape) < 2 and packed == 1:
             continue
@@ -70,16 +84,46 @@ def is_storage_key(key: str) -> bool:
     return key.rpartition(".")[2] in _SCALES or ".quant_state." in key or ".nested_" in key
 
 
-def weight_shape(info: TensorInfo, header: Header) -> tuple[int, ...]:
-    """The shape that a weight has when it is read, where two of its values are packed in a byte."""
-    if header.container != "gguf" and len(info.shape) == 2 and _format(info, header) == "nvfp4" and info.dtype != "F4":
-        return info.shape[0], info.shape[1] * 2
-    return info.shape
+class StoredShapes:
+    """The shapes that the weights of a file have when they are read: whole, whatever they are packed into."""
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+        self._configs = read_quant_configs(header)
+
+    def of(self, info: TensorInfo) -> tuple[int, ...]:
+        """The shape of one weight."""
+        if self._header.container == "gguf" or len(info.shape) != 2 or info.dtype not in _BYTES:
+            return info.shape
+        rows, columns = info.shape
+        if info.dtype in ("U8", "I8") and _is_packed(_format(info, self._header, self._configs)):
+            columns *= 2
+        config = self._configs.get(info.key.rpartition(".")[0])
+        whole = config.shape if config is not None else ()
+        padded = len(whole) == 2 and 0 <= rows - whole[0] < _PADDING and 0 <= columns - whole[1] < _PADDING
+        return (whole[0], whole[1]) if padded else (rows, columns)
 
 
-def _format(info: TensorInfo, header: Header) -> str:
+_BYTES = frozenset({"U8", "I8", "F4", "F8_E4M3", "F8_E5M2"})
+_PADDING = 128
+"""More rows or columns than this are never added to fill a tile."""
+
+
+def _is_packed(name: str) -> bool:
+    return _HALF_BYTES.search(name) is not None
+
+
+def _comfy_format(config: QuantConfig) -> str:
+    name = _COMFY_NAMES.get(config.format, config.format)
+    return f"{name} convrot" if config.convrot and "convrot" not in name else name
+
+
+def _format(info: TensorInfo, header: Header, configs: Mapping[str, QuantConfig]) -> str:
     tensors = header.tensors
-    layer = info.key.rpartition(".")[0]
+    layer, _, last = info.key.rpartition(".")
+    config = configs.get(layer)
+    if config is not None and last == "weight" and info.dtype in _BYTES:
+        return _comfy_format(config)
     scale = tensors.get(f"{layer}.weight_scale")
     if info.dtype in ("F8_E4M3", "F8_E5M2"):
         if scale is not None and (scale.dtype in ("U8", "F8_E8M0") or len(scale.shape) == 2 and scale.dtype != "F32"):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ..files.storage import StoredShapes
 from ..files.tensors import Header, TensorInfo
 from ..model.facts import collect_facts, is_text_encoder_name, strip_prefix
 from ..model.identify import ArchitectureMatch, identify_architecture
@@ -96,7 +97,7 @@ def identify_model(header: Header) -> Identification:
     names = tuple(keys)
     if any(name.startswith(_MODEL_PREFIX) for name in names):
         model = [info for name, info in keys.items() if name.startswith(_MODEL_PREFIX)]
-        match = _architecture(model)
+        match = _architecture(model, header)
         parts = any(name.startswith(_PARTS_OF_CHECKPOINT) for name in names)
         return Identification("checkpoint" if parts else "diffusion_model", match)
     text = "\n".join(names)
@@ -104,8 +105,8 @@ def identify_model(header: Header) -> Identification:
     # an architecture counts more, but not in a ControlNet, which is the copy of a diffusion model.
     early = _kind_by_name(text, _KINDS[:3])
     if early:
-        return Identification(early, _known(_architecture(keys.values())))
-    match = _architecture(keys.values())
+        return Identification(early, _known(_architecture(keys.values(), header)))
+    match = _architecture(keys.values(), header)
     if match.certainty == "certain":
         return Identification("diffusion_model", match)
     kind = _kind_by_name(text, _KINDS[3:])
@@ -135,21 +136,21 @@ def looks_like_lora(header: Header) -> bool:
     return is_lora(header)
 
 
-def _architecture(infos: Iterable[TensorInfo]) -> ArchitectureMatch:
-    return identify_architecture(collect_facts(_model_layers(infos), whole=True))
+def _architecture(infos: Iterable[TensorInfo], header: Header) -> ArchitectureMatch:
+    return identify_architecture(collect_facts(_model_layers(infos, StoredShapes(header)), whole=True))
 
 
-def _model_layers(infos: Iterable[TensorInfo]) -> Iterable[tuple[str, int | None, int | None]]:
+def _model_layers(
+    infos: Iterable[TensorInfo], stored: StoredShapes
+) -> Iterable[tuple[str, int | None, int | None]]:
     for info in infos:
         name, _, last = info.key.rpartition(".")
         if not name or last not in ("weight", "scale", "bias", "modulation"):
             name = info.key
         elif last == "bias":
             continue
-        shape = info.shape
+        shape = stored.of(info)
         columns = shape[1] if len(shape) > 1 else None
-        if columns is not None and info.dtype == "U8" and not info.key.startswith("blk."):
-            columns *= 2  # nvfp4 packs two values in a byte
         yield name, shape[0] if shape else None, columns
 
 
