@@ -3,12 +3,12 @@
 FLUX.2 Klein 4B and 9B shapes with random weights in ComfyUI's two ways of loading, each in a process of its own:
 applying, the first run, a change of strength, the steady step, the step with bypass (ours and ComfyUI's), and peak
 memory. Writes ``lora_table.json`` and ``lora_table.md`` into ``$OUT`` (or ``--out``); with ``--into FILE`` the cases of
-that file which are not measured now are kept. Two runs fill the table, each in less than nine minutes on an H100::
+that file which are not measured now are kept. Two runs fill the table, each in less than nine minutes on an H100 or H200::
 
     python3 tests/gpu/lora_table.py --only klein-9b:dynamic,klein-4b:dynamic --seconds 520
     python3 tests/gpu/lora_table.py --only klein-9b:legacy,klein-4b:legacy --seconds 520 --into FIRST.json
 
-``--page docs/gpu.md --into tests/gpu/lora_table_h100.json --only none`` measures nothing and writes the table into the
+``--page docs/gpu.md --into tests/gpu/results/lora_table.json --only none`` measures nothing and writes the table into the
 page. ``--smoke`` rehearses on the CPU with a tiny model. ComfyUI comes from ``$PATCHBAY_TEST_COMFYUI`` or ``.runtime``.
 """
 
@@ -122,24 +122,24 @@ def in_short(results: Sequence[Result]) -> list[str]:
 
     equal = all(result.get("restage_equal", True) for result in results)
     return [
-        "**A merged LoRA costs nothing per step** (merged against unpatched): "
+        "**A merged LoRA costs nothing per step** (merged compared with unpatched): "
         + each("{:+.1%}", lambda r: (r["merge_ours_step_ms"] / r["step_base_ms"] - 1,))
-        + ". What it costs is paid in the first step after a change.",
-        "**One block changed** adds to a warm run: "
+        + ". Its cost is paid in the first step after a change.",
+        "**Changing one block** adds to a warm run: "
         + each(
-            "{:.0f} ms where ComfyUI's loading adds {:.0f} (a share of {:.2f})",
-            lambda r: (r["restage_block_ours_ms"], r["restage_block_core_ms"], r["restage_share"]),
+            "{:.0f} ms, ComfyUI's own loading {:.0f}",
+            lambda r: (r["restage_block_ours_ms"], r["restage_block_core_ms"]),
         )
-        + ". ComfyUI marks every module as changed when any patch changed; the pack keeps those whose patches are the "
-        "same ([restaging.py](../nodes/host/restage/signatures.py)). "
+        + ". ComfyUI marks every module as changed when any patch changes; the pack keeps those whose patches are the "
+        "same ([signatures.py](../nodes/host/restage/signatures.py)). "
         + ("The picture is bit-identical." if equal else "THE PICTURE DIFFERS."),
-        "**Bypass**, a step against the unpatched model: "
+        "**Bypass** adds to a step of the unpatched model: "
         + each(
             "{:+.1%}, ComfyUI's {:+.1%} (a share of {:.2f})",
             lambda r: (r["bypass_ratio_ours"] - 1, r["bypass_ratio_core"] - 1, r["bypass_share_of_core"]),
         )
         + ".",
-        "**Another strength on a known file** takes in the node: "
+        "**A new strength for a file already loaded** takes in the node: "
         + each("{:.0f} ms, ComfyUI's loader {:.0f}", lambda r: (r["apply_ours_ms"], r["apply_stock_ms"]))
         + ".",
     ]
@@ -200,7 +200,7 @@ _ROWS = [
     ("ours, the term in the layer's own product", "product_inside_us", "ms"),
     ("the term added afterwards", "product_after_us", "ms"),
     ("ComfyUI's: product, scaled, added", "product_with_core_us", "ms"),
-    ("**what auto reckons with, ms for each GB of patched weights**", "", ""),
+    ("**what `auto` calculates with, ms per GB of patched weights**", "", ""),
     ("staging with another strength, ours", "stage_ms_per_gb", "step"),
     ("bypass, each step", "bypass_ms_per_gb", "small"),
     ("seconds for this case", "seconds", "ms"),
@@ -230,7 +230,7 @@ def markdown(results: Sequence[Result]) -> str:
 
 
 def costs(result: Result) -> dict[str, float]:
-    """What ``auto`` reckons with (:mod:`nodes.core.method_choice`), from the figures of one case."""
+    """What ``auto`` calculates with (:mod:`nodes.core.method_choice`), from the figures of one case."""
     hidden, blocks = {"klein-4b": (3072, 2 * 5 + 20), "klein-9b": (4096, 2 * 8 + 24)}.get(result["shape"], (0, 0))
     # bf16; a stream of a double block has as many weights as a single block
     gigabytes = 2 * 13 * hidden**2 * blocks / 1e9

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 METHODS = ("merge", "bypass", "auto")
 """As the nodes offer them."""
 
-STAGE_MS_PER_GB = {"legacy": 200.0, "dynamic": 15.3}
-"""What a GB of weights with another merge adds to the next run. Measured on one H100 with FLUX.2 Klein 4B and 9B shapes
-in bf16, rank 32 (``tests/gpu/lora_table_h100.json``, which a test compares them with): strength 1 to 0.5 less the warm
-run, 15.3 ms/GB with dynamic VRAM for both. Legacy loading, from an earlier run: 203 and 197."""
+STAGE_MS_PER_GB = {"legacy": 128.0, "dynamic": 15.4}
+"""What a GB of weights with another merge adds to the next run. Measured on one H200 with FLUX.2 Klein 4B and 9B shapes
+in bf16, rank 32 (``tests/gpu/results/lora_table.json``, which a test compares them with): strength 1 to 0.5 less the
+warm run, 15.0 and 15.8 ms/GB with dynamic VRAM, 131 and 125 with legacy loading."""
 
-BYPASS_MS_PER_GB = 1.0
-"""What running beside a GB of weights adds to one step at 1024 x 1024 pixels, from the same table: 1.1 and 1.0 ms."""
+BYPASS_MS_PER_GB = 0.56
+"""What running beside a GB of weights adds to one step at 1024 x 1024 pixels, from the same table: 0.71 and 0.41 ms."""
 
 ASSUMED_STEPS = 20
 """Where the workflow does not say: the default of ComfyUI's sampler nodes."""
@@ -107,7 +107,7 @@ def _cheaper(situation: Situation) -> MethodChoice:
     before = f" (taking out the merge that is loaded first: {_milliseconds(unstage)})" if unstage else ""
     costs = (
         f"after a change {told} beside the weights cost {_milliseconds(beside)} more{before}, and staging {size:.1f} "
-        f"GB of weights again with {where} {_milliseconds(stage)} (as on an H100 at 1024 x 1024)"
+        f"GB of weights again with {where} {_milliseconds(stage)} (as on an H200 at 1024 x 1024)"
     )
     return MethodChoice("bypass" if beside + unstage < stage else "merge", costs)
 

@@ -21,12 +21,14 @@ def run(*arguments: object) -> tuple[int, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
-def program(tmp_path: Path, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+def program(
+    tmp_path: Path, *arguments: object, module: tuple[str, ...] = ("-m", "lora_patchbay"), **options: Any
+) -> subprocess.CompletedProcess[str]:
     """``python -m lora_patchbay`` as pip lays it out: the folder ``nodes/core`` under that name."""
     link = tmp_path / "lora_patchbay"
     if not link.exists():
         link.symlink_to(ROOT / "nodes" / "core", target_is_directory=True)
-    command = [sys.executable, "-m", "lora_patchbay", *map(str, arguments)]
+    command = [sys.executable, *module, *map(str, arguments)]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     return subprocess.run(command, text=True, timeout=60, check=False, env=environment, **streams)

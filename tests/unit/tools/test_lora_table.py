@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-FIGURES = ROOT / "tests" / "gpu" / "lora_table_h100.json"
+FIGURES = ROOT / "tests" / "gpu" / "results" / "lora_table.json"
 
 
 @pytest.fixture(scope="module")

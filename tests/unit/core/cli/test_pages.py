@@ -1,0 +1,64 @@
+"""Every command that a page shows runs, on the shipped files under the names of the page."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from cli_runs import ROOT, program, run
+
+PAGES = ("README.md", "docs/command_line.md", "docs/measurement.md", "docs/strengths.md")
+BLOCK = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    """The command lines in the blocks of code of all pages, without remarks and what is piped into."""
+    found: dict[str, None] = {}
+    for name in PAGES:
+        for block in BLOCK.findall((ROOT / name).read_text(encoding="utf-8")):
+            for line in block.splitlines():
+                if line.startswith("lora-patchbay "):
+                    found[re.split(r" +#| \|", line)[0]] = None
+    return list(found)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the pages speak of."""
+    models = ROOT / "models"
+    (tmp_path / "models" / "loras").mkdir(parents=True)
+    shutil.copy(models / "loras" / "klein-nano-duotone.safetensors", tmp_path / "style.safetensors")
+    shutil.copy(tmp_path / "style.safetensors", tmp_path / "models" / "loras" / "style.safetensors")
+    shutil.copy(models / "diffusion_models" / "klein-nano-base.safetensors", tmp_path / "flux-2-klein-4b.safetensors")
+    saved = tmp_path / "ComfyUI" / "user" / "default" / "lora-patchbay"
+    saved.mkdir(parents=True)
+    entry = {"schema": "patchbay.measurement", "version": 1, "conditions": []}
+    lines = [json.dumps(entry | {"id": f"000{number}"}) for number in (1, 2, 3)]
+    (saved / "measurements.jsonl").write_text("\n".join(lines) + "\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("line", commands())
+def test_a_command_that_a_page_shows_runs(line: str, place: Path) -> None:
+    code, out, err = run(*shlex.split(line)[1:])
+    assert (code, err) == (0, "")
+    assert out
+
+
+def test_every_command_is_shown() -> None:
+    from pack.nodes.core.cli.main import COMMANDS
+
+    shown = {line.split()[1] for line in commands()}
+    assert {module.__name__.rpartition(".")[2] for module in COMMANDS} <= shown
+
+
+def test_the_example_of_the_library_runs(place: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "command_line.md").read_text("utf-8"), re.DOTALL)
+    done = program(place, module=("-c", example))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "fits FLUX.2" in done.stdout

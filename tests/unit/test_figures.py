@@ -1,0 +1,186 @@
+"""Every figure on a page is the one in the file that a command wrote; a page that was not updated fails here."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.measurement_page import PAGE as MEASUREMENT_PAGE
+from tools.measurement_page import filled
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "tests" / "gpu" / "results"
+
+
+def read(name: str) -> Any:
+    return json.loads((ROOT / "tests" / name).read_text(encoding="utf-8"))
+
+
+def page(name: str) -> str:
+    """A page with its line breaks as spaces, so that a sentence is found wherever it is wrapped."""
+    return " ".join((ROOT / name).read_text(encoding="utf-8").split())
+
+
+def gib(value: float) -> str:
+    return f"{value / 2**30:.2f}"
+
+
+def _by_case(name: str) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(each["shape"], each["mode"]): each for each in read(f"gpu/results/{name}")["results"]}
+
+
+GPU = _by_case("lora_table.json")
+MEASURED = _by_case("measure_table.json")
+LAB = read("lab/results.json")["training_module_on_gpu"]
+STUDENTS = read("lab/transfer/results.json")["students"]
+B4, B9 = GPU["klein-4b", "dynamic"], GPU["klein-9b", "dynamic"]
+L4, L9 = GPU["klein-4b", "legacy"], GPU["klein-9b", "legacy"]
+
+
+def _lora(name: str, on: str, captions: str = "unseen") -> float:
+    return LAB["loras"][name][on][captions]["1.0"]
+
+
+def _gains(way: str) -> list[float]:
+    return [student["ways"][way]["psnr_gain"][0] for student in STUDENTS.values()]
+
+
+def _readme() -> list[str]:
+    memory = [gib(B4[f"memory_{of}"]["in_use"]) for of in ("base", "merge_ours", "ours", "core")]
+    step = [f"{B4[key]:.1f}" for key in ("step_base_ms", "merge_ours_step_ms", "step_ours_ms", "step_core_ms")]
+    measured = MEASURED["klein-4b", "dynamic"]
+    inverse = sorted(-gain for gain in _gains("inverse-norm rule"))
+    return [
+        f"| one step | {' | '.join(f'{each} ms' for each in step)} |",
+        f"| memory in use on the device | {' | '.join(f'{each} GiB' for each in memory)} |",
+        f"adds {B4['restage_block_core_ms']:.0f} ms to that run in ComfyUI and {B4['restage_block_ours_ms']:.0f} ms in",
+        f"needs {gib(measured['peak_driver'])} GiB at its peak",
+        f"sees {gib(measured['torch_allocated'])} GiB",
+        f"{_lora('duotone', 'base'):.1f} dB on the base and {_lora('duotone', 'student'):.1f} dB on the distilled model",
+        f"from {_lora('concept', 'base', 'concept'):.1f} to {_lora('concept', 'student', 'concept'):.1f} dB",
+        f"gain {STUDENTS['pruned']['ways']['fitted strengths']['psnr_gain'][0]:.1f} dB over plain 1.0",
+        f"loses {inverse[0]:.1f} to {inverse[-1]:.1f} dB on all four models",
+    ]
+
+
+def _gpu() -> list[str]:
+    shift = read("gpu/results/earlier.json")["shift_cost"]
+    more = [(r["memory_merge_ours"]["in_use"] - r["memory_merge_stock"]["in_use"]) / 2**30 for r in (L4, L9)]
+    changed = [(r["merge_ours_change_ms"], r["merge_stock_change_ms"]) for r in (B4, B9)]
+    return [
+        f"{B4['apply_ours_first_ms']:.0f} ms in the node on 4B and {B9['apply_ours_first_ms']:.0f} ms on 9B with dynamic "
+        f"VRAM, ComfyUI's loader {B4['apply_stock_ms']:.0f} and {B9['apply_stock_ms']:.0f} ms",
+        f"is {more[0]:.1f} GiB (4B) and {more[1]:.1f} GiB (9B) above ComfyUI's",
+        f"({changed[0][0]:.0f} and {changed[0][1]:.0f} ms on 4B, {changed[1][0]:.0f} and {changed[1][1]:.0f} ms on 9B)",
+        f"{shift['prompts']} prompts, {shift['places']} places): {shift['seconds']} s for a profile",
+        f"{shift['more_vram_mib']} MiB more VRAM",
+    ]
+
+
+def _measurement() -> list[str]:
+    waiting = sorted(result["step_cost_of_synchronising"] * 100 for result in MEASURED.values())
+    return [
+        f"({waiting[0]:.1f} to {waiting[-1]:.1f} % in the table",
+        f"costs {B4['apply_ours_first_ms'] / B4['apply_stock_ms']:.1f} times ComfyUI's {B4['apply_stock_ms']:.0f} ms",
+    ]
+
+
+def _cost_of_measuring(separator: str) -> Callable[[], list[str]]:
+    def sentences() -> list[str]:
+        cost = [MEASURED[shape, "dynamic"]["overhead"] * 100 for shape in ("klein-4b", "klein-9b")]
+        return [separator.format(*cost)]
+
+    return sentences
+
+
+def _klein_nano() -> list[str]:
+    models = [("base", "base", 20, 1.5), ("distilled", "student", 4, 1), ("wide", "wide", 20, 1.5)]
+    rows = [
+        f"| {name} | {steps} | {cfg} | {LAB['models'][key]['psnr_median']:.1f} dB | "
+        f"{LAB['models'][key]['retrieval']:.2f} |"
+        for name, key, steps, cfg in models
+    ]
+    for label, name, captions in (
+        ("duotone", "duotone", "unseen"),
+        ("monochrome", "monochrome", "unseen"),
+        ("duotone-distilled", "duotone-distilled", "unseen"),
+        ("concept, its ten pictures", "concept", "concept"),
+    ):
+        base, student = (_lora(name, on, captions) for on in ("base", "student"))
+        rows.append(f"| {label} | {base:.1f} dB | {student:.1f} dB |")
+    return [*rows, f"the base without a LoRA has {LAB['base_psnr_on_test_captions']:.1f} dB"]
+
+
+def _command_line() -> list[str]:
+    text = (ROOT / "tests" / "bench" / "inspect_bench.py").read_text(encoding="utf-8")
+    figures = dict(re.findall(r"^    (\w+) +([\d.]+)", text, re.MULTILINE))
+    return [
+        f"takes {figures['check_ms']} ms and {figures['check_mb']} MB above the interpreter",
+        f"660 MB of tensors {figures['measure_s']} s and {figures['measure_mb']} MB",
+        f"{figures['scan_files_per_second']} LoRAs of 280 tensors a second",
+    ]
+
+
+PAGES: dict[str, Callable[[], list[str]]] = {
+    "README.md": _readme,
+    "docs/gpu.md": _gpu,
+    "docs/measurement.md": _measurement,
+    "docs/command_line.md": _command_line,
+    "models/README.md": _klein_nano,
+    "js/docs/PatchbayMeasure/en.md": _cost_of_measuring("{:+.2f} % of a step with FLUX.2 Klein 4B and {:+.2f} % with 9B"),
+    "js/docs/PatchbayMeasure/ja.md": _cost_of_measuring("4Bは{:+.2f} %、9Bは{:+.2f} %"),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_says_what_the_files_say(name: str) -> None:
+    text = page(name)
+    assert [sentence for sentence in PAGES[name]() if sentence not in text] == []
+
+
+def test_the_readme_counts_files_as_the_page_file_by_file_does() -> None:
+    tables = re.findall(
+        r"^## (.+?)\n(?:(?!^## ).*\n)*?\| right \(.*?\) of (\d+) \| \| (\d+) \| (\d+) \|",
+        (ROOT / "docs" / "faithful.md").read_text(encoding="utf-8"), re.MULTILINE,
+    )  # fmt: skip
+    total, stock, ours = next(row[1:] for row in tables if row[0] == "Written by the installed tools")
+    text = page("README.md")
+    assert f"{ours} of {total} files written by the installed tools" in text
+    assert f"alone applies {stock} of {total} correctly" in text
+
+
+def test_the_table_of_measuring_is_the_measured_one() -> None:
+    text = MEASUREMENT_PAGE.read_text(encoding="utf-8")
+    assert filled(text, read("gpu/results/measure_table.json")["results"]) == text
+
+
+def test_the_page_on_transfer_is_made_of_its_results() -> None:
+    folder = ROOT / "tests" / "lab" / "transfer"
+    spec = importlib.util.spec_from_file_location("transfer_table", folder / "table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(table)
+    text = (ROOT / "docs" / "transfer.md").read_text(encoding="utf-8")
+    assert table.page(json.loads((folder / "results.json").read_text(encoding="utf-8"))) == text
+
+
+def test_pages_link_to_what_is_there() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "models" / "README.md", *(ROOT / "docs").glob("*.md")]
+    for path in pages:
+        text = path.read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#\s]+)", text):
+            if not target.startswith("http"):
+                assert (path.parent / target.replace("%20", " ").replace("%28", "(").replace("%29", ")")).exists(), (
+                    f"{path.name}: {target}"
+                )
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 140
