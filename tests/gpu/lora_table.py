@@ -3,13 +3,14 @@
 FLUX.2 Klein 4B and 9B shapes with random weights in ComfyUI's two ways of loading, each in a process of its own:
 applying, the first run, a change of strength, the steady step, the step with bypass (ours and ComfyUI's), and peak
 memory. Writes ``lora_table.json`` and ``lora_table.md`` into ``$OUT`` (or ``--out``); with ``--into FILE`` the cases of
-that file which are not measured now are kept. Two runs fill the table, each in less than nine minutes on an H100 or H200::
+that file which are not measured now are kept. Two runs fill the table, each in less than nine minutes on an H200::
 
     python3 tests/gpu/lora_table.py --only klein-9b:dynamic,klein-4b:dynamic --seconds 520
     python3 tests/gpu/lora_table.py --only klein-9b:legacy,klein-4b:legacy --seconds 520 --into FIRST.json
 
-``--page docs/gpu.md --into tests/gpu/results/lora_table.json --only none`` measures nothing and writes the table into the
-page. ``--smoke`` rehearses on the CPU with a tiny model. ComfyUI comes from ``$PATCHBAY_TEST_COMFYUI`` or ``.runtime``.
+``--page docs/gpu.md --into tests/gpu/results/lora_table.json --only none`` measures nothing and writes the table into
+the page. ``--smoke`` rehearses on the CPU with a tiny model. ComfyUI comes from ``$PATCHBAY_TEST_COMFYUI`` or from
+``.runtime``.
 """
 
 from __future__ import annotations

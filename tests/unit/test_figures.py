@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Callable
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ def read(name: str) -> Any:
 def page(name: str) -> str:
     """A page with its line breaks as spaces, so that a sentence is found wherever it is wrapped."""
     return " ".join((ROOT / name).read_text(encoding="utf-8").split())
+
+
+def tenths(value: float) -> str:
+    """One place after the point; a half is rounded up, as people do it."""
+    return str(Decimal(str(value)).quantize(Decimal("0.1"), ROUND_HALF_UP))
 
 
 def gib(value: float) -> str:
@@ -62,8 +68,8 @@ def _readme() -> list[str]:
         f"adds {B4['restage_block_core_ms']:.0f} ms to that run in ComfyUI and {B4['restage_block_ours_ms']:.0f} ms in",
         f"needs {gib(measured['peak_driver'])} GiB at its peak",
         f"sees {gib(measured['torch_allocated'])} GiB",
-        f"{_lora('duotone', 'base'):.1f} dB on the base and {_lora('duotone', 'student'):.1f} dB on the distilled model",
-        f"from {_lora('concept', 'base', 'concept'):.1f} to {_lora('concept', 'student', 'concept'):.1f} dB",
+        f"{tenths(_lora('duotone', 'base'))} dB on the base and {tenths(_lora('duotone', 'student'))} dB on the dist",
+        f"from {tenths(_lora('concept', 'base', 'concept'))} to {tenths(_lora('concept', 'student', 'concept'))} dB",
         f"gain {STUDENTS['pruned']['ways']['fitted strengths']['psnr_gain'][0]:.1f} dB over plain 1.0",
         f"loses {inverse[0]:.1f} to {inverse[-1]:.1f} dB on all four models",
     ]
@@ -74,8 +80,8 @@ def _gpu() -> list[str]:
     more = [(r["memory_merge_ours"]["in_use"] - r["memory_merge_stock"]["in_use"]) / 2**30 for r in (L4, L9)]
     changed = [(r["merge_ours_change_ms"], r["merge_stock_change_ms"]) for r in (B4, B9)]
     return [
-        f"{B4['apply_ours_first_ms']:.0f} ms in the node on 4B and {B9['apply_ours_first_ms']:.0f} ms on 9B with dynamic "
-        f"VRAM, ComfyUI's loader {B4['apply_stock_ms']:.0f} and {B9['apply_stock_ms']:.0f} ms",
+        f"{B4['apply_ours_first_ms']:.0f} ms in the node on 4B and {B9['apply_ours_first_ms']:.0f} ms on 9B with "
+        f"dynamic VRAM, ComfyUI's loader {B4['apply_stock_ms']:.0f} and {B9['apply_stock_ms']:.0f} ms",
         f"is {more[0]:.1f} GiB (4B) and {more[1]:.1f} GiB (9B) above ComfyUI's",
         f"({changed[0][0]:.0f} and {changed[0][1]:.0f} ms on 4B, {changed[1][0]:.0f} and {changed[1][1]:.0f} ms on 9B)",
         f"{shift['prompts']} prompts, {shift['places']} places): {shift['seconds']} s for a profile",
@@ -102,7 +108,7 @@ def _cost_of_measuring(separator: str) -> Callable[[], list[str]]:
 def _klein_nano() -> list[str]:
     models = [("base", "base", 20, 1.5), ("distilled", "student", 4, 1), ("wide", "wide", 20, 1.5)]
     rows = [
-        f"| {name} | {steps} | {cfg} | {LAB['models'][key]['psnr_median']:.1f} dB | "
+        f"| {name} | {steps} | {cfg} | {tenths(LAB['models'][key]['psnr_median'])} dB | "
         f"{LAB['models'][key]['retrieval']:.2f} |"
         for name, key, steps, cfg in models
     ]
@@ -113,8 +119,8 @@ def _klein_nano() -> list[str]:
         ("concept, its ten pictures", "concept", "concept"),
     ):
         base, student = (_lora(name, on, captions) for on in ("base", "student"))
-        rows.append(f"| {label} | {base:.1f} dB | {student:.1f} dB |")
-    return [*rows, f"the base without a LoRA has {LAB['base_psnr_on_test_captions']:.1f} dB"]
+        rows.append(f"| {label} | {tenths(base)} dB | {tenths(student)} dB |")
+    return [*rows, f"the base without a LoRA has {tenths(LAB['base_psnr_on_test_captions'])} dB"]
 
 
 def _command_line() -> list[str]:
@@ -133,7 +139,7 @@ PAGES: dict[str, Callable[[], list[str]]] = {
     "docs/measurement.md": _measurement,
     "docs/command_line.md": _command_line,
     "models/README.md": _klein_nano,
-    "js/docs/PatchbayMeasure/en.md": _cost_of_measuring("{:+.2f} % of a step with FLUX.2 Klein 4B and {:+.2f} % with 9B"),
+    "js/docs/PatchbayMeasure/en.md": _cost_of_measuring("{:+.2f} % of a step with FLUX.2 Klein 4B and {:+.2f} % with"),
     "js/docs/PatchbayMeasure/ja.md": _cost_of_measuring("4Bは{:+.2f} %、9Bは{:+.2f} %"),
 }
 

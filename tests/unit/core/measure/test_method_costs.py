@@ -26,7 +26,7 @@ def situation(**changes: Any) -> Situation:
         ({"steps": 50}, "merge", "50 steps"),
         ({"mode": "legacy", "steps": 50}, "bypass", "legacy loading"),
         ({"mode": "legacy", "steps": 500}, "merge", "500 steps"),
-        ({"steps": None}, "merge", "assumed"),
+        ({"steps": None}, "bypass", "assumed"),
         ({"mode": "cpu"}, "merge", "CPU"),
         ({"beside": 0, "merged": 5, "noise": 9.0, "kept": 0.1}, "merge", "nothing in this file"),
         ({"steps": 500, "kept": 1.0, "noise": 1.8}, "bypass", "quantised"),
