@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
-from pathlib import Path
 
-import folder_paths
 from comfy_api.latest import io
 
-from .core.match.readings import config_stamp
 from .core.measure.method_costs import METHODS
 from .core.prompts.steps import steps_after
 from .core.report.report import to_json
 from .core.report.text import report_text
 from .core.strengths.text import parse_block_strengths
 from .host.apply.apply import apply_lora
+from .host.comfyui.lora_input import lora_file, lora_file_input, lora_fingerprint
 from .sockets import CATEGORY, SHOWS_RESULT, report_outputs, with_inputs
 
 
@@ -39,11 +36,7 @@ class PatchbayApplyLora(io.ComfyNode):
                     optional=True,
                     tooltip="The text encoder. Only needed if the LoRA also changes it; the report says whether.",
                 ),
-                io.Combo.Input(
-                    "lora_name",
-                    options=folder_paths.get_filename_list("loras"),
-                    tooltip="The LoRA file, from your loras folders.",
-                ),
+                lora_file_input(),
                 io.Float.Input(
                     "strength_model",
                     default=1.0,
@@ -103,12 +96,8 @@ class PatchbayApplyLora(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, lora_name: str, **_: object) -> str:
-        path = folder_paths.get_full_path("loras", lora_name)
-        if path is None:
-            return lora_name
-        status = os.stat(path)
-        return f"{lora_name}:{status.st_size}:{status.st_mtime_ns}:{config_stamp(Path(path))}"
+    def fingerprint_inputs(cls, lora_name: str | None = None, **_: object) -> str:
+        return lora_fingerprint(lora_name)
 
     @classmethod
     def execute(
@@ -122,7 +111,7 @@ class PatchbayApplyLora(io.ComfyNode):
         as_stock: bool = False,
         clip: object = None,
     ) -> io.NodeOutput:
-        path = folder_paths.get_full_path_or_raise("loras", lora_name)
+        path = lora_file(lora_name)
         hidden = cls.hidden
         steps = steps_after(hidden.prompt, hidden.unique_id) if hidden is not None and method == "auto" else None
         result = apply_lora(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 
-import folder_paths
 from comfy_api.latest import io
 
 from .core.errors import IncompatibleModelError
 from .core.report.report import to_json
 from .core.report.text import report_text
+from .host.comfyui.lora_input import lora_file, lora_file_input, lora_fingerprint
 from .host.inspect.check import check_lora
 from .sockets import CATEGORY, report_outputs, with_inputs
 
@@ -37,11 +36,7 @@ class PatchbayCheckLora(io.ComfyNode):
                     optional=True,
                     tooltip="The text encoder. Without it, layers for a text encoder are reported as waiting for one.",
                 ),
-                io.Combo.Input(
-                    "lora_name",
-                    options=folder_paths.get_filename_list("loras"),
-                    tooltip="The LoRA file, from your loras folders.",
-                ),
+                lora_file_input(),
                 io.Combo.Input(
                     "when_unfit",
                     options=[REPORT_ONLY, WARN, STOP],
@@ -65,16 +60,12 @@ class PatchbayCheckLora(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, lora_name: str, **_: object) -> str:
-        path = folder_paths.get_full_path("loras", lora_name)
-        if path is None:
-            return lora_name
-        status = os.stat(path)
-        return f"{lora_name}:{status.st_size}:{status.st_mtime_ns}"
+    def fingerprint_inputs(cls, lora_name: str | None = None, **_: object) -> str:
+        return lora_fingerprint(lora_name)
 
     @classmethod
     def execute(cls, model: object, lora_name: str, when_unfit: str, clip: object = None) -> io.NodeOutput:
-        path = folder_paths.get_full_path_or_raise("loras", lora_name)
+        path = lora_file(lora_name)
         checked = check_lora(path, lora_name, model, clip)
         verdict, report = checked.verdict, checked.report
         sentence = f"{verdict.summary} {verdict.advice}"

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import folder_paths
 from comfy_api.latest import io
 
 from .core.errors import PatchbayError
-from .core.match.readings import config_stamp
 from .core.report.report import to_json
 from .core.report.text import report_text
 from .core.transfer.fit_report import PLAIN, fit_text, least_gain
 from .core.transfer.guidance import check_reference_cfg
 from .feature_shift import negative_input, probe_inputs, reference_cfg_input
-from .host.comfyui.folders import file_stamp
+from .host.comfyui.lora_input import lora_file, lora_file_input, lora_fingerprint
 from .host.transfer.feature_shift import ProbeSettings
 from .host.transfer.fit_strengths import FitSettings, Fitted, fit_strengths
 from .host.transfer.strength_lab import GROUPINGS
@@ -93,11 +90,7 @@ class PatchbayFitStrengths(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 io.Model.Input("model", tooltip="The model that you will use, without the LoRA."),
-                io.Combo.Input(
-                    "lora_name",
-                    options=folder_paths.get_filename_list("loras"),
-                    tooltip="The LoRA file, from your loras folders.",
-                ),
+                lora_file_input(),
                 *probe_inputs(),
                 io.Int.Input(
                     "seeds",
@@ -133,9 +126,8 @@ class PatchbayFitStrengths(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, lora_name: str, **_: object) -> str:
-        path = folder_paths.get_full_path("loras", lora_name)
-        return f"{lora_name}:{file_stamp(path)}:{config_stamp(Path(path)) if path else ''}"
+    def fingerprint_inputs(cls, lora_name: str | None = None, **_: object) -> str:
+        return lora_fingerprint(lora_name)
 
     @classmethod
     def execute(
@@ -166,7 +158,7 @@ class PatchbayFitStrengths(io.ComfyNode):
             )
         if reference is not None:
             check_reference_cfg(reference_cfg, negative is not None)
-        path = folder_paths.get_full_path_or_raise("loras", lora_name)
+        path = lora_file(lora_name)
         probes = ProbeSettings(conditioning, latent_image, sigmas, seed, seeds, levels)
         settings = FitSettings(
             probes, grouping, low, high, ridge, reference_cfg, negative, rounds, compare_rules, refit_name

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 import folder_paths
 from comfy_api.latest import io
 
 from .core.report.report import to_json
 from .core.report.text import report_text
+from .host.comfyui.folders import file_stamp
+from .host.comfyui.lora_input import NONE, lora_file, lora_file_input, lora_fingerprint
 from .host.inspect.model import inspect_model
 from .sockets import CATEGORY, report_outputs, with_inputs
-
-NONE = "none"
 
 
 class PatchbayInspectModel(io.ComfyNode):
@@ -37,13 +35,10 @@ class PatchbayInspectModel(io.ComfyNode):
                     tooltip="A second model of the same shape, for example the distilled one beside the base model. "
                     "Each block is compared with the first model's.",
                 ),
-                io.Combo.Input(
-                    "lora_name",
-                    options=[NONE, *folder_paths.get_filename_list("loras")],
-                    default=NONE,
-                    optional=True,
-                    tooltip="With a second model: also show how far it moved the directions that this LoRA edits. "
+                lora_file_input(
+                    "With a second model: also show how far it moved the directions that this LoRA edits. "
                     "Indicators, not proof of quality.",
+                    optional=True,
                 ),
                 io.Combo.Input(
                     "file_b",
@@ -59,21 +54,13 @@ class PatchbayInspectModel(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, lora_name: str | None = NONE, file_b: str | None = NONE, **_: object) -> str:
-        return f"{_stamp('loras', lora_name)}, {_stamp('diffusion_models', file_b)}"
+        path = None if file_b in (None, NONE) else folder_paths.get_full_path("diffusion_models", str(file_b))
+        return f"{lora_fingerprint(lora_name)}, {file_b}:{file_stamp(path)}"
 
     @classmethod
     def execute(cls, model: object, model_b: object = None, lora_name: str = NONE, file_b: str = NONE) -> io.NodeOutput:
-        path = "" if lora_name == NONE else folder_paths.get_full_path_or_raise("loras", lora_name)
+        path = "" if lora_name == NONE else lora_file(lora_name)
         second = "" if file_b == NONE else folder_paths.get_full_path_or_raise("diffusion_models", file_b)
         report = inspect_model(model, model_b, path, "" if lora_name == NONE else lora_name, second)
         text = report_text(report)
         return io.NodeOutput(report, text, ui=with_inputs({"patchbay_report": [to_json(report)], "text": [text]}))
-
-
-def _stamp(folder: str, name: str | None) -> str:
-    """Name, size and time of a chosen file: one that was replaced is another."""
-    path = None if name in (None, NONE) else folder_paths.get_full_path(folder, str(name))
-    if path is None:
-        return str(name)
-    status = os.stat(path)
-    return f"{name}:{status.st_size}:{status.st_mtime_ns}"

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
-import folder_paths
 from comfy_api.latest import io
 
 from .core.errors import PatchbayError
-from .core.match.readings import config_stamp
 from .core.measure.method_costs import METHODS
 from .core.prompts.steps import steps_after
 from .core.report.report import to_json
@@ -18,7 +15,7 @@ from .core.report.text import report_text
 from .core.strengths.stack import StackEntry
 from .core.strengths.text import parse_block_strengths
 from .host.apply.stack import apply_stack
-from .host.comfyui.folders import file_stamp
+from .host.comfyui.lora_input import lora_file_input, lora_fingerprint
 from .sockets import CATEGORY, SHOWS_RESULT, LoraStack, report_outputs, with_inputs
 
 _STRENGTH = {"default": 1.0, "min": -100.0, "max": 100.0, "step": 0.01}
@@ -37,11 +34,7 @@ class PatchbayStackLora(io.ComfyNode):
             "applied here.",
             search_aliases=["lora stack", "lora stacker", "lora_stack"],
             inputs=[
-                io.Combo.Input(
-                    "lora_name",
-                    options=folder_paths.get_filename_list("loras"),
-                    tooltip="The LoRA file, from your loras folders.",
-                ),
+                lora_file_input(),
                 io.Float.Input(
                     "strength_model",
                     **_STRENGTH,
@@ -69,10 +62,9 @@ class PatchbayStackLora(io.ComfyNode):
         return _check_blocks(blocks)
 
     @classmethod
-    def fingerprint_inputs(cls, lora_name: str, **_: object) -> str:
+    def fingerprint_inputs(cls, lora_name: str | None = None, **_: object) -> str:
         """Another file under the same name is another stack: the node that applies it does not see the file's time."""
-        path = folder_paths.get_full_path("loras", lora_name)
-        return f"{lora_name}:{file_stamp(path)}:{config_stamp(Path(path)) if path else None}"
+        return lora_fingerprint(lora_name)
 
     @classmethod
     def execute(

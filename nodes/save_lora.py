@@ -5,19 +5,18 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import folder_paths
 from comfy_api.latest import io
 
 from .core.bake.file import make_options, relative_name
 from .core.bake.layer import CONVERSIONS, DTYPES
 from .core.errors import PatchbayError
-from .core.match.readings import config_stamp
 from .core.prompts.conditioning import file_in_folder
 from .core.report.report import to_json
 from .core.report.text import report_text
 from .core.strengths.text import parse_block_strengths
 from .host.bake.save import NAMES, save_lora
-from .host.comfyui.folders import file_stamp, writable_lora_folder
+from .host.comfyui.folders import writable_lora_folder
+from .host.comfyui.lora_input import lora_file, lora_file_input, lora_fingerprint
 from .sockets import CATEGORY, report_outputs, with_inputs
 
 
@@ -52,9 +51,8 @@ class PatchbaySaveLora(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, lora_name: str, **_: object) -> str:
-        path = folder_paths.get_full_path("loras", lora_name)
-        return f"{lora_name}:{file_stamp(path)}:{config_stamp(Path(path)) if path else None}"
+    def fingerprint_inputs(cls, lora_name: str | None = None, **_: object) -> str:
+        return lora_fingerprint(lora_name)
 
     @classmethod
     def execute(
@@ -73,7 +71,7 @@ class PatchbaySaveLora(io.ComfyNode):
         overwrite: bool,
         clip: object = None,
     ) -> io.NodeOutput:
-        path = folder_paths.get_full_path_or_raise("loras", lora_name)
+        path = lora_file(lora_name)
         root = Path(writable_lora_folder()).resolve()
         target = file_in_folder(root, file_name, "loras")
         if target.exists() and overwrite and target.samefile(path):
@@ -100,11 +98,7 @@ def _source_inputs() -> list[io.Input]:
                        "need its weights. It is not changed."),
         io.Clip.Input("clip", optional=True, tooltip="The text encoder. Without it, a LoRA's text encoder layers are "
                       "kept as they are, with strength_clip and the strength of te."),
-        io.Combo.Input(
-            "lora_name",
-            options=folder_paths.get_filename_list("loras"),
-            tooltip="The LoRA file, from your loras folders. It stays as it is.",
-        ),
+        lora_file_input("The LoRA file, from your loras folders. It stays as it is."),
         io.Float.Input("strength_model", default=1.0, min=-100.0, max=100.0, step=0.01,
                        tooltip="How strongly the new file changes the diffusion model when it is loaded at 1."),
         io.Float.Input("strength_clip", default=1.0, min=-100.0, max=100.0, step=0.01,

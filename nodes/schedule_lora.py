@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import folder_paths
 from comfy_api.latest import io
 
-from .core.match.readings import config_stamp
 from .core.report.report import to_json
 from .core.report.text import report_text
 from .core.strengths.schedule import check_window, parse_schedule
 from .core.strengths.text import parse_block_strengths
 from .host.apply.schedule import attach, schedule_lora
-from .host.comfyui.folders import file_stamp
+from .host.comfyui.lora_input import lora_file, lora_file_input, lora_fingerprint
 from .sockets import CATEGORY, SHOWS_RESULT, report_outputs, with_inputs
 
 JUMP, LINEAR = "jump", "linear"
@@ -62,9 +58,8 @@ class PatchbayScheduleLora(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, lora_name: str, **_: object) -> str:
-        path = folder_paths.get_full_path("loras", lora_name)
-        return f"{lora_name}:{file_stamp(path)}:{config_stamp(Path(path)) if path else None}"
+    def fingerprint_inputs(cls, lora_name: str | None = None, **_: object) -> str:
+        return lora_fingerprint(lora_name)
 
     @classmethod
     def execute(
@@ -82,7 +77,7 @@ class PatchbayScheduleLora(io.ComfyNode):
         positive: object = None,
         negative: object = None,
     ) -> io.NodeOutput:
-        path = folder_paths.get_full_path_or_raise("loras", lora_name)
+        path = lora_file(lora_name)
         window = (start_percent, end_percent)
         strengths = (strength_model, strength_clip)
         made = schedule_lora(
@@ -104,11 +99,7 @@ def _lora_inputs() -> list[io.Input]:
                        "layers. It is not changed."),
         io.Clip.Input("clip", optional=True, tooltip="The text encoder, if the LoRA changes it too; then connect hooks "
                       "to Set CLIP Hooks."),
-        io.Combo.Input(
-            "lora_name",
-            options=folder_paths.get_filename_list("loras"),
-            tooltip="The LoRA file, from your loras folders.",
-        ),
+        lora_file_input(),
         io.Float.Input("strength_model", default=1.0, min=-100.0, max=100.0, step=0.01,
                        tooltip="How strongly the LoRA changes the diffusion model, multiplied with the strengths by "
                        "block."),

@@ -27,7 +27,7 @@ from pack.nodes.core.lora.bypass_factors import LowRank  # noqa: E402
 from pack.nodes.host.apply.apply import apply_lora  # noqa: E402
 from pack.nodes.host.bypass.arithmetic import FusedLowRank, LinearCall  # noqa: E402
 from pack.nodes.host.bypass.terms import Beside  # noqa: E402
-from pack.nodes.host.restage import signatures as restaging  # noqa: E402
+from pack.nodes.host.restage import restaging  # noqa: E402
 from random_klein import RandomKlein  # noqa: E402
 
 GPU = MODE != "cpu"

@@ -132,7 +132,7 @@ def in_short(results: Sequence[Result]) -> list[str]:
             lambda r: (r["restage_block_ours_ms"], r["restage_block_core_ms"]),
         )
         + ". ComfyUI marks every module as changed when any patch changes; the pack keeps those whose patches are the "
-        "same ([signatures.py](../nodes/host/restage/signatures.py)). "
+        "same ([restaging.py](../nodes/host/restage/restaging.py)). "
         + ("The picture is bit-identical." if equal else "THE PICTURE DIFFERS."),
         "**Bypass** adds to a step of the unpatched model: "
         + each(

@@ -25,8 +25,8 @@ import comfy.sd  # noqa: E402
 import comfy.utils  # noqa: E402
 import torch  # noqa: E402
 from pack.nodes.host.apply.apply import apply_lora  # noqa: E402
+from pack.nodes.host.restage import restaging  # noqa: E402
 from pack.nodes.host.restage import self_check as restaging_check  # noqa: E402
-from pack.nodes.host.restage import signatures as restaging  # noqa: E402
 from random_klein import RandomKlein  # noqa: E402
 
 DYNAMIC = MODE == "dynamic"

@@ -30,6 +30,38 @@ TABLES = {"nodes/core/model/families"}
 GROWING = {"nodes/core/images", "nodes/host/bake", "nodes/host/restage"}
 
 
+DOOR = "nodes/host/comfyui/private.py"
+"""The one file that reads, and in a few places writes, what is no documented interface of ComfyUI."""
+INTERNALS = frozenset(
+    (
+        "STREAM_AIMDO_CAST_BUFFERS", "STREAM_CAST_BUFFERS", "TOTAL_PINNED_MEMORY", "additional_models", "backup",
+        "bias_function", "cached_patcher_init", "callbacks", "comfy_cast_weights", "current_hooks",
+        "current_loaded_models", "current_weight_patches_uuid", "currently_running", "devctxs", "force_cast_weights",
+        "forced_hooks", "get_residency", "hook_backup", "hook_patches", "injections", "inplace_update", "is_injected",
+        "is_multigpu_base_clone", "model_loaded_weight_memory", "model_lowvram", "object_patches", "patches_uuid",
+        "vbar_fault", "vbar_unpin", "vbars_analyze", "weight_function", "weight_wrapper_patches", "wrappers",
+    )
+)  # fmt: skip
+"""Attributes of ComfyUI without an underscore that are its own business all the same."""
+KEYFRAMES = frozenset({"_curr_t", "_current_keyframe", "_set_first_as_current"})
+"""What classes of ours inherit from private attributes of ComfyUI's."""
+
+
+def private_reads(path: Path) -> list[str]:
+    """Private attributes of objects that are not ours, and ComfyUI's internals, as ``line: name``."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        name, owner = "", ""
+        if isinstance(node, ast.Attribute):
+            name, owner = node.attr, ast.unparse(node.value)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "setattr", "hasattr", "delattr"):
+            name = node.args[1].value if isinstance(node.args[1], ast.Constant) else ""
+        hidden = name.startswith("_") and not name.startswith("__") and owner not in ("self", "cls", "torch")
+        if hidden or name in INTERNALS | KEYFRAMES:
+            found.append(f"{node.lineno}: {owner}.{name}")
+    return found
+
+
 def python_imports(path: Path, top: Path) -> Iterator[tuple[str, ...]]:
     """What a module imports from its own package, as paths below ``top``."""
     package = path.relative_to(top).parent.parts
@@ -90,3 +122,11 @@ def test_rooms_are_neither_closets_nor_halls(top: str) -> None:
             continue
         files = [path for path in folder.iterdir() if path.suffix == suffix and path.name != "__init__.py"]
         assert FEWEST <= len(files) <= MOST, f"{folder.relative_to(ROOT).as_posix()} holds {len(files)} files"
+
+
+def test_one_door_leads_to_the_insides_of_comfyui() -> None:
+    files = [path for path in sorted((ROOT / "nodes").rglob("*.py")) if "core" not in path.relative_to(ROOT).parts]
+    door = ROOT / DOOR
+    reads = {path.relative_to(ROOT).as_posix(): private_reads(path) for path in files if path != door}
+    assert {name: found for name, found in reads.items() if found} == {}
+    assert len(private_reads(door)) > 20

@@ -287,6 +287,8 @@ export const REPORT_SENTENCES = {
     ["{label}: one evaluation only.", "{label}：評価は1回だけです。"],
     ["{label}: nothing was sampled with it.", "{label}：サンプリングに使われませんでした。"],
     ["{#failed} of {#total} runs ended early and are not counted: {reason}.", "{#total} 回中 {#failed} 回の実行は途中で終わったため数えていません：{reason}。"],
+    ["{#lost} of {#total} runs could not be measured and are not counted.", "{#total} 回中 {#lost} 回の実行は測定できなかったため数えていません。"],
+    ["Measuring stopped: {reason}.", "測定を中止しました：{reason}。"],
     ["{label}: {#count} earlier runs with another size, sampler, CFG or number of steps are not counted.", "{label}：サイズ、サンプラー、CFG、ステップ数の違う以前の実行 {#count} 回は数えていません。"],
     ["The runs have different latent sizes: {sizes}.", "実行ごとに潜在画像のサイズが違います：{sizes}。"],
   ],

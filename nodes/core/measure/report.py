@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..report.report import Level
-from .runs import Comparison, ConditionSummary, Measurement, OutputDifference, RunRecord
+from .runs import NOT_MEASURED, Comparison, ConditionSummary, Measurement, OutputDifference, RunRecord
 from .stats import WARN_IQR
 from .summary import compare_conditions, summarise_condition
 from .why import duration, explain
@@ -81,9 +81,12 @@ def _remarks(
     runs: Sequence[RunRecord], labels: Sequence[str], present: Sequence[str], left_out: Mapping[str, int]
 ) -> list[str]:
     remarks = [f"{label}: nothing was sampled with it." for label in labels if label not in present]
-    failed = [run for run in runs if run.outcome != "success"]
+    failed = [run for run in runs if run.outcome not in ("success", NOT_MEASURED)]
     if failed:
         remarks.append(f"{len(failed)} of {len(runs)} runs ended early and are not counted: {failed[-1].outcome}.")
+    lost = sum(run.outcome == NOT_MEASURED for run in runs)
+    if lost:
+        remarks.append(f"{lost} of {len(runs)} runs could not be measured and are not counted.")
     remarks += [
         f"{label}: {count} earlier runs with another size, sampler, CFG or number of steps are not counted."
         for label, count in left_out.items()

@@ -113,6 +113,10 @@ class RunFacts:
     """ComfyUI's preview method, where the caller asked for step callbacks."""
 
 
+NOT_MEASURED = "not measured"
+"""Outcome of a run that ended well although measuring it failed."""
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """One sampling, from the first preparation to the last step."""
@@ -121,7 +125,7 @@ class RunRecord:
     number: int
     """1-based position among all runs of the recorder."""
     outcome: str
-    """``success``, ``error`` or ``interrupted``."""
+    """``success``, ``error``, ``interrupted``, or ``not measured`` of a run that ended well."""
     after_switch: bool
     """First run after another condition (or the first of all): it carries the cost of switching."""
     clock: str

@@ -12,8 +12,10 @@ from ...core.match.name_table import target_key, target_offset
 from ...core.measure.method_costs import LEAST_KEPT, MOST_NOISE, Situation, choose_method, lossy
 from ...core.report.report import LayerReport
 from ..comfyui.model_keys import ModelKeys
+from ..comfyui.private import is_dynamic
 from ..norms.patches import parameter
-from ..restage.signatures import changed_keys, loaded_patches
+from ..restage.patch_lists import changed_keys
+from ..restage.restaging import loaded_patches
 from .methods import find_beside, whole_bytes
 from .plan import PatchPlan
 from .survival import Requantisation, measure_requantisation, quantised_format
@@ -77,8 +79,7 @@ def loading_mode(patcher: Any) -> str:
     """``cpu``, ``dynamic`` or ``legacy``: how ComfyUI brings this model's weights to where they are used."""
     if comfy.model_management.is_device_cpu(patcher.load_device):
         return "cpu"
-    dynamic = getattr(patcher, "is_dynamic", None)
-    return "dynamic" if dynamic is not None and dynamic() else "legacy"
+    return "dynamic" if is_dynamic(patcher) else "legacy"
 
 
 def _to_stage(plan: PatchPlan, keys: ModelKeys, model: Any) -> tuple[int | None, int]:

@@ -23,7 +23,7 @@ from ..match.shapes import is_dead, is_product, misfit
 from ..match.stock import MatchedFile, MatchedPatch, PatchValue, has_dora_scale, is_adapter, match_file, patch_format
 from ..norms.exact import exact_norm, exact_work
 from ..norms.patches import finite_norm, product_deltas
-from ..restage.signatures import attach_restaging
+from ..restage.restaging import attach_restaging
 from .lora_cache import LoadedLora
 from .own_parameters import patch_own_parameters
 
@@ -86,8 +86,13 @@ class MatchCache:
         if entry is not None and entry[0]() is text_model:
             return entry[1]
         keys = read_model_keys(model, clip)
-        reference = (lambda: None) if text_model is None else weakref.ref(text_model)
-        known[id(text_model)] = (reference, keys)
+        number = id(text_model)
+
+        def forget(dead: Any) -> None:  # a key map of thousands of names, and with it every match that was made by it
+            if number in known and known[number][0] is dead:
+                del known[number]
+
+        known[number] = ((lambda: None) if text_model is None else weakref.ref(text_model, forget), keys)
         return keys
 
     def match(self, lora: LoadedLora, keys: ModelKeys, as_stock: bool = False) -> MatchedFile:

@@ -22,6 +22,7 @@ from ...core.report.report import LayerReport, LayerState, Level, Report
 from ...core.report.text import count_text
 from ...core.strengths.schedule import STEP, Curve, Schedule, check_window, describe_curve, parse_schedule
 from ..comfyui.model_keys import ModelKeys
+from ..comfyui.private import is_dynamic, keyframe_level, set_keyframe
 from ..match.stock import PatchValue, is_adapter
 from ..norms.patches import parameter
 from .apply import summarise_lora
@@ -55,7 +56,7 @@ class PercentKeyframes(comfy.hooks.HookKeyframeGroup):
 
     def reset(self) -> None:
         super().reset()
-        self._curr_t = -1.0
+        set_keyframe(self, -1.0)
 
     def clone(self) -> Any:
         copy = type(self)()
@@ -83,13 +84,12 @@ class StepKeyframes(PercentKeyframes):
 
     def prepare_current_keyframe(self, curr_t: Any, transformer_options: dict[str, Any]) -> bool:
         level = float(curr_t)
-        if level == self._curr_t:
+        if level == keyframe_level(self):
             return False
-        self._curr_t = level
         sigmas = [float(sigma) for sigma in transformer_options["sample_sigmas"][:-1]]
         step = max((i for i, sigma in enumerate(sigmas) if sigma >= level * (1 - 1e-6)), default=0)
         before = self.strength
-        self._current_keyframe = [k for k in self.keyframes if k.step <= step][-1]
+        set_keyframe(self, level, [k for k in self.keyframes if k.step <= step][-1])
         return self.strength != before
 
 
@@ -132,7 +132,7 @@ def schedule_lora(
     stranger = find_stranger(lora.file, keys.own_shapes, keys.architecture)
     if stranger is not None:
         level, notes = Level.WARNING if level is Level.OK else level, [stranger.warning, *notes]
-    if callable(getattr(model, "is_dynamic", None)) and model.is_dynamic():
+    if is_dynamic(model):
         notes.append(
             "ComfyUI samples conditioning with hooks without dynamic VRAM: it loads this model a second time, in the "
             "older way, for such runs."

@@ -11,6 +11,7 @@ import folder_paths
 from ...core.errors import PatchbayError
 from ...core.report.report import LayerState, Level, Report
 from ...core.strengths.stack import LoraStackError, find_name, read_stack
+from ..comfyui.lora_input import lora_file
 from .apply import Applied, apply_lora
 
 _NOTES_EACH = 4
@@ -42,7 +43,7 @@ def apply_stack(
     for entry in read_stack(stack):
         name = find_name(entry[0], known)
         own = "\n".join(part for part in (entry.blocks, blocks.strip()) if part)
-        path = folder_paths.get_full_path_or_raise("loras", name)
+        path = lora_file(name)
         try:
             applied = apply_lora(path, name, model, clip, entry[1], entry[2], own, as_stock, method, steps)
         except PatchbayError as error:

@@ -22,6 +22,7 @@ import comfy.utils
 import torch
 
 from ...core.match.name_table import target_key, target_offset
+from ..comfyui.private import kept_weight, quantised_layout
 from ..match.stock import MatchedFile
 from ..norms.patches import parameter, read_weight
 from .plan import PlannedPatch
@@ -80,9 +81,9 @@ def quantised_format(weight: Any) -> str:
         kind = weight.tensor_type
         name = getattr(kind, "name", str(kind))
         return "" if name in ("F32", "F16", "BF16") else f"GGUF {name}"
-    layout = getattr(weight, "_layout_cls", None)
-    if layout is not None:
-        return str(getattr(layout, "__name__", layout)).removeprefix("TensorCore").removesuffix("Layout")
+    layout = quantised_layout(weight)
+    if layout:
+        return layout.removeprefix("TensorCore").removesuffix("Layout")
     dtype = getattr(weight, "dtype", None)
     name = str(dtype).removeprefix("torch.")
     return name if name.startswith(("float8", "int8")) else ""
@@ -130,8 +131,8 @@ def _bucket(strength: float) -> int:
 
 def _stored(patcher: Any, key: str) -> Any:
     """The weight as it is stored, before any merge."""
-    backup = patcher.backup.get(key)
-    return backup.weight if backup is not None else parameter(patcher, key)
+    kept = kept_weight(patcher, key)
+    return parameter(patcher, key) if kept is None else kept
 
 
 def _sample(keys: list[str], patcher: Any) -> list[str]:

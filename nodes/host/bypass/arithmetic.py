@@ -427,12 +427,12 @@ class LinearInput(Tensor):
         """The layer's product with the term in it, or what ``func`` does with a plain tensor."""
         with torch._C.DisableTorchFunctionSubclass():
             if func is F.linear and not kwargs and type(args[0]) is cls:
-                result = args[0]._product(*args[1:])
+                result = args[0].into_product(*args[1:])
                 if result is not None:
                     return result
             return func(*args, **(kwargs or {}))
 
-    def _product(self, weight: Any, bias: Any = None) -> Tensor | None:
+    def into_product(self, weight: Any, bias: Any = None) -> Tensor | None:
         fits = type(weight) in _WEIGHTS and (bias is None or (type(bias) in _WEIGHTS and bias.dtype == self.dtype))
         if self.done or not fits or tuple(weight.shape) != self.shape_of_weight:
             return None

@@ -20,6 +20,7 @@ import comfy.utils
 import torch
 from comfy.patcher_extension import CallbacksMP, PatcherInjection
 
+from ..comfyui.private import injections, say_not_injected
 from ..match.stock import PatchValue
 from .arithmetic import GloraHook, LayerFactors, LayerHook, make_hook
 from .terms import Beside, layer_kind
@@ -202,10 +203,9 @@ def add_bypass(patcher: Any, terms: Sequence[BypassTerm]) -> None:
     """Let ``terms`` run beside the weights of ``patcher``, a fresh clone, together with those it carries already."""
     before = bypass_stack(patcher)
     stack = BypassStack((*(before.terms if before is not None else ()), *terms), patcher)
-    for key in [key for key in patcher.injections if key.startswith(BYPASS)]:
+    for key in [key for key in injections(patcher) if key.startswith(BYPASS)]:
         patcher.remove_injections(key)
-    # A clone says that it is injected where its original is. It is not: what its original put in stays that one's.
-    patcher.is_injected = False
+    say_not_injected(patcher)
     patcher.set_attachments(BYPASS, stack)
     patcher.set_injections(f"{BYPASS}.{next(_COUNTER)}", [stack.injection()])
     patcher.set_additional_models(BYPASS, [stack.root.clone()])

@@ -22,6 +22,7 @@ from ..apply.apply import summarise_lora
 from ..apply.lora_cache import LORA_CACHE
 from ..apply.plan import MATCHES, PlannedLayer, owned_patches, plan_patches
 from ..comfyui.model_keys import ModelKeys, is_storage, logical_shape
+from ..comfyui.private import has_backup
 from ..match.stock import has_dora_scale, is_adapter
 from ..norms.patches import parameter, read_weight
 from .file_weights import open_weights
@@ -211,7 +212,7 @@ def _patch_notes(model: Any, weights: list[str]) -> list[str]:
     owners = sorted({patch.owner for patch in owned_patches(model)})
     by = f", by {', '.join(owners)}" if owners else ""
     notes = [f"{len(patched)} of {len(weights)} weights are patched{by}; Show Patches (Patchbay) lists them."]
-    if model.backup:
+    if has_backup(model):
         notes.append("Figures belong to the weights as they were before those patches.")
     return notes
 

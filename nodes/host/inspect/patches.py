@@ -12,6 +12,7 @@ from ..apply.plan import MATCHES, OwnedPatch, owners_by_identity
 from ..bypass.hooks import BYPASS, bypass_stack
 from ..comfyui.events import live_progress
 from ..comfyui.model_keys import ModelKeys
+from ..comfyui.private import injections
 from ..match.shapes import is_dead, misfit
 from ..match.stock import PatchValue, has_dora_scale, is_adapter, patch_alpha, patch_format, patch_rank
 from ..norms.patches import WEIGHT_NORMS
@@ -109,8 +110,8 @@ def _judge(layers: list[LayerReport], keys: ModelKeys, model: Any) -> tuple[Leve
     beside = {layer.model_key for layer in applied if layer.method == "bypass"}
     bad = {layer.model_key for layer in layers if layer.state is LayerState.SHAPE_MISMATCH}
     notes = tuple(
-        f"Beside the weights, {len(injections)} modules are changed in the forward pass ({name}); they are not listed."
-        for name, injections in getattr(model, "injections", {}).items()
+        f"Beside the weights, {len(hooked)} modules are changed in the forward pass ({name}); they are not listed."
+        for name, hooked in injections(model).items()
         if not name.startswith(BYPASS)
     )
     if not layers:

@@ -7,13 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import comfy.model_management
-
 from ...core.model.blocks import MODEL_PREFIX, BlockLayout
+from ..comfyui.events import prompt_server
 from ..comfyui.model_keys import is_storage
-
-VBAR_PAGE_BYTES = 32 << 20
-"""Page of ComfyUI's dynamic loader (``VBAR_PAGE_SIZE`` in comfy_aimdo)."""
+from ..comfyui.private import is_dynamic, is_executing, loaded_entries, page_of, resident_share
 
 NOT_TOLD = "this version of ComfyUI's dynamic loading does not tell what is resident"
 
@@ -44,17 +41,27 @@ class LoadedModel:
     """Why figures are missing."""
 
 
+_SEEN: list[LoadedModel] = []
+"""What was found at the last look."""
+
+
 def loaded_models() -> list[LoadedModel]:
-    """The diffusion models that are loaded, the most recently used first. Only reads attributes; moves nothing."""
+    """The diffusion models that are loaded, the most recently used first. Only reads attributes; moves nothing.
+
+    While a workflow runs, its thread loads, patches and takes apart the very modules that would be walked here, and
+    asks the dynamic loader for pages: then the answer is that of the last look.
+    """
+    if is_executing(prompt_server()):
+        return list(_SEEN)
     found: list[LoadedModel] = []
-    for entry in list(comfy.model_management.current_loaded_models):
-        patcher = entry.model
-        if patcher is None or not hasattr(patcher.model, "diffusion_model"):
+    for patcher, device in loaded_entries():
+        if not hasattr(patcher.model, "diffusion_model"):
             continue
         try:
-            found.append(_describe(patcher, entry.device))
-        except (RuntimeError, KeyError) as error:  # the run goes on meanwhile and may take the model apart
+            found.append(_describe(patcher, device))
+        except (RuntimeError, KeyError) as error:  # a run began meanwhile and may take the model apart
             logging.debug("LoRA Patchbay: a model changed while it was looked at: %s", error)
+    _SEEN[:] = found
     return found
 
 
@@ -62,7 +69,7 @@ def _describe(patcher: Any, device: Any) -> LoadedModel:
     state = {key: None for key in patcher.model.state_dict()}
     layout = BlockLayout(state)
     sums: dict[tuple[str, str], list[int | None]] = {}
-    dynamic = bool(getattr(patcher, "is_dynamic", bool)())
+    dynamic = is_dynamic(patcher)
     for key, size, resident in _parameters(patcher.model, device):
         place = layout.place(key)
         entry = sums.setdefault((place.address, place.layer), [0, 0])
@@ -86,29 +93,14 @@ def _parameters(model: Any, device: Any) -> Iterator[tuple[str, int, int | None]
     for name, module in model.named_modules():
         if not name.startswith("diffusion_model"):
             continue
-        share = _paged_share(module)
+        share = resident_share(module)
         for local, parameter in module.named_parameters(recurse=False):
             size = parameter.numel() * parameter.element_size()
             on_device = parameter.device.type == device.type and parameter.device.index in (None, device.index)
             if on_device or share == 1.0:
                 resident: int | None = size
             elif share is None:
-                resident = 0 if not hasattr(module, "_v") else None
+                resident = 0 if page_of(module) is None else None
             else:
                 resident = int(size * share)
             yield f"{name}.{local}", size, resident
-
-
-def _paged_share(module: Any) -> float | None:
-    """Share of a module's pages that lie on the device, under ComfyUI's dynamic loader; ``None`` elsewhere."""
-    allocation = getattr(module, "_v", None)
-    if allocation is None:
-        return None
-    vbar, address, size = allocation
-    if not hasattr(vbar, "get_residency") or not size:
-        return None
-    pages = list(vbar.get_residency())
-    first = (address - vbar.base_addr) // VBAR_PAGE_BYTES
-    last = (address - vbar.base_addr + size - 1) // VBAR_PAGE_BYTES
-    mine = pages[first : last + 1]
-    return sum(page & 1 for page in mine) / len(mine) if mine else None

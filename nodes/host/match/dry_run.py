@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import functools
-import logging
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import comfy.lora
 import torch
 
+from ..comfyui.quiet_log import quiet_warnings
 from .stock import PatchValue, is_adapter
 
 _KNOWN: dict[object, str] = {}
@@ -24,7 +21,7 @@ def dry_run(value: PatchValue, shape: tuple[int, ...], offset: tuple[int, int, i
     is what tells.
     """
     weight = torch.empty(shape, device="meta", dtype=torch.float32)
-    with _quiet_log() as seen:
+    with quiet_warnings() as seen:
         try:
             comfy.lora.calculate_weight(
                 [(1.0, _without_constraint(value), 1.0, offset, None)], weight, "checked", torch.float32
@@ -40,7 +37,7 @@ def dry_run(value: PatchValue, shape: tuple[int, ...], offset: tuple[int, int, i
 def sets_another_shape() -> bool:
     """Whether the installed ComfyUI lets a replacement change the shape of a weight (since pull request 15908)."""
     one, two = torch.zeros(1, 1), torch.zeros(2, 1)
-    with _quiet_log():
+    with quiet_warnings():
         try:
             result = comfy.lora.calculate_weight([(1.0, ("set", (two,)), 1.0, None, None)], one, "checked")
         except (RuntimeError, ValueError, TypeError):
@@ -56,32 +53,6 @@ def _without_constraint(value: PatchValue) -> PatchValue:
     if len(weights) < 3 or not isinstance(weights[2], (int, float)):
         return value
     return type(value)(value.loaded_keys, (*weights[:2], 0.0, *weights[3:]))
-
-
-class _Listener(logging.Filter):
-    """Keeps this thread's warnings of a dry run out of the log, and remembers them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[str] = []
-        self._thread = threading.get_ident()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.thread != self._thread or record.levelno < logging.WARNING:
-            return True
-        self.seen.append(record.getMessage())
-        return False
-
-
-@contextmanager
-def _quiet_log() -> Iterator[list[str]]:
-    listener = _Listener()
-    root = logging.getLogger()
-    root.addFilter(listener)
-    try:
-        yield listener.seen
-    finally:
-        root.removeFilter(listener)
 
 
 def contradiction(value: PatchValue, shape: tuple[int, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,10 +16,15 @@ _MEMORY_EVALUATION = 1
 """0-based evaluation whose memory is taken block by block: the first one that is steady."""
 
 
+Attempt = Callable[[Callable[[], None]], None]
+
+
 class BlockTimer:
     """Hooks on the blocks of one model. :meth:`detach` must be called, whatever happened."""
 
-    def __init__(self, model: Any, clock: Clock, device: torch.device) -> None:
+    def __init__(self, model: Any, clock: Clock, device: torch.device, attempt: Attempt) -> None:
+        """``attempt`` runs what may fail: an error of a device in a hook would end the user's sampling."""
+        self._attempt = attempt
         self._clock = clock
         self._device = device
         self._handles: list[Any] = []
@@ -62,7 +68,7 @@ class BlockTimer:
         return tuple(found)
 
     def _before(self, name: str) -> Any:
-        def hook(_module: Any, _args: Any) -> None:
+        def begin() -> None:
             live = None
             if self.evaluation == _MEMORY_EVALUATION and self._device.type == "cuda":
                 self._keep_peaks()
@@ -70,15 +76,21 @@ class BlockTimer:
                 live = torch.cuda.memory_allocated(self._device)
             self._open[name] = (self._clock.mark(), live)
 
+        def hook(_module: Any, _args: Any) -> None:
+            self._attempt(begin)
+
         return hook
 
     def _after(self, name: str) -> Any:
-        def hook(_module: Any, _args: Any, _output: Any) -> None:
+        def end() -> None:
             before, live = self._open.pop(name)
             self._marks.setdefault(name, []).append((self.evaluation, before, self._clock.mark()))
             if live is not None:
                 peak = torch.cuda.max_memory_allocated(self._device) - live
                 self._peaks[name] = max(self._peaks.get(name, 0), peak)
+
+        def hook(_module: Any, _args: Any, _output: Any) -> None:
+            self._attempt(end)
 
         return hook
 

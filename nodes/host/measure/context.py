@@ -15,6 +15,7 @@ from comfy.weight_adapter import WeightAdapterBase
 
 from ..apply.plan import owned_patches
 from ..bypass.hooks import bypass_stack
+from ..comfyui.private import source_of
 from .memory_nvml import driver_version
 from .model_facts import loading_mode
 
@@ -95,8 +96,7 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 
 def _model_path(model: Any) -> str:
     """The file that the model was loaded from, as far as its loader left word of it."""
-    origin = getattr(model, "cached_patcher_init", None)
-    first = origin[1][0] if origin and len(origin) > 1 and origin[1] else None
+    first = source_of(model)
     return first if isinstance(first, str) and os.path.isfile(first) else ""
 
 

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import comfy.model_management
 import psutil
 import torch
 
 from ...core.measure.runs import Figure, MemoryFigures
+from ..comfyui.private import cast_buffer_bytes, is_dynamic, page_bytes, pinned_bytes, stream_buffer_bytes
 from .memory_nvml import Nvml
 from .memory_poll import Poller
 
@@ -69,7 +69,7 @@ class MemoryWatch:
         allocated, reserved = self._torch_peaks(kept_peaks)
         ram_low, ram_high = self._ram()
         low, high = self._process_interval(reserved, ram_low, ram_high)
-        dynamic = bool(getattr(patcher, "is_dynamic", lambda: False)())
+        dynamic = is_dynamic(patcher)
         cast = cast_buffer_bytes()
         return MemoryFigures(
             weights_total=_read(patcher.model_size, "the size of the model is not known"),
@@ -204,38 +204,8 @@ def _read(read: Callable[[], Any], reason: str) -> Figure:
 def _pinned(on_cpu: bool) -> Figure:
     if on_cpu:
         return Figure.missing(_NO_DEVICE)
-    total = getattr(comfy.model_management, "TOTAL_PINNED_MEMORY", None)
-    return Figure.missing("this ComfyUI does not tell") if total is None else Figure(int(total))
-
-
-def page_bytes(device: torch.device) -> int | None:
-    """Weight pages of dynamic VRAM on ``device``, of all models; ``None`` where dynamic VRAM is off.
-
-    Only on the thread that executes: it walks a list that this thread changes.
-    """
-    if device.type != "cuda":
-        return None
-    control = sys.modules.get("comfy_aimdo.control")
-    pages = sys.modules.get("comfy_aimdo.model_vbar")
-    if control is None or pages is None or control.lib is None or not control.devctxs:
-        return None
-    index: Any = device.index  # None for plain "cuda", which torch's stubs leave out
-    return int(pages.vbars_analyze(torch.cuda.current_device() if index is None else index))
-
-
-def stream_buffer_bytes() -> int | None:
-    """Cast buffers of dynamic VRAM, which lie outside torch; ``None`` where this ComfyUI has none."""
-    buffers = getattr(comfy.model_management, "STREAM_AIMDO_CAST_BUFFERS", None)
-    return None if buffers is None else sum(int(buffer.size()) for buffer in list(buffers.values()))
-
-
-def cast_buffer_bytes() -> int | None:
-    """All cast buffers, those of torch included."""
-    outside = stream_buffer_bytes()
-    inside = getattr(comfy.model_management, "STREAM_CAST_BUFFERS", None)
-    if outside is None and inside is None:
-        return None
-    return (outside or 0) + sum(int(buffer.nbytes) for buffer in list((inside or {}).values()))
+    total = pinned_bytes()
+    return Figure.missing("this ComfyUI does not tell") if total is None else Figure(total)
 
 
 def high_water() -> int | None:

@@ -10,6 +10,16 @@ from comfy.patcher_extension import WrappersMP
 
 from ...core.measure.runs import RunFacts
 from ..bypass.hooks import bypass_stack
+from ..comfyui.private import (
+    casts_weights,
+    has_lazy_patches,
+    is_dynamic,
+    is_partly_loaded,
+    is_wrapped_by_compile,
+    page_of,
+    page_signature,
+    wrappers,
+)
 
 COMPILE_KEY = "torch.compile"
 """Under this key ComfyUI's own torch.compile node wraps the model."""
@@ -19,16 +29,16 @@ def loading_mode(patcher: Any) -> str:
     """How ComfyUI has this model on the device."""
     if patcher.load_device.type == "cpu":
         return "CPU"
-    if getattr(patcher, "is_dynamic", lambda: False)():
+    if is_dynamic(patcher):
         return "dynamic VRAM"
-    return "partly loaded" if getattr(patcher.model, "model_lowvram", False) else "fully loaded"
+    return "partly loaded" if is_partly_loaded(patcher) else "fully loaded"
 
 
 def is_compiled(patcher: Any) -> bool:
     """Whether torch.compile wraps the model."""
-    own = getattr(patcher, "wrappers", {}).get(WrappersMP.APPLY_MODEL, {})
+    own = wrappers(patcher, WrappersMP.APPLY_MODEL)
     options = patcher.model_options.get("transformer_options", {}).get("wrappers", {}).get(WrappersMP.APPLY_MODEL, {})
-    return COMPILE_KEY in own or COMPILE_KEY in options or hasattr(patcher.model, "_orig_mod")
+    return COMPILE_KEY in own or COMPILE_KEY in options or is_wrapped_by_compile(patcher.model)
 
 
 def read_facts(patcher: Any, guider: Any, sampler: Any, noise: torch.Tensor, callback: Any) -> RunFacts:
@@ -43,7 +53,7 @@ def read_facts(patcher: Any, guider: Any, sampler: Any, noise: torch.Tensor, cal
         patches=len(patcher.patches),
         bypass_layers=bypassed_layers(patcher, modules),
         quantised_layers=len(quantised),
-        slowed_quantised_layers=sum(bool(getattr(module, "weight_function", ())) for module in quantised),
+        slowed_quantised_layers=sum(has_lazy_patches(module) for module in quantised),
         compiled=is_compiled(patcher),
         preview=_preview() if callback is not None else "",
     )
@@ -70,12 +80,12 @@ def streamed_reader(patcher: Any) -> Callable[[], int] | None:
     """
     if patcher.load_device.type == "cpu":
         return None
-    if getattr(patcher, "is_dynamic", lambda: False)():
-        paged = [(module, _geometry_bytes(module)) for module in patcher.model.modules() if hasattr(module, "_v")]
-        return lambda: sum(size for module, size in paged if getattr(module, "_v_signature", None) is None)
+    if is_dynamic(patcher):
+        paged = [(module, _geometry_bytes(module)) for module in patcher.model.modules() if page_of(module) is not None]
+        return lambda: sum(size for module, size in paged if page_signature(module) is None)
     away = 0
     for module in patcher.model.modules():
-        if hasattr(module, "comfy_cast_weights"):
+        if casts_weights(module):
             for parameter in module.parameters(recurse=False):
                 if parameter.device != patcher.load_device:
                     away += parameter.numel() * parameter.element_size()

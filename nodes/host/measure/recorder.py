@@ -12,6 +12,7 @@ import itertools
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ import comfy.model_management
 from comfy.patcher_extension import WrappersMP
 
 from ...core.measure.runs import RunRecord
+from ..comfyui.private import injections, lies_loaded, list_of_patches, wrappers
 from .run import MeasuredRun, RecorderOptions
 
 KEY = "lora_patchbay.measure"
@@ -65,14 +67,14 @@ def attach(
     taken = () if recorder is None else recorder.channels
     channel = Channel(_free_name(condition, {other.condition for other in taken}), options or RecorderOptions())
     clone = model.clone()
-    for kind, wrapper in _wrappers(channel).items():
+    for kind, wrapper in _wrappers_of(channel).items():
         clone.add_wrapper_with_key(kind, KEY, wrapper)
     return clone, Recorder((*taken, channel))
 
 
 def is_attached(model: Any) -> bool:
     """Whether a model carries wrappers of a recorder."""
-    return any(KEY in by_key for by_key in getattr(model, "wrappers", {}).values())
+    return any(KEY in by_key for by_key in wrappers(model).values())
 
 
 def _free_name(wanted: str, taken: set[str]) -> str:
@@ -81,7 +83,7 @@ def _free_name(wanted: str, taken: set[str]) -> str:
     return next(candidate for candidate in numbers if candidate not in taken)
 
 
-def _wrappers(channel: Channel) -> dict[str, Any]:
+def _wrappers_of(channel: Channel) -> dict[str, Any]:
     """Each passes everything on as it came; outside a run of this channel none does anything else."""
 
     def outer(executor: Any, *args: Any, **kwargs: Any) -> Any:
@@ -121,12 +123,12 @@ def _wrappers(channel: Channel) -> dict[str, Any]:
 
 def _measure(channel: Channel, executor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     patcher = executor.class_obj.model_patcher
-    state = (id(patcher.model), str(patcher.patches_uuid), _injected(patcher))
-    after_switch = getattr(_LAST, "state", None) != state or not _is_loaded(patcher)
-    run = MeasuredRun(patcher, channel.options)
+    begun = _begin(patcher, channel)
+    if begun is None:
+        return executor(*args, **kwargs)
+    run, state, after_switch = begun
     outcome = "error"
     try:
-        run.open()
         channel.active.append(run)
         result = executor(*args, **kwargs)
         outcome = "success"
@@ -135,24 +137,35 @@ def _measure(channel: Channel, executor: Any, args: tuple[Any, ...], kwargs: dic
         outcome = "interrupted"
         raise
     finally:
+        ended = outcome
         if run in channel.active:
             channel.active.remove(run)
-        try:
-            channel.runs.append(run.record(channel.condition, next(_NUMBERS), outcome, after_switch))
-        except Exception:
-            # The picture is worth more than its figures.
-            logging.exception("LoRA Patchbay: %s could not be measured", channel.condition)
-        finally:
-            run.close()
-            _LAST.state = state if outcome == "success" else None
+        _keep(channel, lambda: channel.runs.append(run.record(channel.condition, next(_NUMBERS), ended, after_switch)))
+        _keep(channel, run.close)
+        _LAST.state = state if outcome == "success" else None
 
 
-def _is_loaded(patcher: Any) -> bool:
-    """Whether the model lies on the device with just these patches."""
-    loaded = getattr(patcher.model, "current_weight_patches_uuid", patcher.patches_uuid)
-    return loaded == patcher.patches_uuid and patcher.loaded_size() > 0
+def _begin(patcher: Any, channel: Channel) -> tuple[MeasuredRun, Any, bool] | None:
+    """A run that has begun, what it is a run of, and whether that is another than before; ``None`` if it failed."""
+    try:
+        state = (id(patcher.model), str(list_of_patches(patcher)), _injected(patcher))
+        after_switch = getattr(_LAST, "state", None) != state or not lies_loaded(patcher)
+        run = MeasuredRun(patcher, channel.options)
+        run.open()
+    except Exception:
+        logging.exception("LoRA Patchbay: %s is sampled without being measured", channel.condition)
+        return None
+    return run, state, after_switch
+
+
+def _keep(channel: Channel, work: Callable[[], None]) -> None:
+    """Do ``work`` after a run, whose picture is worth more than its figures."""
+    try:
+        work()
+    except Exception:
+        logging.exception("LoRA Patchbay: %s could not be measured", channel.condition)
 
 
 def _injected(patcher: Any) -> tuple[int, ...]:
     """Which injections (bypassed LoRAs) belong to a patcher: they change the model without changing its patches."""
-    return tuple(sorted(id(item) for items in getattr(patcher, "injections", {}).values() for item in items))
+    return tuple(sorted(id(item) for items in injections(patcher).values() for item in items))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...core.measure.runs import Figure, LoraMath, MemoryFigures, RunFacts, RunRecord
-from ..restage.signatures import last_restaging
+from ...core.measure.runs import NOT_MEASURED, Figure, LoraMath, MemoryFigures, RunFacts, RunRecord
+from ..restage.restaging import last_restaging
 from .blocks import BlockTimer
 from .clocks import clock_for
 from .lora_calls import timed_adapters
@@ -43,7 +44,10 @@ class _Marks:
 
 
 class MeasuredRun:
-    """Collects marks; :meth:`record` turns them into figures. Everything attached goes in :meth:`close`."""
+    """Collects marks; :meth:`record` turns them into figures. Everything attached goes in :meth:`close`.
+
+    The picture is worth more than its figures: an error of our own (a driver's, say) ends the measuring, not the run.
+    """
 
     def __init__(self, patcher: Any, options: RecorderOptions) -> None:
         self._patcher = patcher
@@ -61,13 +65,30 @@ class MeasuredRun:
         self._prepare_s = 0.0
         self._phase = PREPARE
         self._begun = 0
+        self.failure = ""
+        """What ended the measuring; empty while it goes on."""
+
+    def attempt(self, work: Callable[[], Any], otherwise: Any = None) -> Any:
+        """``work()``, or ``otherwise`` once anything has failed."""
+        if self.failure:
+            return otherwise
+        try:
+            return work()
+        except Exception as error:
+            self.failure = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+            logging.warning("LoRA Patchbay: this run is not measured any further: %s", self.failure)
+            return otherwise
 
     def open(self) -> None:
         """Begin: what is attached here, :meth:`close` takes off."""
+        self.attempt(self._open)
+
+    def _open(self) -> None:
         self._clock.synchronise()
         self._stack.callback(self._memory.stop)
         self._memory.start()
-        self._untimed = self._stack.enter_context(timed_adapters(self._patcher, self._clock, self._on_lora))
+        timed = timed_adapters(self._patcher, lambda: self.attempt(self._clock.mark), self._on_lora)
+        self._untimed = self._stack.enter_context(timed)
         self._begun = time.perf_counter_ns()
 
     def close(self) -> None:
@@ -76,16 +97,25 @@ class MeasuredRun:
 
     def prepare(self, load: Callable[[], Any]) -> Any:
         """Load the model between two waits for the device."""
-        self._clock.synchronise()
+        self.attempt(self._clock.synchronise)
         begun = time.perf_counter_ns()
         result = load()
-        self._clock.synchronise()
+        self.attempt(self._clock.synchronise)
         self._prepare_s += (time.perf_counter_ns() - begun) / 1e9
         self._phase = FIRST
         return result
 
     def sampling(self, guider: Any, sampler: Any, noise: Any, callback: Any) -> Callable[..., Any]:
         """Read what is known now; returns the step callback to use in the place of ``callback``."""
+        self.attempt(lambda: self._look(guider, sampler, noise, callback))
+
+        def on_step(*args: Any, **kwargs: Any) -> Any:
+            self._marks.steps += 1
+            return callback(*args, **kwargs) if callback is not None else None
+
+        return on_step
+
+    def _look(self, guider: Any, sampler: Any, noise: Any, callback: Any) -> None:
         self._facts = read_facts(self._patcher, guider, sampler, noise, callback)
         self._streamed = streamed_reader(self._patcher)
         kept = last_restaging(self._patcher)
@@ -94,28 +124,24 @@ class MeasuredRun:
         if self._options.blocks and is_compiled(self._patcher):
             self._notes.append("No times of single blocks: torch.compile is on.")
         elif self._options.blocks:
-            self._blocks = BlockTimer(self._patcher.model, self._clock, self._device)
+            self._blocks = BlockTimer(self._patcher.model, self._clock, self._device, self.attempt)
             self._stack.callback(self._blocks.detach)
-
-        def on_step(*args: Any, **kwargs: Any) -> Any:
-            self._marks.steps += 1
-            return callback(*args, **kwargs) if callback is not None else None
-
-        return on_step
 
     def evaluate(self, predict: Callable[[], Any]) -> Any:
         """One evaluation between two marks."""
-        marks = self._marks
         if self._blocks is not None:
-            self._blocks.evaluation = len(marks.evaluations)
-        before = self._clock.mark()
+            self._blocks.evaluation = len(self._marks.evaluations)
+        before = self.attempt(self._clock.mark)
         result = predict()
-        marks.evaluations.append((before, self._clock.mark()))
+        self.attempt(lambda: self._after(before))
         self._phase = LATER
-        if self._streamed is not None:
-            marks.streamed.append(self._streamed())
-        self._memory.boundary()
         return result
+
+    def _after(self, before: Any) -> None:
+        self._marks.evaluations.append((before, self._clock.mark()))
+        if self._streamed is not None:
+            self._marks.streamed.append(self._streamed())
+        self._memory.boundary()
 
     def forward(self, predictions: int) -> None:
         """The model was called with so many predictions in one batch."""
@@ -123,7 +149,10 @@ class MeasuredRun:
         self._marks.predictions += predictions
 
     def record(self, condition: str, number: int, outcome: str, after_switch: bool) -> RunRecord:
-        """The figures. A run that ended early has its counts, but no memory."""
+        """The figures. A run that ended early, or whose measuring failed, has its counts, but no memory."""
+        if self.failure and outcome == "success":
+            outcome = NOT_MEASURED
+            self._notes.append(f"Measuring stopped: {self.failure}.")
         if outcome == "success":
             self._clock.synchronise()
             total_s = (time.perf_counter_ns() - self._begun) / 1e9
@@ -164,7 +193,8 @@ class MeasuredRun:
         return len(self._marks.evaluations), self._marks.steps
 
     def _on_lora(self, before: Any, after: Any) -> None:
-        self._marks.lora[self._phase].append((before, after))
+        if not self.failure:
+            self._marks.lora[self._phase].append((before, after))
 
     def _lora_math(self, timed: bool) -> LoraMath:
         marks = self._marks.lora

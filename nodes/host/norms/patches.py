@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import weakref
 from collections.abc import Callable, Sequence
@@ -12,6 +11,8 @@ import comfy.utils
 import torch
 
 from ...core.errors import AdapterFormatError
+from ..comfyui.private import kept_weight
+from ..comfyui.quiet_log import quiet_warnings
 from ..match.shapes import is_product
 from ..match.stock import ODD_TENSORS, PatchValue, has_dora_scale, is_adapter, patch_format, patch_tensors
 from .exact import exact_norm, exact_work
@@ -99,27 +100,14 @@ def _scale(value: PatchValue) -> float:
     return 1.0 if alpha is None else abs(float(alpha)) / down.shape[0]
 
 
-class _Failure(logging.Handler):
-    """Notes that an adapter reported an error; ComfyUI's adapters log it and return the weight unchanged."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.seen = False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.seen = True
-
-
 def _apply_quietly(adapter: Any, weight: torch.Tensor) -> torch.Tensor | None:
-    watcher = _Failure()
-    logging.getLogger().addHandler(watcher)
-    try:
-        result = adapter.calculate_weight(weight, "measured", 1.0, 1.0, None, lambda a: a, torch.float32, None)
-    except (AdapterFormatError, *ODD_TENSORS):
-        return None
-    finally:
-        logging.getLogger().removeHandler(watcher)
-    return None if watcher.seen else result
+    """The weight with the adapter at strength 1; ``None`` where it failed, which adapters write to the log."""
+    with quiet_warnings() as seen:
+        try:
+            result = adapter.calculate_weight(weight, "measured", 1.0, 1.0, None, lambda a: a, torch.float32, None)
+        except (AdapterFormatError, *ODD_TENSORS):
+            return None
+    return None if seen else result
 
 
 class WeightNorms:
@@ -160,8 +148,8 @@ def read_weight(patcher: Any, key: str, offset: tuple[int, int, int] | None = No
 
     The module's own parameter is read, not the state dict, which holds quantised weights without their scale.
     """
-    backup = patcher.backup.get(key)
-    weight: Any = backup.weight if backup is not None else parameter(patcher, key)
+    kept = kept_weight(patcher, key)
+    weight: Any = parameter(patcher, key) if kept is None else kept
     if weight is None or getattr(weight, "is_meta", False) or _is_packed(weight):
         return None
     if type(weight) not in (torch.Tensor, torch.nn.Parameter) and hasattr(weight, "dequantize"):

@@ -1,4 +1,4 @@
-"""Whether what would be kept is what ComfyUI makes anew: the self-check of :mod:`.signatures`."""
+"""Whether what would be kept is what ComfyUI makes anew: the self-check of :mod:`.restaging`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 import comfy.utils
 import torch
+
+from ..comfyui.private import page_of, page_signature, paged_weight, stored_numbers
 
 MODULES = 8
 """So many are compared in a run; each needs a copy of its weight."""
@@ -23,7 +25,7 @@ class KeptCheck:
 
     def __init__(self, kept: Sequence[tuple[Any, Any, Any]]) -> None:
         chosen = random.sample(list(kept), min(MODULES, len(kept)))
-        copies = [(module, _read(page, signature, module)) for module, page, signature in chosen]
+        copies = [(module, paged_weight(page, signature, module)) for module, page, signature in chosen]
         self._copies = {id(module): (module, copy) for module, copy in copies if copy is not None}
 
     @property
@@ -43,8 +45,8 @@ class KeptCheck:
     def _differing(self) -> list[Any]:
         found = []
         for module, copy in self._copies.values():
-            signature = getattr(module, "_v_signature", None)
-            now = None if signature is None else _read(module._v, signature, module)
+            signature = page_signature(module)
+            now = None if signature is None else paged_weight(page_of(module), signature, module)
             if now is not None and not torch.equal(now.view(torch.uint8), copy.view(torch.uint8)):
                 found.append(module)
         return found
@@ -69,18 +71,4 @@ def compare_anew(model: Any, kept: Sequence[str], put_back: Callable[[Any, str],
 
 def _bytes(model: Any, key: str) -> torch.Tensor:
     weight = comfy.utils.get_attr(model, key)
-    return getattr(weight, "_qdata", weight).detach().contiguous().view(torch.uint8)
-
-
-def _read(page: Any, signature: Any, module: Any) -> torch.Tensor | None:
-    """A copy of the weight in a page that is resident and unchanged since ``signature``; None if it is not."""
-    import comfy_aimdo.model_vbar as vbar
-
-    weight = getattr(module, "_v_weight", None)
-    now = vbar.vbar_fault(page)
-    try:
-        if weight is None or now is None or not vbar.vbar_signature_compare(now, signature):
-            return None
-        return getattr(weight, "_qdata", weight).detach().clone()
-    finally:
-        vbar.vbar_unpin(page)
+    return stored_numbers(weight).detach().contiguous().view(torch.uint8)

@@ -38,10 +38,10 @@ async def _blocks(request: web.Request) -> web.Response:
     name, energy = request.query.get("lora", ""), request.query.get("energy") == "1"
 
     def body() -> bytes:
-        path, stamp = routes._file("loras", name)
+        path, stamp = routes.find_file("loras", name)
         return ANSWERS.get(("lora", *stamp, energy), lambda: _of_lora(path, energy))
 
-    return await routes._answer(body)
+    return await routes.answer(body)
 
 
 def _of_lora(path: str, energy: bool) -> dict[str, Any]:
@@ -59,11 +59,11 @@ async def _model_blocks(request: web.Request) -> web.Response:
     def body() -> bytes:
         if folder not in routes.MODEL_FOLDERS:
             known = ", ".join(sorted(routes.MODEL_FOLDERS))
-            raise routes._AnswerError(400, f"folder is {folder[:80]!r}, expected one of {known}.")
-        path, stamp = routes._file(folder, name)
+            raise routes.AnswerError(400, f"folder is {folder[:80]!r}, expected one of {known}.")
+        path, stamp = routes.find_file(folder, name)
         return ANSWERS.get(("model", *stamp), lambda: _of_model(path))
 
-    return await routes._answer(body)
+    return await routes.answer(body)
 
 
 def _of_model(path: str) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from ...core.check.architecture import file_fit
 from ...core.check.files import check_file
 from ...core.check.inspect import inspect_file
 from ...core.errors import PatchbayError
+from ...core.match.readings import config_stamp
 from ...core.report.report import to_json
 from ...core.report.text import report_text
 from ..comfyui.events import prompt_server
@@ -50,7 +51,7 @@ _PACK = Path(__file__).absolute().parents[3]  # not resolved: ComfyUI serves a l
 _OURS = f"/extensions/{_PACK.name}/"
 
 
-class _AnswerError(Exception):
+class AnswerError(Exception):
     """Becomes an answer with this status."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -97,16 +98,16 @@ def register_routes() -> None:
 
 async def _lora(request: web.Request) -> web.Response:
     name, measure = request.query.get("name", ""), request.query.get("measure") == "1"
-    return await _answer(lambda: _lora_body(name, measure))
+    return await answer(lambda: _lora_body(name, measure))
 
 
 async def _fit(request: web.Request) -> web.Response:
     lora, folder, model = (request.query.get(name, "") for name in ("lora", "folder", "model"))
-    return await _answer(lambda: _fit_body(lora, folder, model))
+    return await answer(lambda: _fit_body(lora, folder, model))
 
 
 async def _loaded(_request: web.Request) -> web.Response:
-    return await _answer(_loaded_body)
+    return await answer(_loaded_body)
 
 
 async def _help_picture(request: web.Request) -> web.StreamResponse:
@@ -117,12 +118,12 @@ async def _help_picture(request: web.Request) -> web.StreamResponse:
     return web.FileResponse(found, headers={"Content-Type": "image/webp"})
 
 
-async def _answer(make: Callable[[], bytes]) -> web.Response:
+async def answer(make: Callable[[], bytes]) -> web.Response:
     """Run ``make`` in a thread; what it says goes out as JSON."""
     status = 200
     try:
         body = await asyncio.to_thread(make)
-    except _AnswerError as error:
+    except AnswerError as error:
         status, body = error.status, _error_body(str(error))
     except (PatchbayError, OSError, MemoryError, RuntimeError) as error:
         sentence = str(error) or type(error).__name__
@@ -142,7 +143,7 @@ def _without_path(error: BaseException) -> str:
 
 
 def _lora_body(name: str, measure: bool) -> bytes:
-    path, stamp = _file("loras", name)
+    path, stamp = find_file("loras", name)
     return ANSWERS.get(("lora", *stamp, measure), lambda: _lora_answer(path, measure))
 
 
@@ -154,9 +155,9 @@ def _lora_answer(path: str, measure: bool) -> dict[str, Any]:
 def _fit_body(lora: str, folder: str, model: str) -> bytes:
     if folder not in MODEL_FOLDERS:
         known = ", ".join(sorted(MODEL_FOLDERS))
-        raise _AnswerError(400, f"folder is {folder[:80]!r}, expected one of {known}.")
-    lora_path, lora_stamp = _file("loras", lora)
-    model_path, model_stamp = _file(folder, model)
+        raise AnswerError(400, f"folder is {folder[:80]!r}, expected one of {known}.")
+    lora_path, lora_stamp = find_file("loras", lora)
+    model_path, model_stamp = find_file(folder, model)
     return ANSWERS.get(
         ("fit", *lora_stamp, *model_stamp),
         lambda: _fit_answer(Path(lora_path), Path(model_path)),
@@ -179,15 +180,16 @@ def _loaded_body() -> bytes:
     return json.dumps({"schema": "patchbay.loaded", "version": 1, "models": models}).encode()
 
 
-def _file(folder: str, name: str) -> tuple[str, tuple[str, int, int]]:
+def find_file(folder: str, name: str) -> tuple[str, tuple[Any, ...]]:
     """Path of a file that ComfyUI lists in ``folder``, and what tells it from another file of that name."""
     if not name:
-        raise _AnswerError(400, "Name the file, as ComfyUI lists it.")
+        raise AnswerError(400, "Name the file, as ComfyUI lists it.")
     path = folder_paths.get_full_path(folder, name) if "\0" not in name else None
     if path is None:
-        raise _AnswerError(200, f"There is no {name[:200]} in your {folder} folders.")
+        raise AnswerError(200, f"There is no {name[:200]} in your {folder} folders.")
     status = os.stat(path)
-    return path, (path, status.st_size, status.st_mtime_ns)
+    config = config_stamp(Path(path)) if folder == "loras" else None  # what it means may stand beside it
+    return path, (path, status.st_size, status.st_mtime_ns, config)
 
 
 def _keep_modules_fresh(app: web.Application) -> None:

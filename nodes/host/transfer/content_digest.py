@@ -14,6 +14,15 @@ import torch
 from torch import Tensor
 
 from ..bypass.hooks import BYPASS, BypassStack, bypass_stack
+from ..comfyui.private import (
+    callbacks,
+    has_wrapped_weights,
+    injections,
+    kept_weight,
+    object_patches,
+    stored_numbers,
+    wrappers,
+)
 from ..match.stock import is_adapter
 from ..norms.patches import parameter
 
@@ -58,8 +67,8 @@ def conditioning_digest(conditioning: list[list[Any]]) -> str | None:
 
 def _add_weights(state: Any, model: Any) -> None:
     for key, tensor in model.model_state_dict().items():
-        backup = model.backup.get(key)
-        weight = backup.weight if backup is not None else parameter(model, key)
+        kept = kept_weight(model, key)
+        weight = parameter(model, key) if kept is None else kept
         state.update(key.encode())
         _add(state, weight if isinstance(weight, Tensor) else tensor, _WEIGHT_SAMPLES)
     # The same weights compute something else in other layers (fast fp8) or in another dtype.
@@ -73,15 +82,15 @@ def _add_attached(state: Any, model: Any) -> None:
     for term in stack.terms if isinstance(stack, BypassStack) else ():
         state.update(f"beside {term.model_key} {term.strength} {term.beside.offset}".encode())
         _add(state, term.value.weights if is_adapter(term.value) else term.value, _PATCH_SAMPLES)
-    if any(not str(key).startswith(BYPASS) for key in model.injections):
+    if any(not str(key).startswith(BYPASS) for key in injections(model)):
         raise _NoDigest
-    for by_key in (*model.wrappers.values(), *model.callbacks.values()):
+    for by_key in (*wrappers(model).values(), *callbacks(model).values()):
         if any(found and not str(key).startswith(_OURS) for key, found in by_key.items()):
             raise _NoDigest
-    if getattr(model, "weight_wrapper_patches", None):
+    if has_wrapped_weights(model):
         raise _NoDigest
     _add(state, model.model_options, None)
-    _add(state, model.object_patches, _PATCH_SAMPLES)  # a compiled model is one of these: not all of its weights
+    _add(state, object_patches(model), _PATCH_SAMPLES)  # a compiled model is one of these: not all of its weights
     _add(state, model.get_model_object("model_sampling"), None)
 
 
@@ -111,9 +120,7 @@ def _add_tensor(state: Any, tensor: Tensor, samples: int | None) -> None:
     state.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
     if tensor.is_meta or tensor.numel() == 0:
         return
-    if type(tensor) not in (Tensor, torch.nn.Parameter) and hasattr(tensor, "_qdata"):
-        tensor = getattr(tensor, "_qdata")  # noqa: B009 - a quantised weight: the stored numbers
-    flat = tensor.detach().reshape(-1)
+    flat = stored_numbers(tensor).detach().reshape(-1)
     if samples is not None:
         flat = flat[:: max(1, flat.numel() // samples)][:samples]
     flat = flat.cpu()

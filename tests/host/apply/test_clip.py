@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import types
+import weakref
 from typing import Any
 
 import pytest
@@ -63,3 +65,20 @@ def test_te_zero_leaves_the_text_encoder_alone(host: Any, path: str) -> None:
     assert result.clip.patcher.patches == {}
     assert result.clip.patcher.patches_uuid == host.clip.patcher.patches_uuid
     assert [layer.lora_key for layer in result.report.layers if layer.state is host.State.SKIPPED] == [LAYER]
+
+
+def test_what_is_known_of_a_clip_goes_with_it(host: Any) -> None:
+    """A key map has thousands of names; without the CLIP nobody asks for it again."""
+    from pack.nodes.host.apply.plan import MatchCache
+
+    matches, encoder = MatchCache(), {"text_model.encoder.layers.0.mlp.fc1.weight": torch.zeros(3072, 768)}
+    known = matches._keys.setdefault(host.model.model, {})
+    without = matches.model_keys(host.model, None)
+    for _ in range(3):
+        clip = host.sd.load_text_encoder_state_dicts([dict(encoder)], clip_type=host.sd.CLIPType.STABLE_DIFFUSION)
+        keys = weakref.ref(matches.model_keys(host.model, clip))
+        assert len(known) == 2
+        del clip
+        gc.collect()
+        assert (len(known), keys()) == (1, None)
+    assert matches.model_keys(host.model, None) is without

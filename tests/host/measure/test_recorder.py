@@ -99,6 +99,66 @@ def test_weights_that_do_not_stay_are_patched_in_every_evaluation(host: Any, mod
     assert torch.allclose(result, sample(with_lora(model), 3), atol=1e-4)
 
 
+def test_calls_are_counted_whichever_clone_the_weights_were_loaded_from(host: Any, model: Any) -> None:
+    """Layers look their patches up in the table of the clone that was loaded; another may have the same patches."""
+    from pack.nodes.host.measure.clocks import HostClock
+    from pack.nodes.host.measure.lora_calls import timed_adapters
+
+    patched = with_lora(model)
+    sample(patched, 1)
+    patched.unpatch_model(patched.offload_device)
+    patched.load(patched.load_device, lowvram_model_memory=1)
+    seen: list[Any] = []
+    with timed_adapters(patched.clone(), HostClock().mark, lambda *marks: seen.append(marks)):
+        for module in patched.model.modules():
+            for function in getattr(module, "weight_function", ()):
+                function(torch.zeros(module.weight.shape))
+    assert len(seen) == patched_layers()
+    sample(model, 1)
+    assert attached_things(patched) == []
+
+
+def test_adapters_are_left_as_they_are_while_they_are_timed(host: Any, model: Any) -> None:
+    patched = with_lora(model)
+    adapters = {key: entries[0][1] for key, entries in patched.patches.items()}
+    before = {key: (type(adapter), dict(vars(adapter))) for key, adapter in adapters.items()}
+    during: list[bool] = []
+
+    def look(*_: Any) -> None:
+        during.append(all((type(a), dict(vars(a))) == before[key] for key, a in adapters.items()))
+
+    measured, recorder = host.attach(patched, "lora")
+    sample(measured, 2, callback=look)
+    assert during == [True, True]
+    assert recorder.runs[0].lora.prepare_calls == patched_layers()
+    assert {key: entries[0][1] for key, entries in measured.patches.items()} == adapters
+
+
+def failing(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("the driver went away\nwith details")
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["run.MemoryWatch", "run.MemoryWatch.start", "clocks.HostClock.mark", "clocks.HostClock.synchronise",
+     "run.read_facts", "run.MemoryWatch.boundary", "run.MemoryWatch.stop", "run.MemoryWatch.finish",
+     "blocks.find_blocks"],
+)  # fmt: skip
+def test_an_error_of_the_driver_ends_the_measuring_and_not_the_run(
+    host: Any, model: Any, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = sample(with_lora(model))
+    monkeypatch.setattr(f"pack.nodes.host.measure.{place}", failing)
+    measured, recorder = host.attach(with_lora(model), "lora", options(host, blocks=True))
+    assert torch.equal(sample(measured), expected)
+    monkeypatch.undo()
+    things = [thing for thing in attached_things(measured) if "thread" not in thing or "stop" not in place]
+    assert things == []
+    assert all(run.outcome == "not measured" or place.endswith("stop") for run in recorder.runs)
+    sample(measured)
+    assert recorder.runs[-1].outcome == "success"
+
+
 def test_copies_that_dynamic_vram_makes_of_an_adapter_are_timed_too(host: Any, model: Any) -> None:
     from comfy.model_patcher import LowVramPatch
     from pack.nodes.host.measure.clocks import HostClock
@@ -107,7 +167,7 @@ def test_copies_that_dynamic_vram_makes_of_an_adapter_are_timed_too(host: Any, m
     patched = with_lora(model)
     key = next(iter(patched.patches))
     seen: list[Any] = []
-    with timed_adapters(patched, HostClock(), lambda *marks: seen.append(marks)) as untimed:
+    with timed_adapters(patched, HostClock().mark, lambda *marks: seen.append(marks)) as untimed:
         lazy = LowVramPatch(key, patched.patches)
         if not hasattr(lazy, "prepare"):
             pytest.skip("this ComfyUI has no dynamic VRAM")

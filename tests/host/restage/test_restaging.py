@@ -22,12 +22,12 @@ def host(comfy_in_process: Any) -> types.SimpleNamespace:
     import comfy.sd
     import comfy.utils
     from pack.nodes.host.apply import apply
+    from pack.nodes.host.restage import keep, restaging
     from pack.nodes.host.restage import self_check as restaging_check
-    from pack.nodes.host.restage import signatures as restaging
 
     return types.SimpleNamespace(
         sd=comfy.sd, utils=comfy.utils, mm=comfy.model_management, apply=apply.apply_lora, restaging=restaging,
-        restaging_check=restaging_check,
+        restaging_check=restaging_check, keep=keep,
     )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def test_one_block_changes_and_the_picture_is_that_of_a_full_load(host, base, pa
     sample(first)
     assert host.restaging.last_restaging(first) is None
     assert torch.equal(sample(second), expected)
-    assert host.restaging.last_restaging(second) == host.restaging.Restaging(changed=2, kept=ALL - 2)
+    assert host.restaging.last_restaging(second) == host.keep.Restaging(changed=2, kept=ALL - 2)
     assert host.restaging.last_restaging(base) is None
 
 
@@ -97,7 +97,7 @@ def test_a_model_without_the_lora_is_known_by_its_clones(host, base, path, monke
     plain, expected = fully_loaded(host, monkeypatch, base), fully_loaded(host, monkeypatch, patched)
     assert torch.equal(sample(base), plain)
     assert torch.equal(sample(patched), expected)
-    assert host.restaging.last_restaging(patched) == host.restaging.Restaging(changed=2, kept=0)
+    assert host.restaging.last_restaging(patched) == host.keep.Restaging(changed=2, kept=0)
     assert torch.equal(sample(base), plain)
 
 
@@ -169,7 +169,7 @@ def test_an_interrupted_run_is_as_good_as_any(host, base, path, monkeypatch) -> 
     with pytest.raises(host.mm.InterruptProcessingException):
         sample(first, fails(host.mm.InterruptProcessingException()))
     assert torch.equal(sample(second), expected)
-    assert host.restaging.last_restaging(second) == host.restaging.Restaging(changed=2, kept=ALL - 2)
+    assert host.restaging.last_restaging(second) == host.keep.Restaging(changed=2, kept=ALL - 2)
 
 
 def test_a_measurement_says_what_was_kept(host, base, path) -> None:
@@ -232,7 +232,7 @@ def test_the_self_check_passes_and_finds_a_wrong_weight(host, base, path, monkey
     monkeypatch.setattr(host.restaging, "_failed", [])
     sample(first)
     assert torch.equal(sample(second), expected)
-    assert host.restaging.last_restaging(second) == host.restaging.Restaging(changed=2, kept=ALL - 2)
+    assert host.restaging.last_restaging(second) == host.keep.Restaging(changed=2, kept=ALL - 2)
     sample(first)
     host.utils.get_attr(base.model, "diffusion_model.single_blocks.2.linear2.weight").data.add_(1)
     assert torch.equal(sample(second), expected)
@@ -309,7 +309,7 @@ def test_dynamic_vram_stages_only_what_changed(host, base, path, monkeypatch) ->
     staged = run(second)
     changed = {"diffusion_model.single_blocks.1.linear1", "diffusion_model.single_blocks.1.linear2"}
     assert {name for name, value in staged.items() if value is None} == changed
-    assert host.restaging.last_restaging(second) == host.restaging.Restaging(2, len(staged) - 2)
+    assert host.restaging.last_restaging(second) == host.keep.Restaging(2, len(staged) - 2)
     assert None not in run(second).values()
     plain.partially_load(plain.load_device)
     assert set(signatures(plain).values()) == {None}
@@ -328,10 +328,10 @@ def test_a_page_that_was_given_up_is_not_kept(host, base, path) -> None:
         module = host.utils.get_attr(second.model, name)
         module._v, module._v_signature = object(), name
     given_up = next(name for name in names if "single_blocks.2" in name)
-    keep = host.restaging._DynamicKeep(second, ["diffusion_model.single_blocks.1.linear1.weight"])
+    keep = host.keep.DynamicKeep(second, ["diffusion_model.single_blocks.1.linear1.weight"])
     for name in names:
         host.utils.get_attr(second.model, name)._v_signature = None
     host.utils.get_attr(second.model, given_up)._v = object()
-    assert keep.put_back() == host.restaging.Restaging(changed=1, kept=len(names) - 2)
+    assert keep.put_back() == host.keep.Restaging(changed=1, kept=len(names) - 2)
     lost = {name for name in names if host.utils.get_attr(second.model, name)._v_signature is None}
     assert lost == {"diffusion_model.single_blocks.1.linear1", given_up}

@@ -38,7 +38,7 @@ SOURCES = {
         "_summary",
     ),
     "host/apply/method_choice.py": ("selection_notes", "advice"),
-    "host/routes/routes.py": ("_file",),
+    "host/routes/routes.py": ("find_file",),
     "host/apply/plan.py": ("add", "_ask", "_unmatched"),
     "host/bake/save.py": ("_layer_reports", "_report", "notes"),
     "host/apply/schedule.py": ("_judge",),
