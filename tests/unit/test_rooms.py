@@ -35,6 +35,7 @@ DOOR = "nodes/host/comfyui/private.py"
 INTERNALS = frozenset(
     (
         "STREAM_AIMDO_CAST_BUFFERS", "STREAM_CAST_BUFFERS", "TOTAL_PINNED_MEMORY", "additional_models", "backup",
+        "backup_buffers",
         "bias_function", "cached_patcher_init", "callbacks", "comfy_cast_weights", "current_hooks",
         "current_loaded_models", "current_weight_patches_uuid", "currently_running", "devctxs", "force_cast_weights",
         "forced_hooks", "get_residency", "hook_backup", "hook_patches", "injections", "inplace_update", "is_injected",

@@ -13,6 +13,8 @@ from typing import Any
 import comfy.utils
 from comfy.patcher_extension import CallbacksMP
 
+from ..comfyui.private import callbacks, has_kept_weights, keeps_buffer
+
 OWN_PARAMETERS = "lora_patchbay_own_parameters"
 """Key of our callback on a patcher."""
 
@@ -20,7 +22,7 @@ OWN_PARAMETERS = "lora_patchbay_own_parameters"
 def patch_own_parameters(patcher: Any, keys: Iterable[str]) -> None:
     """Make sure that patches on ``keys`` are computed too where ComfyUI's loader would pass them by."""
     if any(_passed_by(patcher.model, key) for key in keys):
-        known = patcher.callbacks.get(CallbacksMP.ON_LOAD, {})
+        known = callbacks(patcher).get(CallbacksMP.ON_LOAD, {})
         if OWN_PARAMETERS not in known:
             patcher.add_callback_with_key(CallbacksMP.ON_LOAD, OWN_PARAMETERS, _compute)
 
@@ -40,7 +42,7 @@ def _passed_by(model: Any, key: str) -> bool:
 
 def _compute(patcher: Any, device_to: Any, *_: Any) -> None:
     for key in patcher.patches:
-        if key not in patcher.backup and _passed_by(patcher.model, key):
+        if not has_kept_weights(patcher, [key]) and _passed_by(patcher.model, key):
             _compute_one(patcher, key, device_to)
 
 
@@ -48,7 +50,7 @@ def _compute_one(patcher: Any, key: str, device_to: Any) -> None:
     path, _, name = key.rpartition(".")
     if not _is_buffer(patcher.model.get_submodule(path), name):
         patcher.patch_weight_to_device(key, device_to=device_to)
-    elif key in getattr(patcher, "backup_buffers", {}):  # its loader keeps the original and puts it back
+    elif keeps_buffer(patcher, key):  # its loader keeps the original and puts it back
         value = patcher.patch_weight_to_device(key, device_to=device_to, return_weight=True)
         comfy.utils.set_attr_buffer(patcher.model, key, value)
     else:  # a new value would make a parameter of it

@@ -76,6 +76,14 @@ def has_kept_weights(patcher: Any, keys: Sequence[str]) -> bool:
     return all(key in backup for key in keys)
 
 
+def keeps_buffer(patcher: Any, key: str) -> bool:
+    """Whether the dynamic loader keeps the unpatched value of a buffer and puts it back (``backup_buffers``).
+
+    As of 0.16.3, with dynamic VRAM. Fallback: no, and the buffer is patched in place.
+    """
+    return key in getattr(patcher, "backup_buffers", {})
+
+
 def put_back(patcher: Any, key: str) -> None:
     """Give a weight the unpatched value that ComfyUI keeps, the way it does itself; nothing where it keeps none."""
     kept = (getattr(patcher, "backup", None) or {}).get(key)
