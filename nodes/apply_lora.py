@@ -52,8 +52,8 @@ class PatchbayApplyLora(io.ComfyNode):
                     min=-100.0,
                     max=100.0,
                     step=0.01,
-                    tooltip="How strongly the LoRA changes the text encoder: 1 as trained, 0 not at all. "
-                    "Without a CLIP it means nothing.",
+                    tooltip="How strongly the LoRA changes the text encoder: 1 as trained, 0 not at all. Ignored "
+                    "when no CLIP is connected.",
                 ),
                 io.String.Input(
                     "blocks",
@@ -66,17 +66,18 @@ class PatchbayApplyLora(io.ComfyNode):
                     "method",
                     options=list(METHODS),
                     default="merge",
-                    tooltip="merge: the change is added to the weights, so that sampling steps cost nothing extra. "
-                    "bypass: it runs beside the weights, so that a change of strength costs nothing and quantised "
-                    "weights are not rounded again, but every step a little more. auto: the cheaper of the two for "
-                    "this model and number of steps; the report says why.",
+                    tooltip="merge: the change is added to the weights, so sampling steps cost nothing extra. "
+                    "bypass: the change is computed alongside the weights, so a new strength costs nothing and "
+                    "quantised weights are not rounded again, but every step costs a little more. auto: the cheaper "
+                    "of the two for this model and number of steps; the report says why.",
                 ),
                 io.Boolean.Input(
                     "as_stock",
                     default=False,
                     advanced=True,
-                    tooltip="Off: every layer as the program that wrote the file means it. On: exactly what ComfyUI's "
-                    "own LoRA loader does with the file, bit for bit. The report says where the two differ.",
+                    tooltip="Off: every layer as the program that wrote the file intended. On: exactly what "
+                    "ComfyUI's own LoRA loader does with the file, bit for bit. The report says where the two "
+                    "differ.",
                 ),
             ],
             outputs=[

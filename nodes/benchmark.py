@@ -33,9 +33,9 @@ class PatchbayBenchmark(io.ComfyNode):
             node_id="PatchbayBenchmark",
             display_name="Benchmark (Patchbay)",
             category=CATEGORY,
-            description="Samples each model several times with the same noise and tells what a LoRA, a method or a "
-            "format costs: time of a step, of switching, memory, with confidence intervals, and whether the results "
-            "differ by more than running one of them twice.",
+            description="Samples each model several times with the same noise and says what a LoRA, a method or a "
+            "format costs: step time, switching time and memory, with confidence intervals, and whether the results "
+            "differ by more than two runs of one model do.",
             search_aliases=["lora cost", "compare speed", "vram", "a/b test", "step time", "ab benchmark"],
             is_output_node=True,
             not_idempotent=True,
@@ -127,7 +127,7 @@ def _model_inputs() -> list[Any]:
             for letter in LETTERS[2:]
         ),
         io.Conditioning.Input("positive", tooltip="The prompt, the same for all models."),
-        io.Conditioning.Input("negative", tooltip="The negative prompt; without effect where CFG is 1."),
+        io.Conditioning.Input("negative", tooltip="The negative prompt; has no effect at CFG 1."),
         io.Latent.Input("latent_image", tooltip="The latent to sample: its size is the picture's size."),
         io.Vae.Input(
             "vae",
@@ -144,9 +144,9 @@ def _run_inputs() -> list[Any]:
             "conditions",
             default="without LoRA\nwith LoRA",
             multiline=True,
-            tooltip="One line for each connected model, in order: its name, and after a vertical bar what "
-            "is its own, for example steps=4 cfg=1 against=3. The last is the line that it is compared with "
-            "instead of the first.",
+            tooltip="One line for each connected model, in order: its name, then a vertical bar and its own "
+            "settings, for example steps=4 cfg=1 against=3. against=N compares this model with line N instead of "
+            "line 1.",
         ),
         io.Int.Input(
             "seed",
@@ -164,7 +164,7 @@ def _run_inputs() -> list[Any]:
             "sampler_name",
             options=comfy.samplers.KSampler.SAMPLERS,
             default="euler",
-            tooltip="The sampler. Some evaluate the model more than once a step.",
+            tooltip="The sampler. Some evaluate the model more than once per step.",
         ),
         io.Combo.Input(
             "scheduler",
@@ -191,14 +191,15 @@ def _run_inputs() -> list[Any]:
         io.Boolean.Input(
             "save_results",
             default=True,
-            tooltip="Adds the figures to user/default/lora-patchbay/measurements.jsonl on this machine, to be "
-            "listed and compared later.",
+            tooltip="Adds the figures to user/default/lora-patchbay/measurements.jsonl on this machine, where they "
+            "can be listed and compared later.",
         ),
         io.Boolean.Input(
             "block_times",
             default=False,
             advanced=True,
-            tooltip="Also times every block of the models. Costs a little time itself; not with torch.compile.",
+            tooltip="Also times every block of the models. Adds a little time itself; not available with "
+            "torch.compile.",
         ),
     ]
 

@@ -76,8 +76,8 @@ class PatchbayBlockStrengths(io.ComfyNode):
                     options=formats,
                     default=NO_FORMAT,
                     advanced=True,
-                    tooltip="Also write the strengths in this format, to the output exported. What it cannot say is "
-                    "listed in the report.",
+                    tooltip="Also write the strengths in this format, to the output exported. The report lists "
+                    "anything the format cannot express.",
                 ),
             ],
             outputs=[

@@ -25,8 +25,8 @@ class PatchbayCheckLora(io.ComfyNode):
             node_id="PatchbayCheckLora",
             display_name="Check LoRA (Patchbay)",
             category=CATEGORY,
-            description="Tells whether a LoRA fits the model, which of its layers would land and which would not, with "
-            "the reason, with Apply LoRA (Patchbay) and with ComfyUI's own loader. Can stop the run before sampling.",
+            description="Says whether a LoRA fits the model and, for each layer, whether Apply LoRA (Patchbay) and "
+            "ComfyUI's own loader would apply it, and if not, why. Can stop the run before sampling.",
             search_aliases=["lora compatibility", "does lora fit", "lora check", "lora key not loaded", "wrong lora"],
             is_output_node=True,
             inputs=[
@@ -48,12 +48,13 @@ class PatchbayCheckLora(io.ComfyNode):
             outputs=[
                 io.Boolean.Output(
                     "fits",
-                    tooltip="True if every layer for this model lands and the file is made for its architecture.",
+                    tooltip="True if every layer for this model can be applied and the file is made for its "
+                    "architecture.",
                 ),
                 io.Float.Output(
                     "coverage",
-                    tooltip="Share of the LoRA's strength that lands, from 0 to 1: squared size of the changes that "
-                    "land over that of all in the file. By number of layers where a size could not be measured.",
+                    tooltip="Share of the LoRA's squared norm that fits this model, from 0 to 1. A layer count where "
+                    "a norm could not be measured.",
                 ),
                 *report_outputs(),
             ],

@@ -35,8 +35,8 @@ class PatchbayCompareImages(io.ComfyNode):
             node_id="PatchbayCompareImages",
             display_name="Compare Images (Patchbay)",
             category=CATEGORY,
-            description="Measures how far two pictures are apart (MAE, PSNR, SSIM) and shows them side by side, "
-            "under a slider, and as a difference picture on a fixed scale.",
+            description="Measures how much two pictures differ (MAE, PSNR, SSIM) and shows them side by side, under "
+            "a slider, and as a difference picture on a fixed scale.",
             search_aliases=["image difference", "psnr", "ssim", "a/b", "before after", "compare lora"],
             is_output_node=True,
             inputs=[
@@ -46,8 +46,8 @@ class PatchbayCompareImages(io.ComfyNode):
                     tooltip="The picture or batch on the right, of the same size; a batch of 1 is compared with "
                     "every picture of the other.",
                 ),
-                io.String.Input("label_a", default="without LoRA", tooltip="What stands over image_a."),
-                io.String.Input("label_b", default="with LoRA", tooltip="What stands over image_b."),
+                io.String.Input("label_a", default="without LoRA", tooltip="Label shown above image_a."),
+                io.String.Input("label_b", default="with LoRA", tooltip="Label shown above image_b."),
                 io.Float.Input(
                     "gain",
                     default=4.0,
@@ -66,7 +66,7 @@ class PatchbayCompareImages(io.ComfyNode):
                 *report_outputs(),
                 io.Image.Output(
                     "side_by_side",
-                    tooltip="One labelled picture a pair with image_a, image_b, their difference and the figures.",
+                    tooltip="One labelled picture per pair, with image_a, image_b, their difference and the figures.",
                 ),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],

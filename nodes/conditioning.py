@@ -54,7 +54,7 @@ class PatchbaySaveConditioning(io.ComfyNode):
                 io.String.Input(
                     "prompt",
                     default="",
-                    tooltip="The name by which Load Conditioning finds it again; a file can hold many.",
+                    tooltip="The name that Load Conditioning lists; a file can hold many.",
                 ),
                 io.Boolean.Input(
                     "overwrite",
@@ -127,13 +127,12 @@ class PatchbayLoadConditioning(io.ComfyNode):
                 io.String.Input(
                     "prompt",
                     default="",
-                    tooltip="The name of a prompt in the file; upper and lower case are the same, and empty means "
-                    "the first one.",
+                    tooltip="The name of a prompt in the file; case does not matter, and empty means the first one.",
                 ),
             ],
             outputs=[
                 io.Conditioning.Output(
-                    "conditioning", tooltip="The prompt as it came out of its text encoder, for that model only."
+                    "conditioning", tooltip="The encoded prompt, for the model whose text encoder made it."
                 ),
                 io.String.Output("text", tooltip="The prompt that was loaded, then every prompt in the file."),
             ],

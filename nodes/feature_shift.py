@@ -20,8 +20,8 @@ def probe_inputs() -> list[io.Input]:
     return [
         io.Conditioning.Input(
             "conditioning",
-            tooltip="The prompts to evaluate on. Join several with Conditioning (Combine): each counts as a prompt of "
-            "its own. Four or more give a firm answer.",
+            tooltip="The prompts to evaluate on. Join several with Conditioning (Combine); each counts as one "
+            "prompt. Use four or more for a reliable answer.",
         ),
         io.Sigmas.Input(
             "sigmas",
@@ -29,8 +29,8 @@ def probe_inputs() -> list[io.Input]:
         ),
         io.Latent.Input(
             "latent_image",
-            tooltip="An empty latent of your size: the noisy latents are then the model's own. Or an encoded picture, "
-            "to which noise is added.",
+            tooltip="An empty latent of your size; the noisy latents are then the model's own. Or an encoded "
+            "picture, to which noise is added.",
         ),
         io.Int.Input(
             "seed",
@@ -38,7 +38,7 @@ def probe_inputs() -> list[io.Input]:
             min=0,
             max=2**53,
             control_after_generate=False,
-            tooltip="The first noise; every prompt and every further seed has another one.",
+            tooltip="The first seed; every prompt and every further seed gets different noise.",
         ),
     ]
 
@@ -51,8 +51,8 @@ def reference_cfg_input(**options: Any) -> io.Input:
         min=0.0,
         max=30.0,
         step=0.1,
-        tooltip="The CFG that the reference is compared at. A distilled model has more or less of its base's guidance "
-        "built in: 0 measures how much, with negative connected. 1 compares without guidance.",
+        tooltip="The CFG that the reference is compared at. A distilled model has absorbed more or less of its "
+        "base's guidance; 0 measures how much, if negative is connected. 1 compares without guidance.",
         **options,
     )
 
@@ -62,8 +62,8 @@ def negative_input() -> io.Input:
     return io.Conditioning.Input(
         "negative",
         optional=True,
-        tooltip="The negative (or empty) prompt that the reference is used with. Without one it is compared without "
-        "guidance.",
+        tooltip="The negative (or empty) prompt that the reference is used with. Without one, the comparison is "
+        "without guidance.",
     )
 
 
@@ -89,7 +89,7 @@ class PatchbayFeatureShift(io.ComfyNode):
                     default=2,
                     min=1,
                     max=64,
-                    tooltip="Noises for each prompt. With two or more, every shift is held against what another seed "
+                    tooltip="Seeds per prompt. With two or more, every shift is compared with what a different seed "
                     "changes.",
                 ),
                 io.Int.Input(

@@ -41,7 +41,8 @@ def _advanced_inputs() -> list[io.Input]:
             max=100.0,
             step=0.001,
             advanced=True,
-            tooltip="How strongly strengths are held at 1; 0 finds it by leaving prompts out of the fit.",
+            tooltip="How strongly the fit is pulled towards 1. 0: chosen automatically by cross-validation over "
+            "prompts.",
         ),
         io.Int.Input(
             "rounds",
@@ -49,7 +50,7 @@ def _advanced_inputs() -> list[io.Input]:
             min=1,
             max=4,
             advanced=True,
-            tooltip="Gauss-Newton rounds; each costs as much as the first.",
+            tooltip="Number of Gauss-Newton rounds; each costs as much as the first.",
         ),
         io.Int.Input(
             "levels",
@@ -69,8 +70,8 @@ def _advanced_inputs() -> list[io.Input]:
             "refit_name",
             default="",
             advanced=True,
-            tooltip="A file name: the LoRA's own factors are refitted too, by least squares on captured "
-            "activations, and saved to loras under this name if that certainly helps. Empty: not tried.",
+            tooltip="A file name: the LoRA's own factors are refitted too, by least squares on captured activations, "
+            "and saved to loras under this name if they are certain to help. Empty: not tried.",
         ),
     ]
 
@@ -97,8 +98,8 @@ class PatchbayFitStrengths(io.ComfyNode):
                     default=2,
                     min=1,
                     max=64,
-                    tooltip="Noises for each prompt. Every other prompt is held out for the check; with one prompt "
-                    "every other seed.",
+                    tooltip="Seeds per prompt. Every other prompt is held out for the check; with one prompt, every "
+                    "other seed.",
                 ),
                 io.Combo.Input(
                     "grouping",
@@ -112,7 +113,7 @@ class PatchbayFitStrengths(io.ComfyNode):
                     "reference",
                     optional=True,
                     tooltip="The model that the LoRA was trained on, without it. Without a reference nothing is "
-                    "fitted: blocks that shift far more than the others are limited, by a rule of thumb.",
+                    "fitted: blocks that shift far more than the others are lowered, by a rule of thumb.",
                 ),
                 negative_input(),
             ],

@@ -40,13 +40,13 @@ class PatchbayInspectFile(io.ComfyNode):
                 io.DynamicCombo.Input(
                     "source",
                     options=[_option(kind, *where) for kind, where in _SOURCES.items()],
-                    tooltip="Which of your model folders the file lies in. What it really is, the report says.",
+                    tooltip="Which of your model folders the file is in. The report says what the file actually is.",
                 ),
                 io.Boolean.Input(
                     "measure_layers",
                     default=True,
-                    tooltip="For a LoRA: also read its tensors and measure how strong each layer is. Off: the header "
-                    "alone.",
+                    tooltip="For a LoRA: also read its tensors and measure how much each layer changes. Off: reads "
+                    "only the header.",
                 ),
                 io.Boolean.Input(
                     "hashes",

@@ -22,9 +22,9 @@ class PatchbayInspectModel(io.ComfyNode):
             node_id="PatchbayInspectModel",
             display_name="Inspect Model (Patchbay)",
             category=CATEGORY,
-            description="Names a loaded model's architecture with the evidence, and shows blocks, storage formats and "
-            "what is patched. With a second model: how far each block lies from the first, and what that means for a "
-            "LoRA.",
+            description="Names a loaded model's architecture with the evidence, and shows blocks, storage formats "
+            "and what is patched. With a second model: how far each block is from the first model's, and what that "
+            "means for a LoRA.",
             search_aliases=["model info", "compare models", "model difference", "quantization", "architecture"],
             is_output_node=True,
             inputs=[
@@ -32,7 +32,7 @@ class PatchbayInspectModel(io.ComfyNode):
                 io.Model.Input(
                     "model_b",
                     optional=True,
-                    tooltip="A second model of the same shape, for example the distilled one beside the base model. "
+                    tooltip="A second model of the same shape, for example the distilled one next to the base model. "
                     "Each block is compared with the first model's.",
                 ),
                 lora_file_input(
@@ -45,8 +45,8 @@ class PatchbayInspectModel(io.ComfyNode):
                     options=[NONE, *folder_paths.get_filename_list("diffusion_models")],
                     default=NONE,
                     optional=True,
-                    tooltip="A model file to compare with in place of model_b, read one weight at a time, so that only "
-                    "one model has to fit in memory. Not used where model_b is connected.",
+                    tooltip="A model file to compare with instead of model_b, read one weight at a time, so only one "
+                    "model has to fit in memory. Ignored if model_b is connected.",
                 ),
             ],
             outputs=report_outputs(),

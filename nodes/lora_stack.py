@@ -38,17 +38,17 @@ class PatchbayStackLora(io.ComfyNode):
                 io.Float.Input(
                     "strength_model",
                     **_STRENGTH,
-                    tooltip="How strongly it is to change the diffusion model: 1 as trained.",
+                    tooltip="How strongly it changes the diffusion model: 1 as trained.",
                 ),
                 io.Float.Input(
-                    "strength_clip", **_STRENGTH, tooltip="How strongly it is to change the text encoder: 1 as trained."
+                    "strength_clip", **_STRENGTH, tooltip="How strongly it changes the text encoder: 1 as trained."
                 ),
                 io.String.Input(
                     "blocks",
                     default="",
                     multiline=True,
-                    tooltip="Strength by block for this LoRA. Apply LoRA Stack (Patchbay) obeys it; other packs cannot "
-                    "see it and apply the LoRA whole.",
+                    tooltip="Strength by block for this LoRA. Apply LoRA Stack (Patchbay) uses it; other packs "
+                    "cannot see it and apply the whole LoRA.",
                 ),
                 LoraStack.Input(
                     "lora_stack", optional=True, tooltip="A stack to continue. The new LoRA is put at its end."
@@ -102,17 +102,17 @@ class PatchbayApplyLoraStack(io.ComfyNode):
                     "method",
                     options=list(METHODS),
                     default="merge",
-                    tooltip="merge: the change is added to the weights, so that sampling steps cost nothing extra. "
-                    "bypass: it runs beside the weights, so that a change of strength costs nothing and quantised "
-                    "weights are not rounded again, but every step a little more. auto: the cheaper of the two for "
-                    "this model and number of steps; the report says why.",
+                    tooltip="merge: the change is added to the weights, so sampling steps cost nothing extra. "
+                    "bypass: the change is computed alongside the weights, so a new strength costs nothing and "
+                    "quantised weights are not rounded again, but every step costs a little more. auto: the cheaper "
+                    "of the two for this model and number of steps; the report says why.",
                 ),
                 io.Boolean.Input(
                     "as_stock",
                     default=False,
                     advanced=True,
-                    tooltip="Off: every layer as the program that wrote the file means it. On: exactly what ComfyUI's "
-                    "own LoRA loader does, bit for bit.",
+                    tooltip="Off: every layer as the program that wrote the file intended. On: exactly what "
+                    "ComfyUI's own LoRA loader does, bit for bit.",
                 ),
             ],
             outputs=[

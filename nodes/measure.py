@@ -31,8 +31,9 @@ class PatchbayMeasure(io.ComfyNode):
             node_id="PatchbayMeasure",
             display_name="Measure (Patchbay)",
             category=CATEGORY,
-            description="Measures every sampling with this model: time of each evaluation, loading, LoRA arithmetic, "
-            "and memory split into what it is. Put it last before the sampler; Measure Report shows the result.",
+            description="Measures every sampling run with this model: time of each evaluation, loading, LoRA "
+            "arithmetic, and memory by what it is used for. Put it last before the sampler; Measure Report shows "
+            "the result.",
             search_aliases=["profiler", "vram", "benchmark", "step time", "it/s", "speed", "memory use"],
             inputs=[
                 io.Model.Input("model", tooltip="The diffusion model to measure, with all its LoRAs."),
@@ -44,15 +45,15 @@ class PatchbayMeasure(io.ComfyNode):
                 RecorderSocket.Input(
                     "recorder",
                     optional=True,
-                    tooltip="The recorder of another Measure node: both models then stand in one table, and the first "
-                    "is what the others are compared with.",
+                    tooltip="The recorder of another Measure node: both models then appear in one table, and the "
+                    "others are compared with the first.",
                 ),
                 io.Boolean.Input(
                     "block_times",
                     default=False,
                     advanced=True,
-                    tooltip="Also times every block of the model, and on NVIDIA and AMD its memory. Costs a little "
-                    "time itself; not with torch.compile.",
+                    tooltip="Also times every block of the model and, on NVIDIA and AMD, its memory. Adds a little "
+                    "time itself; not available with torch.compile.",
                 ),
                 io.Boolean.Input(
                     "strict",
@@ -103,8 +104,8 @@ class PatchbayMeasureReport(io.ComfyNode):
             node_id="PatchbayMeasureReport",
             display_name="Measure Report (Patchbay)",
             category=CATEGORY,
-            description="Shows what the measured models took: steady and first evaluation, loading, memory and why it "
-            "is slow, one column for each Measure node.",
+            description="Shows what the measured models cost: steady and first evaluation, loading, memory and why "
+            "it is slow, one column for each Measure node.",
             search_aliases=["vram", "benchmark", "step time", "it/s", "speed", "memory use", "profiler"],
             is_output_node=True,
             inputs=[
@@ -113,8 +114,8 @@ class PatchbayMeasureReport(io.ComfyNode):
                 io.Boolean.Input(
                     "save_results",
                     default=True,
-                    tooltip="Adds the figures to user/default/lora-patchbay/measurements.jsonl on this machine, to be "
-                    "listed and compared later.",
+                    tooltip="Adds the figures to user/default/lora-patchbay/measurements.jsonl on this machine, "
+                    "where they can be listed and compared later.",
                 ),
             ],
             outputs=measurement_outputs(),
@@ -131,7 +132,7 @@ def measurement_outputs() -> list[io.Output]:
     return [
         *report_outputs(),
         io.Image.Output("picture", tooltip="Each evaluation and the memory as bars, for saving or sharing."),
-        io.String.Output("json", tooltip="All figures as JSON, with the circumstances under which they were measured."),
+        io.String.Output("json", tooltip="All figures as JSON, with the conditions under which they were measured."),
     ]
 
 

@@ -30,7 +30,8 @@ class PatchbaySaveLora(io.ComfyNode):
             display_name="Save LoRA (Patchbay)",
             category=CATEGORY,
             description="Bakes the strengths of a LoRA, block by block, into a new file in models/loras, which any "
-            "loader then applies at strength 1. Can also resize it, and convert formats that cannot hold a strength.",
+            "loader then applies at strength 1. Can also resize it, and convert formats that cannot store a "
+            "strength.",
             search_aliases=["bake lora", "lora block weight", "resize lora", "export lora", "convert lora"],
             is_output_node=True,
             inputs=[*_source_inputs(), *_file_inputs()],
@@ -94,8 +95,8 @@ class PatchbaySaveLora(io.ComfyNode):
 def _source_inputs() -> list[io.Input]:
     """The same inputs as Apply LoRA has."""
     return [
-        io.Model.Input("model", tooltip="The diffusion model that the LoRA is for: its blocks decide, and conversions "
-                       "need its weights. It is not changed."),
+        io.Model.Input("model", tooltip="The diffusion model that the LoRA is for: its blocks define the strengths, "
+        "and conversions need its weights. It is not changed."),
         io.Clip.Input("clip", optional=True, tooltip="The text encoder. Without it, a LoRA's text encoder layers are "
                       "kept as they are, with strength_clip and the strength of te."),
         lora_file_input("The LoRA file, from your loras folders. It stays as it is."),
@@ -121,10 +122,10 @@ def _file_inputs() -> list[io.Input]:
             "convert",
             options=list(CONVERSIONS),
             default=CONVERSIONS[0],
-            tooltip="OFT, BOFT and DoRA can be kept only at strength 1, and ComfyUI's own loader computes some formats "
-            "differently. never: keep every format, and refuse what cannot be kept. difference where needed: such "
-            "layers become whole differences for this model (exact, large). LoRA where needed: such layers become "
-            "LoRAs of the given rank or energy. LoRA for all: every format does.",
+            tooltip="OFT, BOFT and DoRA can be kept only at strength 1, and ComfyUI's own loader computes some "
+            "formats differently. never: keep every format, and refuse what cannot be kept. difference where "
+            "needed: such layers become whole differences for this model (exact, large). LoRA where needed: such "
+            "layers become LoRAs of the given rank or energy. LoRA for all: every layer becomes a LoRA.",
         ),
         io.Int.Input("rank", default=0, min=0, max=4096, tooltip="Largest rank of LoRA layers: each is replaced by "
                      "its best approximation of this rank (SVD), and the report gives the error. 0: no limit."),

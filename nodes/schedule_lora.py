@@ -26,7 +26,7 @@ class PatchbayScheduleLora(io.ComfyNode):
             display_name="Schedule LoRA (Patchbay)",
             category=CATEGORY,
             description="Applies a LoRA for some of the sampling steps, or with block strengths that change between "
-            "them, through ComfyUI's own hooks. The model itself stays as it is: the conditioning carries the LoRA.",
+            "them, through ComfyUI's own hooks. The model is not changed: the conditioning carries the LoRA.",
             search_aliases=["lora schedule", "hook lora", "lora start end", "lora keyframes", "lora by step"],
             inputs=[*_lora_inputs(), *_time_inputs(), *_conditioning_inputs()],
             outputs=[
@@ -104,13 +104,13 @@ def _lora_inputs() -> list[io.Input]:
                        tooltip="How strongly the LoRA changes the diffusion model, multiplied with the strengths by "
                        "block."),
         io.Float.Input("strength_clip", default=1.0, min=-100.0, max=100.0, step=0.01,
-                       tooltip="How strongly the LoRA changes the text encoder. Without a CLIP it means nothing."),
+                       tooltip="How strongly the LoRA changes the text encoder. Ignored when no CLIP is connected."),
         io.String.Input(
             "blocks",
             default="",
             multiline=True,
-            tooltip="Strength by block, as in Apply LoRA, for the whole time. What a moment of the schedule names "
-            "wins. Empty: 1 everywhere. Example: all=0.8, single_blocks.*=0, te=0.7",
+            tooltip="Strength by block, as in Apply LoRA, for the whole run. Strengths in the schedule override it. "
+            "Empty: 1 everywhere. Example: all=0.8, single_blocks.*=0, te=0.7",
         ),
     ]  # fmt: skip
 
@@ -133,14 +133,14 @@ def _time_inputs() -> list[io.Input]:
         io.Combo.Input(
             "transition", options=[JUMP, LINEAR], default=JUMP,
             tooltip="jump: a moment's strengths hold until the next moment. linear: they change evenly towards it. "
-            "Every change of strength costs one patching of the weights that it concerns.",
+            "Each change of strength patches the weights it affects once more.",
         ),
     ]  # fmt: skip
 
 
 def _conditioning_inputs() -> list[io.Input]:
     return [
-        io.Conditioning.Input("positive", optional=True, tooltip="The positive conditioning, to carry the LoRA."),
-        io.Conditioning.Input("negative", optional=True, tooltip="The negative conditioning. Connect it too, else the "
-                              "negative prompt is sampled without the LoRA."),
+        io.Conditioning.Input("positive", optional=True, tooltip="The positive conditioning; it will carry the LoRA."),
+        io.Conditioning.Input("negative", optional=True, tooltip="The negative conditioning. Connect it too, or the "
+        "negative prompt is sampled without the LoRA."),
     ]  # fmt: skip

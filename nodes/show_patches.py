@@ -19,8 +19,8 @@ class PatchbayShowPatches(io.ComfyNode):
             node_id="PatchbayShowPatches",
             display_name="Show Patches (Patchbay)",
             category=CATEGORY,
-            description="Lists every weight of the model that is patched right now, by which LoRA or node, with which "
-            "strength, and how large the change is against the weight itself.",
+            description="Lists every weight of the model that is patched right now, by which LoRA or node, with "
+            "which strength, and how large the change is relative to the weight itself.",
             search_aliases=["patched layers", "lora report", "lora debug", "what is patched"],
             is_output_node=True,
             inputs=[io.Model.Input("model", tooltip="The model to look at. It is not changed.")],

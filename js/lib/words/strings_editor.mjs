@@ -59,7 +59,7 @@ export const EDITOR_STRINGS = {
     "presets.lost": "Not carried over",
     "presets.copied": "Copied as “{label}”",
     "setting.editor": "Show the strength editor",
-    "setting.editor.hint": "Bars for the strength of every block on Apply LoRA and Block Strengths. The text stays the truth.",
+    "setting.editor.hint": "Bars for the strength of every block on Apply LoRA and Block Strengths. The text stays authoritative.",
   },
   ja: {
     "editor.label": "ブロックごとの強度",
