@@ -12,8 +12,9 @@ from .core.report.report import to_json
 from .core.report.text import report_text
 from .core.strengths.text import parse_block_strengths
 from .host.apply.apply import apply_lora
+from .host.apply.renumber import check_map_text
 from .host.comfyui.lora_input import lora_file, lora_file_input, lora_fingerprint
-from .sockets import CATEGORY, SHOWS_RESULT, report_outputs, with_inputs
+from .sockets import BLOCK_MAP, CATEGORY, SHOWS_RESULT, report_outputs, with_inputs
 
 
 class PatchbayApplyLora(io.ComfyNode):
@@ -79,6 +80,13 @@ class PatchbayApplyLora(io.ComfyNode):
                     "ComfyUI's own LoRA loader does with the file, bit for bit. The report says where the two "
                     "differ.",
                 ),
+                io.String.Input(
+                    "block_map",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip=BLOCK_MAP,
+                ),
             ],
             outputs=[
                 io.Model.Output("model", tooltip="The model with the LoRA applied."),
@@ -89,9 +97,10 @@ class PatchbayApplyLora(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, blocks: str | None = None) -> bool | str:
+    def validate_inputs(cls, blocks: str | None = None, block_map: str | None = None) -> bool | str:
         try:
             parse_block_strengths(blocks or "")
+            check_map_text(block_map or "")
         except ValueError as error:
             return str(error)
         return True
@@ -110,14 +119,16 @@ class PatchbayApplyLora(io.ComfyNode):
         blocks: str,
         method: str,
         as_stock: bool = False,
+        block_map: str = "",
         clip: object = None,
     ) -> io.NodeOutput:
         path = lora_file(lora_name)
         hidden = cls.hidden
         steps = steps_after(hidden.prompt, hidden.unique_id) if hidden is not None and method == "auto" else None
         result = apply_lora(
-            path, lora_name, model, clip, strength_model, strength_clip, blocks, as_stock, method, steps
-        )
+            path, lora_name, model, clip, strength_model, strength_clip, blocks, as_stock, method, steps,
+            block_map,
+        )  # fmt: skip
         if result.report.level.value != "ok":
             logging.warning("LoRA Patchbay: %s: %s", lora_name, result.report.summary)
         text = report_text(result.report)

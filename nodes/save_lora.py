@@ -14,10 +14,11 @@ from .core.prompts.conditioning import file_in_folder
 from .core.report.report import to_json
 from .core.report.text import report_text
 from .core.strengths.text import parse_block_strengths
+from .host.apply.renumber import check_map_text
 from .host.bake.save import NAMES, save_lora
 from .host.comfyui.folders import writable_lora_folder
 from .host.comfyui.lora_input import lora_file, lora_file_input, lora_fingerprint
-from .sockets import CATEGORY, report_outputs, with_inputs
+from .sockets import BLOCK_MAP, CATEGORY, report_outputs, with_inputs
 
 
 class PatchbaySaveLora(io.ComfyNode):
@@ -42,9 +43,12 @@ class PatchbaySaveLora(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, blocks: str | None = None, file_name: str | None = None) -> bool | str:
+    def validate_inputs(
+        cls, blocks: str | None = None, file_name: str | None = None, block_map: str | None = None
+    ) -> bool | str:
         try:
             parse_block_strengths(blocks or "")
+            check_map_text(block_map or "")
             if file_name is not None:
                 file_in_folder(writable_lora_folder(), file_name, "loras")
         except ValueError as error:
@@ -70,6 +74,7 @@ class PatchbaySaveLora(io.ComfyNode):
         dtype: str,
         names: str,
         overwrite: bool,
+        block_map: str = "",
         clip: object = None,
     ) -> io.NodeOutput:
         path = lora_file(lora_name)
@@ -81,8 +86,9 @@ class PatchbaySaveLora(io.ComfyNode):
             )
         options = make_options(convert, rank, energy, dtype)
         saved = save_lora(
-            path, lora_name, model, clip, (strength_model, strength_clip), blocks, options, target, names, overwrite
-        )
+            path, lora_name, model, clip, (strength_model, strength_clip), blocks, options, target, names, overwrite,
+            block_map,
+        )  # fmt: skip
         if saved.report.level.value != "ok":
             logging.warning("LoRA Patchbay: %s: %s", saved.file.path.name, saved.report.summary)
         text = report_text(saved.report)
@@ -143,4 +149,5 @@ def _file_inputs() -> list[io.Input]:
         ),
         io.Boolean.Input("overwrite", default=False, tooltip="On: a file of this name is replaced. Off: it stays, and "
                          "the new one gets a number."),
+        io.String.Input("block_map", default="", optional=True, advanced=True, tooltip=BLOCK_MAP),
     ]  # fmt: skip

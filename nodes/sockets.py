@@ -46,3 +46,12 @@ def with_inputs(ui: dict[str, Any]) -> dict[str, Any]:
         name: [{**value, "inputs": made} for value in values] if name.startswith("patchbay_") else values
         for name, values in ui.items()
     }
+
+
+BLOCK_MAP = (
+    "For a model that was made from the LoRA's own by inserting or removing blocks: which of its blocks each block of "
+    "the file is. Empty: the same number. auto: the published map, where the depths differ (Anima, 28 to 40 blocks). "
+    "Or a text: blocks: 0->0, 1->1, 2->3, 3->- (- has no counterpart and is left out). lora-patchbay remap measures a "
+    "map. A file that is renumbered already is never renumbered twice."
+)
+"""Tooltip of the input ``block_map``."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import PatchbayError
 from ..files.writer import TensorWriter, metadata_size
 from ..lora.scale_sources import ADAPTER_METADATA, HEADER_ALPHAS
+from ..match.depth import MADE_FOR
 from .layer import BakedLayer, BakeLayer, BakeOptions, bake_layer, check_layers
 from .resize import Resizing
 
@@ -125,7 +126,7 @@ def _possible_keys(layer: BakeLayer) -> list[str]:
 
 def _keep(metadata: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """The source's metadata without what is certainly untrue now, and what was removed."""
-    kept = {key: value for key, value in metadata.items() if not key.startswith(PREFIX)}
+    kept = {key: value for key, value in metadata.items() if not key.startswith(PREFIX) or key == MADE_FOR}
     notes: list[str] = []
     for key in (ADAPTER_METADATA, *HEADER_ALPHAS):
         if kept.pop(key, None) is not None:

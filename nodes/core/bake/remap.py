@@ -18,7 +18,7 @@ from ..files.writer import TensorWriter, metadata_size
 from ..lora.file import LoraFile
 from ..lora.file_kinds import identify_lora
 from ..match.alignment import MeasuredMap, Sample, measure_map, sample_runs
-from ..match.depth import AUTO, MADE_FOR, bound_map, container_names, find_number, known_map
+from ..match.depth import AUTO, bound_map, container_names, find_number, known_map
 from ..match.renumbered import Renumbered
 from ..model.block_map import BlockMap, parse_block_map
 from ..model.families import family as family_of
@@ -120,7 +120,7 @@ def write_renumbered(path: Path, source: Header, renumbered: Renumbered) -> Writ
         raise BlockMapError(f"{source.name}: the block map leaves nothing of it.")
     if source.loaded is None and (source.container != "safetensors" or source.path is None):
         raise HeaderError(f"{source.name}: only safetensors files and PyTorch pickles can be renumbered.")
-    metadata = {**renumbered.file.header.metadata, MADE_FOR: str(renumbered.block_map)}
+    metadata = dict(renumbered.file.header.metadata)
     notes = []
     if metadata.pop(_LEGACY_HASH, None) is not None:
         notes.append(f"{_LEGACY_HASH} is left out: it was the source file's.")

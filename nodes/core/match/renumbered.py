@@ -12,7 +12,7 @@ from ..lora.file import LoraFile, LoraLayer, read_lora
 from ..lora.scale_sources import ADAPTER_METADATA, HEADER_ALPHAS
 from ..model.block_map import BlockMap
 from ..model.family import Family
-from .depth import numbered_blocks, refuse_second_map, renumber
+from .depth import MADE_FOR, numbered_blocks, refuse_second_map, renumber
 from .readings import understand
 
 NO_COUNTERPART = "its block has no counterpart in this model, says the block map"
@@ -24,7 +24,8 @@ class Renumbered:
 
     block_map: BlockMap
     file: LoraFile
-    """The layers under their new names. Its header says where the tensors lie in the old file."""
+    """The layers under their new names. Its header says where the tensors lie in the old file, and its metadata that
+    it was renumbered."""
     keys: Mapping[str, str]
     """New key to the key in the old file; only of what is kept."""
     names: Mapping[str, str]
@@ -73,7 +74,8 @@ def renumber_file(file: LoraFile, block_map: BlockMap, family: Family | None) ->
     tensors = {new: file.header.tensors[old]._replace(key=new) for new, old in keys.items()}
     loaded = file.header.loaded
     loaded = {new: loaded[old] for new, old in keys.items()} if loaded is not None else None
-    header = replace(file.header, tensors=tensors, loaded=loaded)
+    metadata = {**file.header.metadata, MADE_FOR: str(block_map)}
+    header = replace(file.header, tensors=tensors, loaded=loaded, metadata=metadata)
     old_layers = understand(file).layers
     left_out = tuple(layer for layer in old_layers if all(renamed[key] is None for key in layer.keys))
     wanted = {(name, x.format, x.parameter): x for x in old_layers if (name := rename(x.name)) is not None}

@@ -15,6 +15,7 @@ from .lora_cache import LORA_CACHE, LoadedLora
 from .method_choice import advice, name_survival, select_method, selection_notes
 from .methods import method_notes, name_methods, place_plan
 from .plan import MATCHES, plan_patches
+from .renumber import number_lora
 
 _WORDS = {
     LayerState.SKIPPED: "left out by strength 0",
@@ -46,25 +47,29 @@ def apply_lora(
     as_stock: bool = False,
     method: str = "merge",
     steps: int | None = None,
+    block_map: str = "",
 ) -> Applied:
     """Apply the LoRA at ``path`` to clones of ``model`` and ``clip`` (which may be ``None``).
 
     Args:
         method: ``merge`` into the weights, ``bypass``: beside them in the forward pass, or ``auto``: the cheaper one.
         steps: Sampling steps of the workflow, as far as it says; only ``auto`` asks.
+        block_map: Which block of the model each block of the file is: empty (the same), ``auto`` or a text.
         as_stock: Patch exactly what ComfyUI's own loader patches, also where the file's writer meant something else.
 
     Raises:
         HeaderError: the file is not a LoRA that can be read.
         BlockStrengthError: ``blocks`` does not parse or does not fit this model.
+        BlockMapError: ``block_map`` does not parse or does not fit the file and the model.
     """
-    lora = LORA_CACHE.load(path, name)
     keys = MATCHES.model_keys(model, clip)
+    numbered = number_lora(LORA_CACHE.load(path, name), keys, block_map)
+    lora = numbered.lora
     plan = plan_patches(lora, keys, strength_model, strength_clip, blocks, as_stock)
     selection = select_method(method, plan, keys, model, clip, as_stock, steps)
     placed = place_plan(plan, keys, model, clip, name, selection.method)
     layers = measure_plan(plan, keys, model, clip, quick=True)
-    level, summary, notes = _judge(layers, name)
+    level, summary, notes = _judge((*layers, *numbered.left_out()), name)
     broken = {x.lora_key for x in layers if x.state is LayerState.APPLIED and x.not_measured == NOT_FINITE}
     if broken:
         level = Level.WARNING if level is Level.OK else level
@@ -92,9 +97,10 @@ def apply_lora(
         strength_model=strength_model,
         strength_clip=strength_clip if clip is not None else None,
         blocks=blocks.strip(),
-        layers=layers,
+        layers=numbered.named(layers),
         notes=(
             *notes,
+            *((numbered.note,) if numbered.note else ()),
             *differences,
             *selection_notes(selection, method),
             *method_notes(layers, placed, selection.method),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from ...core.errors import HeaderError
 from ...core.files.header import read_header
 from ...core.files.tensors import Header
 from ...core.lora.file import LoraFile, read_lora
+from ...core.match.renumbered import Renumbered
 
 CACHE_BYTES = 1 << 30
 """Files beyond this total are dropped, the least recently used first; the newest always stays."""
@@ -34,6 +35,8 @@ class LoadedLora:
     header: Header
     file: LoraFile
     tensors: dict[str, torch.Tensor]
+    renumbered: dict[str, tuple[Renumbered, LoadedLora]] = field(default_factory=dict[str, Any], repr=False)
+    """The same file under other block numbers, by the map; the tensors are shared."""
 
     @cached_property
     def size_bytes(self) -> int:

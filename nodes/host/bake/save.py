@@ -28,6 +28,7 @@ from ..apply.apply import summarise_lora
 from ..apply.layer_norms import measure_plan
 from ..apply.lora_cache import LORA_CACHE, LoadedLora
 from ..apply.plan import MATCHES, PatchPlan, plan_patches
+from ..apply.renumber import number_lora
 from ..comfyui.model_keys import ModelKeys
 from ..match.stock import MatchedPatch, PatchValue, patch_alpha, patch_tensors
 from ..match.writer_adapters import NEUMANN_TERMS, WriterAdapter
@@ -66,19 +67,23 @@ def save_lora(
     target: Path,
     names: str = KEEP_NAMES,
     overwrite: bool = False,
+    block_map: str = "",
 ) -> Saved:
     """Bake the strengths into a new file at ``target``, or beside it where that name is taken.
 
     Args:
         strengths: Of the model and of the text encoder.
+        block_map: Which block of the model each block of the file is: empty (the same), ``auto`` or a text.
 
     Raises:
         HeaderError: the file is not a LoRA that can be read.
         BlockStrengthError: ``blocks`` does not parse or does not fit this model.
+        BlockMapError: ``block_map`` does not parse or does not fit the file and the model.
         PatchbayError: a layer's format cannot carry its strength, or nothing is left to write.
     """
-    lora = LORA_CACHE.load(path, name)
     keys = MATCHES.model_keys(model, clip)
+    numbered = number_lora(LORA_CACHE.load(path, name), keys, block_map)
+    lora = numbered.lora
     plan = plan_patches(lora, keys, *strengths, blocks)
     builder = _Builder(lora, plan, keys, model, clip, names)
     layers = [*builder.layers(), *builder.text_encoder_layers(strengths[1], blocks)]
@@ -86,8 +91,11 @@ def save_lora(
     digest = file_hashes(Path(path), lora.header.data_start)["sha256"]
     source = Source(os.path.basename(name), digest, *strengths, blocks.strip(), keys.summary.architecture)
     baked = write_baked(target, layers, options, source, lora.header.metadata)
-    reports = _layer_reports(measure_plan(plan, keys, model, clip, quick=True), builder.written, baked)
-    return Saved(baked, _report(lora, keys, baked, reports, strengths, blocks, [taken, *builder.notes()]))
+    reports = numbered.named(
+        _layer_reports(measure_plan(plan, keys, model, clip, quick=True), builder.written, baked)
+    )
+    notes = [taken, numbered.note, *builder.notes()]
+    return Saved(baked, _report(lora, keys, baked, reports, strengths, blocks, notes))
 
 
 class _Builder:

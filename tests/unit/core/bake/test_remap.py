@@ -6,13 +6,15 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lora_files import shared
+from pack.nodes.core.check.files import check_file
 from pack.nodes.core.cli.main import main
 from pack.nodes.core.errors import BlockMapError
 from pack.nodes.core.files.header import read_header
-from pack.nodes.core.lora.file import read_lora
+from pack.nodes.core.lora.file import LoraFile, read_lora
 from pack.nodes.core.match.depth import MADE_FOR
 from pack.nodes.core.match.readings import understand
 from pack.nodes.core.match.renumbered import renumber_file
@@ -28,6 +30,10 @@ def run(*arguments: object) -> tuple[int, str]:
     out = io.StringIO()
     code = main([str(x) for x in arguments], out, out)
     return code, out.getvalue()
+
+
+def lora_of(path: Path) -> LoraFile:
+    return read_lora(read_header(path))
 
 
 def pruned_base(path: Path, dropped: str, noise: float = 0.1) -> Path:
@@ -86,8 +92,16 @@ def test_a_file_for_28_blocks_lands_where_it_was_meant_on_40(tmp_path: Path) -> 
     assert run("remap", source, "--model", model, "-o", out)[0] == 0
     published = read_header(out).metadata[MADE_FOR]
     assert "14->20" in published
-    names = {layer.name for layer in read_lora(read_header(out)).layers}
-    assert not any(".2." in name or "_2_" in name for name in names)
+    tensors, by_name = load_file(out), {layer.name: layer for layer in lora_of(out).layers}
+    layers = {x.model_key: by_name[x.lora_key] for x in check_file(out, model).report.layers}
+    for key, truth in load_file(field / "truth/anima_28_blocks_on_40.meant.safetensors").items():
+        if "#" in key:
+            continue
+        layer = layers.pop(f"diffusion_model.{key.removeprefix('diffusion_model.')}")
+        delta = layer.adapter.delta({role: tensors[name] for role, name in layer.roles.items()}, layer.scale).double()
+        probe = torch.from_numpy(np.random.default_rng(delta.shape[1]).standard_normal(delta.shape[1]))
+        assert torch.allclose(delta @ probe, truth.double(), rtol=1e-4, atol=1e-5)
+    assert not layers
     again = field / "loras/anima_pre_remapped_on_40.safetensors"
     code, said = run("remap", again, "--model", model, "-o", tmp_path / "twice.safetensors")
     assert code == 2
@@ -115,7 +129,7 @@ def test_scales_that_stand_in_metadata_by_block_number_come_along(tmp_path: Path
     source = peft_file(tmp_path / "a.safetensors", {"lora_adapter_metadata": text, "note": "kept"})
     out = tmp_path / "new.safetensors"
     assert run("remap", source, "--map", "blocks: 0->0, 1->2, 2->3", "-o", out)[0] == 0
-    scales = {x.name: x.scale for x in understand(read_lora(read_header(out))).layers}
+    scales = {x.name: x.scale for x in understand(lora_of(out)).layers}
     assert scales == {
         "transformer.blocks.0.attn.to_q": 2.0, "transformer.blocks.2.attn.to_q": 2.0,
         "transformer.blocks.3.attn.to_q": 0.25,
