@@ -21,7 +21,9 @@ def save_nano(object_info: dict[str, Any]) -> Graph:
         "LoRA*; press **R** first, so that ComfyUI lists the new file.\n\n"
         "The lower **Save LoRA** also halves the rank: its report gives the error of every layer.\n\n"
         "Tensors that a strength does not touch stay as they are, bit for bit. Formats that cannot hold a strength "
-        "(OFT, BOFT, DoRA) are refused until you choose a conversion.",
+        "(OFT, BOFT, DoRA) are refused until you choose a conversion.\n\n"
+        "For a model with blocks inserted or removed, *block_map* of both nodes puts every block of the LoRA on its own "
+        "counterpart.",
         (-420, 0),
         (380, 520),
         "Read me",

@@ -280,21 +280,36 @@ def _published_map(layout: _Layout) -> BlockMap | None:
 
 
 def _sentence(layout: _Layout, block_map: BlockMap | None) -> str:
-    deeper = layout.model > layout.made_for
-    what = "blocks were inserted" if deeper else "blocks of the deeper one are missing here"
+    old, new = layout.made_for, layout.model
+    if new < old:
+        return _shallower(old, new, block_map)
     if layout.sure:
-        begin = f"made for the {layout.made_for}-block model; this one has {layout.model}, {what}"
-    else:
-        begin = (
-            f"names no block above {layout.kind}.{max(layout.indices)}, so it may be made for the "
-            f"{layout.made_for}-block model; this one has {layout.model}, {what}, and the names alone cannot tell"
+        if block_map is None:
+            return (
+                f"made for the {old}-block model; this one has {new}, blocks were inserted: no map is published, so "
+                "remap it only by one measured from the two models (lora-patchbay remap --from-model --to-model)"
+            )
+        return (
+            f"made for the {old}-block model; this one has {new}, blocks were inserted: remap it with block_map auto in "
+            "Apply LoRA or Save LoRA, or with lora-patchbay remap"
         )
+    last = f"{layout.kind}.{max(layout.indices)}"
+    return (
+        f"names no block above {last}, so it may be made for the {old}-block model; this one has {new}, blocks were "
+        "inserted, and the names alone cannot tell: ask its maker, and remap it if so"
+    )
+
+
+def _shallower(old: int, new: int, block_map: BlockMap | None) -> str:
     if block_map is None:
         return (
-            f"{begin}: remap it only by a map measured from the two models (lora-patchbay remap --from-model "
-            "--to-model), since none is published"
+            f"made for the {old}-block model; this one has {new}: no map is published, so remap it only by one measured "
+            "from the two models (lora-patchbay remap --from-model --to-model)"
         )
-    return f"{begin}: remap it with block_map auto in Apply LoRA or Save LoRA, or with lora-patchbay remap"
+    return (
+        f"made for the {old}-block model; this one has {new}: remap it with block_map auto in Apply LoRA or Save LoRA, "
+        "or with lora-patchbay remap; the layers of the blocks that are missing here are left out"
+    )
 
 
 def known_map(file: LoraFile, counts: Mapping[str, int], family: Family | None) -> BlockMap:
