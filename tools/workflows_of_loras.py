@@ -22,8 +22,8 @@ def save_nano(object_info: dict[str, Any]) -> Graph:
         "The lower **Save LoRA** also halves the rank: its report gives the error of every layer.\n\n"
         "Tensors that a strength does not touch stay as they are, bit for bit. Formats that cannot hold a strength "
         "(OFT, BOFT, DoRA) are refused until you choose a conversion.\n\n"
-        "For a model with blocks inserted or removed, *block_map* of both nodes puts every block of the LoRA on its own "
-        "counterpart.",
+        "For a model with blocks inserted or removed, *block_map* of both nodes puts every block of the LoRA on its "
+        "own counterpart.",
         (-420, 0),
         (380, 520),
         "Read me",

@@ -290,8 +290,8 @@ def _sentence(layout: _Layout, block_map: BlockMap | None) -> str:
                 "remap it only by one measured from the two models (lora-patchbay remap --from-model --to-model)"
             )
         return (
-            f"made for the {old}-block model; this one has {new}, blocks were inserted: remap it with block_map auto in "
-            "Apply LoRA or Save LoRA, or with lora-patchbay remap"
+            f"made for the {old}-block model; this one has {new}, blocks were inserted: remap it with block_map auto "
+            "in Apply LoRA or Save LoRA, or with lora-patchbay remap"
         )
     last = f"{layout.kind}.{max(layout.indices)}"
     return (
@@ -303,8 +303,8 @@ def _sentence(layout: _Layout, block_map: BlockMap | None) -> str:
 def _shallower(old: int, new: int, block_map: BlockMap | None) -> str:
     if block_map is None:
         return (
-            f"made for the {old}-block model; this one has {new}: no map is published, so remap it only by one measured "
-            "from the two models (lora-patchbay remap --from-model --to-model)"
+            f"made for the {old}-block model; this one has {new}: no map is published, so remap it only by one "
+            "measured from the two models (lora-patchbay remap --from-model --to-model)"
         )
     return (
         f"made for the {old}-block model; this one has {new}: remap it with block_map auto in Apply LoRA or Save LoRA, "
