@@ -104,7 +104,7 @@ function collectEnergy(known, shares, missing) {
 }
 
 /**
- * Share of the LoRA's energy that lies in a target; null where it is not known, or cannot be told apart.
+ * Share of the LoRA (squared norm) that lies in a target; null where it is not known, or cannot be told apart.
  * @param {Board} board
  * @param {string} selector
  */

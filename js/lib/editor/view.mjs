@@ -238,7 +238,7 @@ export function shortValue(state, t) {
 }
 
 /**
- * `0.8; parts from 0 to 1; 4.1 % of the LoRA's energy`
+ * `0.8; parts from 0 to 1; 4.1 % of the LoRA (squared norm)`
  * @param {BarState} state
  * @param {number | null} energy
  * @param {Language} language

@@ -280,7 +280,7 @@ export const REPORT_SENTENCES = {
     ["The same file is in the stack more than once: its strengths add up.", "同じファイルがスタックに複数あります。強度は足し合わされます。"],
     ["The stack is empty: the model is unchanged.", "スタックは空です。モデルは変わりません。"],
     ["Switching to it costs {time} once.", "この条件への切り替えに {time} かかります（一度だけ）。"],
-    ["Nothing was measured: no sampler has run with a measured model yet.", "まだ何も計測していません：計測中のモデルでサンプラーが実行されていません。"],
+    ["Nothing was measured: no sampler has run with a measured model yet.", "まだ何も測定していません：測定中のモデルでサンプラーが実行されていません。"],
     ["{label}: a step takes {step}, a whole run {total}.", "{label}：1ステップ {step}、全体で {total} です。"],
     ["{label}: a step takes {step}.", "{label}：1ステップ {step} です。"],
     ["{label}: one evaluation only, a whole run {total}.", "{label}：評価は1回だけ、全体で {total} です。"],

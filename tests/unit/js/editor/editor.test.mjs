@@ -89,5 +89,5 @@ test("the editor for eyes and for screen readers", () => {
   renderEditor(view, shown, target, partsOf(board, target.selector), board, actions, language);
   matchesSnapshot("strength_editor.html", readable(view.root));
   const bar = view.sliders.get(target.selector).root;
-  assert.equal(bar.getAttribute("aria-valuetext"), "0.5; parts from -0.25 to 0.5; 40% of the LoRA's energy");
+  assert.equal(bar.getAttribute("aria-valuetext"), "0.5; parts from -0.25 to 0.5; 40% of the LoRA (squared norm)");
 });
