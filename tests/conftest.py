@@ -27,6 +27,7 @@ _expose("pack", ROOT)
 _expose("tools", ROOT / "tools")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by layer, run the quick layers first, and let no warning pass in unit tests.
 

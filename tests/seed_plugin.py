@@ -33,8 +33,8 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> None:
-    """So does what a test draws."""
-    _seed(item.nodeid)
+    """So does what a test draws. Its id would not do: with several workers it ends with the group."""
+    _seed(f"{item.path.name}::{item.name}")
 
 
 def _seed(name: str) -> None:

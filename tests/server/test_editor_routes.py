@@ -43,7 +43,7 @@ SAID = {
     ("loras", "empty"): "the file is empty",
     ("loras", "page"): "an HTML page",
     ("loras", "json"): "a text in JSON form",
-    ("loras", "noise"): "is not a safetensors file",
+    ("loras", "noise"): "is not a safetensors, GGUF or PyTorch file",
     ("loras", "cut"): "the download is incomplete",
     ("loras", "model"): "has no layer of a LoRA",
     ("loras", "index"): "has no layer of a LoRA",

@@ -79,7 +79,7 @@ def test_pictures_of_help_pages_are_where_the_frontend_looks_for_them(comfy_serv
             urllib.request.urlopen(f"{comfy_server.address}/extensions/lora-patchbay/docs/{name}", timeout=30)
 
 
-@pytest.mark.parametrize("path", ["lib/dom.mjs", "docs/PatchbayApplyLora/en.md"])
+@pytest.mark.parametrize("path", ["lib/ui/dom.mjs", "docs/PatchbayApplyLora/en.md"])
 def test_a_browser_asks_again_for_modules(comfy_server: ComfyServer, path: str) -> None:
     """Else a page would go on with the modules of an older version after an upgrade."""
     folder = "lora-patchbay"
