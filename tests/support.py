@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 
+Case = TypeVar("Case")
 ROOT = Path(__file__).resolve().parents[1]
 ARTEFACTS = ROOT / "test-artefacts"
 """Logs and screenshots; git-ignored."""
@@ -35,6 +37,24 @@ def layer_of(path: Path) -> str:
     """
     below = (ROOT / path).relative_to(ROOT).parts if (ROOT / path).is_relative_to(ROOT) else ()
     return below[1] if len(below) > 2 and below[0] == "tests" and below[1] in LAYERS else "unit"
+
+
+def one_of_each(cases: Iterable[Case], kind: Callable[[Case], object]) -> list[Any]:
+    """Parameters of a matrix: the first case of each kind runs always, the others in the layer ``all``."""
+    seen: set[object] = set()
+    rows: list[Any] = []
+    for case in cases:
+        values = case if isinstance(case, tuple) else (case,)
+        rows.append(pytest.param(*values, marks=pytest.mark.all) if kind(case) in seen else pytest.param(*values))
+        seen.add(kind(case))
+    return rows
+
+
+def some(items: Iterable[Case]) -> list[Case]:
+    """The items, of which there is at least one: a claim about all of none says nothing."""
+    found = list(items)
+    assert found, "there is nothing to say this of"
+    return found
 
 
 def comfyui_folder() -> Path | None:
