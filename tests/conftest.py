@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server_plugin import SHARED
 from support import LAYERS, ROOT, comfyui_folder, layer_of, skip_or_fail
 
 
@@ -27,19 +26,14 @@ _expose("pack", ROOT)
 _expose("tools", ROOT / "tools")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by layer, run the quick layers first, and let no warning pass in unit tests.
-
-    With several workers the tests that share the server stay together, and so do those of one file, which share models.
-    """
+    """Mark tests by layer, run the quick layers first, and let no warning pass in unit tests."""
     for item in items:
         layer = layer_of(item.path)
         if layer == "unit":
             item.add_marker(pytest.mark.filterwarnings("error"), append=False)
         else:
             item.add_marker(layer)
-        item.add_marker(pytest.mark.xdist_group("server" if layer in SHARED else str(item.path.relative_to(ROOT))))
     items.sort(key=lambda item: LAYERS.index(layer_of(item.path)))
 
 

@@ -76,7 +76,7 @@ def pytest_options(layers: Sequence[str], expression: str = "", cores: int | Non
     workers = min(cores or os.cpu_count() or 1, MOST_WORKERS)
     alone = workers < 2 or {"gpu", "timing"} & set(layers)
     options = ["-m", marks] if marks else []
-    options += [] if alone else ["-n", str(workers), "--dist", "loadgroup"]
+    options += [] if alone else ["-n", str(workers), "--dist", "loadfile"]
     return options + (["-k", expression] if expression else [])
 
 

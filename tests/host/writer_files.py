@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,13 @@ TOOL_FILES = (
     *(f"lycoris_{name}" for name in LYCORIS),
 )
 """Every kind of file that the installed tools write."""
+
+
+def kind_of_file(name: str) -> str:
+    """What a file's arithmetic is, whichever tool wrote it under which names: the word that says it in its name."""
+    words = re.split(r"[_.]", name.replace("diag_oft", "oft"))
+    of_tools = {"peft", "raw", "diffusers", "lycoris", "model", "pipeline", "comfyui", "trainer", "musubi", "sd15"}
+    return next((word for word in words if word not in of_tools), name) + (" dora" if "dora" in words[1:] else "")
 
 
 def write_tool_file(name: str, folder: Path, bfl: Mapping[str, torch.Tensor]) -> tuple[str, Deltas]:

@@ -12,7 +12,8 @@ import torch
 from faithful_cases import SHARED, added, stock
 from nano_models import flux2_state_dict, kohya_lora, native_lora, write
 from safetensors.torch import load_file
-from writer_files import TOOL_FILES, write_tool_file
+from support import one_of_each
+from writer_files import TOOL_FILES, kind_of_file, write_tool_file
 from writer_reference import Deltas, relative_error
 
 SIZES = {"hidden": 128, "double": 2, "single": 3}
@@ -109,7 +110,7 @@ def saver(host: Any, model: Any, tmp_path: Path) -> Saver:
     return Saver(host, model, tmp_path)
 
 
-@pytest.mark.parametrize("name", TOOL_FILES)
+@pytest.mark.parametrize("name", one_of_each(TOOL_FILES, kind_of_file))
 def test_the_stock_loader_does_what_was_meant(saver: Saver, tool_file: Any, name: str) -> None:
     path, _ = tool_file(name)
     saved = saver(path, BLOCKS, "difference where needed", strength=0.7)
@@ -121,7 +122,7 @@ def test_the_stock_loader_does_what_was_meant(saver: Saver, tool_file: Any, name
     assert converted is not name.endswith(UNCHANGED)
 
 
-@pytest.mark.parametrize("name", TOOL_FILES)
+@pytest.mark.parametrize("name", one_of_each(TOOL_FILES, kind_of_file))
 def test_without_a_conversion_the_format_stays(host: Any, saver: Saver, tool_file: Any, name: str) -> None:
     path, _ = tool_file(name)
     saved = saver(path, "single_blocks.1=0") if "three_terms" not in name and "oft_exact" not in name else None
@@ -274,7 +275,11 @@ def test_the_node_writes_into_the_users_loras(pack_nodes: Any, comfy_in_process:
 
 @pytest.mark.skipif(not (SHARED / "loras").is_dir(), reason="no ../shared/data")
 @pytest.mark.parametrize("convert", ["difference where needed", "LoRA where needed"])
-@pytest.mark.parametrize("path", sorted(SHARED.glob("loras/*.safetensors")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    one_of_each(sorted(SHARED.glob("loras/*.safetensors")), lambda path: kind_of_file(path.stem)),
+    ids=lambda path: path.stem,
+)
 def test_the_shared_files(host: Any, tmp_path: Path, path: Path, convert: str) -> None:
     model = host.sd.load_diffusion_model(str(SHARED / "nano" / "nano_2x3_bfl_f32.safetensors"))
     saver = Saver(host, model, tmp_path)

@@ -24,8 +24,9 @@ from faithful_cases import (
     xlabs_tensors,
 )
 from nano_models import flux2_state_dict, write
+from support import one_of_each
 from tiny_models import tiny_model
-from writer_files import TOOL_FILES, diffusers_model, write_tool_file
+from writer_files import TOOL_FILES, diffusers_model, kind_of_file, write_tool_file
 from writer_files_sd15 import SD15_FILES, write_sd15_file
 from writer_reference import Deltas, reference_deltas, relative_error
 
@@ -40,6 +41,9 @@ CHANGED = tuple(
     for name in ("lora_dora", "loha_dora", "lokr_dora", "ia3", "oft_bounded", "oft_rescaled", "boft_bounded")
 )
 NO_TRUTH = ("lycoris_dylora",)
+
+
+ONE_OF_EACH = one_of_each(TOOL_FILES, kind_of_file)
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +107,14 @@ def test_a_file_does_what_its_own_tool_does(host: Any, model: Any, tool_file: An
     assert all(layer.delta_norm for layer in result.report.layers)
 
 
-@pytest.mark.parametrize("name", TOOL_FILES)
+@pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_strength_is_linear_below_zero_too(host: Any, model: Any, tool_file: Any, name: str) -> None:
     path, truth = tool_file(name)
     result = host.apply(path, name, model, None, -0.5, 0.0, "")
     assert relative_error(added(result.model, -0.5), truth) < EXACT
 
 
-@pytest.mark.parametrize("name", TOOL_FILES)
+@pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_as_stock_is_the_stock_loader_bit_for_bit(host: Any, model: Any, tool_file: Any, name: str) -> None:
     path, _ = tool_file(name)
     strength = 0.5 if "oft" in name else 1.0
@@ -179,7 +183,7 @@ def unet(host: Any) -> Any:
     return tiny_model("SD 1.5")
 
 
-@pytest.mark.parametrize("name", SD15_FILES)
+@pytest.mark.parametrize("name", one_of_each(SD15_FILES, kind_of_file))
 def test_a_file_for_stable_diffusion_does_what_its_own_tool_does(
     host: Any, unet: Any, tmp_path: Path, name: str
 ) -> None:
@@ -426,7 +430,9 @@ def shared_model(host: Any) -> Any:
 
 @pytest.mark.skipif(not TRUTHS, reason="no ../shared/data/truth")
 @pytest.mark.parametrize(
-    "path", sorted(SHARED.glob("loras/*.safetensors")) if TRUTHS else [], ids=lambda path: path.stem
+    "path",
+    one_of_each(sorted(SHARED.glob("loras/*.safetensors")) if TRUTHS else [], lambda path: kind_of_file(path.stem)),
+    ids=lambda path: path.stem,
 )
 def test_the_shared_files(host: Any, shared_model: Any, path: Path) -> None:
     as_stock = host.apply(str(path), path.stem, shared_model, None, 1.0, 0.0, "", as_stock=True)

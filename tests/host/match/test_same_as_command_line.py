@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import torch
 from nano_models import flux2_state_dict, kohya_lora, native_lora, write
+from support import one_of_each
 from test_check_lora import NANO, SELF_MADE
+from writer_files import kind_of_file
 
 pytestmark = pytest.mark.host
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -83,7 +85,7 @@ def assert_same(host: Any, pair: Any, lora: str) -> None:
 
 
 @needs_data
-@pytest.mark.parametrize("lora", LORAS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("lora", one_of_each(LORAS, lambda path: kind_of_file(path.stem)), ids=lambda path: path.stem)
 @pytest.mark.parametrize("name", MODELS)
 def test_files_of_real_tools(host: Any, pairs: Any, name: str, lora: Path) -> None:
     assert_same(host, pairs(DATA / f"{name}.safetensors"), str(lora))

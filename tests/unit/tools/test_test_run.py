@@ -43,8 +43,8 @@ def test_what_measures_time_runs_only_when_asked_for(layer: str) -> None:
 
 
 def test_processes() -> None:
-    assert pytest_options(["unit"], cores=2)[-4:] == ["-n", "2", "--dist", "loadgroup"]
-    assert pytest_options(["unit"], "name", cores=64)[-6:] == ["-n", "4", "--dist", "loadgroup", "-k", "name"]
+    assert pytest_options(["unit"], cores=2)[-4:] == ["-n", "2", "--dist", "loadfile"]
+    assert pytest_options(["unit"], "name", cores=64)[-6:] == ["-n", "4", "--dist", "loadfile", "-k", "name"]
     for layers, cores in ((["unit"], 1), (["gpu"], 8), (["unit", "timing"], 8)):
         assert "-n" not in pytest_options(layers, cores=cores)
 
