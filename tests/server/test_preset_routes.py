@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from support import some
 
 from tools.server import ComfyServer
 
@@ -67,7 +68,7 @@ def test_the_list_is_what_the_contract_says(routes: Routes) -> None:
     for preset in data["presets"]:
         assert set(preset) == fields("Preset")
         assert set(preset["label"]) == set(preset["description"]) == {"en", "ja"}
-        assert all(set(figure) == fields("PresetMeasure") for figure in preset["measured"])
+        assert all(set(figure) == fields("PresetMeasure") for figure in some(preset["measured"]))
 
 
 def test_save_overwrite_and_delete(routes: Routes) -> None:
@@ -115,7 +116,7 @@ def test_a_saved_preset_is_in_the_nodes_menu(routes: Routes) -> None:
 def test_formats_and_conversion(routes: Routes) -> None:
     _, data = routes.ask("GET", "/patchbay/strengths/formats")
     assert set(data) == fields("FormatList")
-    assert all(set(item) == fields("StrengthFormat") for item in data["formats"])
+    assert all(set(item) == fields("StrengthFormat") for item in some(data["formats"]))
     line = "1,0,0,0,0,0,0,0,1,1,1,1,0,0,0,0,0"
     status, found = routes.ask("POST", "/patchbay/strengths/convert", {"text": line, "from": "lbw.hako.sd.17"})
     assert status == 200

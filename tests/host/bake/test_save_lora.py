@@ -12,7 +12,7 @@ import torch
 from faithful_cases import SHARED, added, stock
 from nano_models import flux2_state_dict, kohya_lora, native_lora, write
 from safetensors.torch import load_file
-from support import one_of_each
+from support import one_of_each, some
 from writer_files import TOOL_FILES, kind_of_file, write_tool_file
 from writer_reference import Deltas, relative_error
 
@@ -117,8 +117,8 @@ def test_the_stock_loader_does_what_was_meant(saver: Saver, tool_file: Any, name
     meant = saver.meant(path, BLOCKS, 0.7)
     assert relative_error(saver.stock(saved), meant) < EXACT
     assert relative_error(saver.ours(saved), meant) < EXACT
-    assert not any("single_blocks.1." in key for key in saver.stock(saved))
-    converted = any(layer.converted for _, layer in saved.file.layers)
+    assert not any("single_blocks.1." in key for key in some(saver.stock(saved)))
+    converted = any(layer.converted for _, layer in some(saved.file.layers))
     assert converted is not name.endswith(UNCHANGED)
 
 
@@ -134,7 +134,7 @@ def test_without_a_conversion_the_format_stays(host: Any, saver: Saver, tool_fil
     assert relative_error(saver.ours(saved), meant) < EXACT
     wrong = relative_error(saver.stock(saved), meant) > EXACT
     assert (saved.report.level is host.Level.WARNING) or not wrong
-    assert not any(layer.converted for _, layer in saved.file.layers)
+    assert not any(layer.converted for _, layer in some(saved.file.layers))
 
 
 @pytest.mark.parametrize("name", ["peft_raw_dora", "lycoris_oft", "lycoris_boft", "peft_raw_oft", "lycoris_ia3"])
@@ -182,7 +182,7 @@ def test_a_resized_file_says_its_error_layer_by_layer(saver: Saver, tmp_path: Pa
         key = f"{layer.name}.weight"
         assert result.error == pytest.approx(relative_error({key: found[key]}, {key: meant[key]}), rel=1e-2)
     assert {tensor.dtype for tensor in load_file(saved.file.path).values() if tensor.dim()} == {torch.bfloat16}
-    assert all("rank 4 to 2: error" in layer.reason for layer in saved.report.layers)
+    assert all("rank 4 to 2: error" in layer.reason for layer in some(saved.report.layers))
     assert any("Largest error of a layer" in note for note in saved.report.notes)
     assert saved.file.size_bytes == saved.file.path.stat().st_size
 
@@ -204,7 +204,7 @@ def test_names_of_the_file_are_kept_or_made_comfyuis(host: Any, saver: Saver, tm
     assert set(load_file(saver(path).file.path)) == set(kohya_lora(**SIZES))
     renamed = saver(path, names=host.COMFY, overwrite=True)
     assert all(
-        key.startswith("diffusion_model.double_blocks") or "single" in key for key in load_file(renamed.file.path)
+        key.startswith("diffusion_model.double_blocks") or "single" in key for key in some(load_file(renamed.file.path))
     )
     assert relative_error(saver.stock(renamed), saver.meant(path)) < EXACT
 

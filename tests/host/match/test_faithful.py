@@ -24,7 +24,7 @@ from faithful_cases import (
     xlabs_tensors,
 )
 from nano_models import flux2_state_dict, write
-from support import one_of_each
+from support import one_of_each, some
 from tiny_models import tiny_model
 from writer_files import TOOL_FILES, diffusers_model, kind_of_file, write_tool_file
 from writer_files_sd15 import SD15_FILES, write_sd15_file
@@ -104,7 +104,7 @@ def test_a_file_does_what_its_own_tool_does(host: Any, model: Any, tool_file: An
     result = host.apply(path, name, model, None, 1.0, 0.0, "")
     assert relative_error(added(result.model), truth) < EXACT
     assert {layer.state for layer in result.report.layers} == {host.State.APPLIED}
-    assert all(layer.delta_norm for layer in result.report.layers)
+    assert all(layer.delta_norm for layer in some(result.report.layers))
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
@@ -132,7 +132,7 @@ def test_what_stock_does_right_stays_the_very_same(host: Any, model: Any, tool_f
     theirs = added(stock(model, path))
     remarked = {layer.model_key for layer in result.report.layers if layer.reason}
     assert name in CHANGED or len(remarked) < len(theirs)
-    for key, delta in added(result.model).items():
+    for key, delta in some(added(result.model).items()):
         assert key in remarked or torch.equal(delta, theirs[key])
 
 
@@ -224,7 +224,7 @@ def test_every_spelling_of_a_dora_magnitude(
     path = write(tmp_path / "x.safetensors", {prefix + key: tensor for key, tensor in plain.items()})
     result = host.apply(path, suffix, model, None, 1.0, 0.0, "")
     assert relative_error(added(result.model), reference_deltas(plain, weights, 1.0)) < EXACT
-    assert all("DoRA" in x.reason or "does not know this name" in x.reason for x in result.report.layers)
+    assert all("DoRA" in x.reason or "does not know this name" in x.reason for x in some(result.report.layers))
 
 
 def test_xlabs_processors_find_their_layers(host: Any, model: Any, weights: Any, tmp_path: Path) -> None:
@@ -368,7 +368,7 @@ def test_a_flux_1_mlp_is_not_written_into_a_gated_one(host: Any, model: Any, tmp
 )
 def test_all_state_lies_in_the_weights(host: Any, model: Any, tool_file: Any, name: str) -> None:
     patched = host.apply(tool_file(name)[0], name, model, None, 1.0, 0.0, "").model
-    for key, patches in patched.patches.items():
+    for key, patches in some(patched.patches.items()):
         counter = [0]
         host.lora.prefetch_prepared_value(patches[0][1], counter, None, None, False)
         again = type(patches[0][1])(patches[0][1].loaded_keys, patches[0][1].weights)
@@ -382,7 +382,7 @@ def test_all_state_lies_in_the_weights(host: Any, model: Any, tool_file: Any, na
 def test_bfloat16_weights_are_rounded_once(host: Any, bfl: dict[str, torch.Tensor], tool_file: Any) -> None:
     half = host.sd.load_diffusion_model_state_dict({key: value.bfloat16() for key, value in bfl.items()})
     patched = host.apply(tool_file("peft_raw_dora")[0], "dora", half, None, 1.0, 0.0, "").model
-    for key, patches in patched.patches.items():
+    for key, patches in some(patched.patches.items()):
         weight = half.model_state_dict(key)[key]
         exact = host.lora.calculate_weight(patches, weight.float().clone(), key)
         rounded = host.lora.calculate_weight(patches, weight.clone(), key, torch.bfloat16)

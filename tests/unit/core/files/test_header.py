@@ -17,6 +17,7 @@ from pack.nodes.core.files.header import read_header
 from pack.nodes.core.files.safetensors_header import DTYPE_BITS
 from safetensors import safe_open
 from safetensors.torch import save_file
+from support import some
 
 
 def library_accepts(path: Path) -> bool:
@@ -42,7 +43,7 @@ def we_accept(path: Path) -> bool:
 def test_shared_malformed_files() -> None:
     folder = shared("malformed")
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
-    for name, verdict in expected.items():
+    for name, verdict in some(expected.items()):
         assert we_accept(folder / name) == verdict["safetensors_0_8_0"].startswith("OK"), name
 
 

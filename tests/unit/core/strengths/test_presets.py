@@ -20,6 +20,7 @@ from pack.nodes.core.strengths.presets import (
     check_name,
 )
 from pack.nodes.core.strengths.text import parse_block_strengths
+from support import some
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -47,7 +48,7 @@ def test_shipped_names_are_unique_and_translated() -> None:
     assert len(set(shipped)) == len(shipped)
     texts = json.loads((ROOT / "nodes" / "host" / "routes" / "preset_texts.ja.json").read_text(encoding="utf-8"))
     assert list(texts) == shipped
-    assert all(entry["label"] and entry["description"] for entry in texts.values())
+    assert all(entry["label"] and entry["description"] for entry in some(texts.values()))
 
 
 def test_save_list_overwrite_delete(store: UserPresets) -> None:

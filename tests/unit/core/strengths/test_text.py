@@ -16,6 +16,7 @@ from pack.nodes.core.strengths.text import (
     format_block_strengths,
     parse_block_strengths,
 )
+from support import some
 
 NAME = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
 SEGMENT = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,6}", fullmatch=True)
@@ -104,7 +105,7 @@ def test_halves_by_depth_share_the_blocks() -> None:
 def test_ranges_by_depth_partition_every_container(cuts: list[int], family_id: str) -> None:
     edges = [0, *sorted(cuts), 100]
     layout = family(family_id).layout
-    for block in layout.blocks:
+    for block in some(layout.blocks):
         place = next(p for p in layout.places() if p.block == block)
         hits = [
             parse_block_strengths(f"*.{a}-{b}%=1").items[0].counts(block.index, *layout.position(place))
