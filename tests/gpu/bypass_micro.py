@@ -121,7 +121,7 @@ def time_model(shape: str, gpu: bool) -> dict[str, Any]:
     import torch
     from pack.nodes.core.measure.stats import paired_ratio
     from pack.nodes.host.apply.apply import apply_lora
-    from pack.nodes.host.bypass import arithmetic as bypass_ops
+    from pack.nodes.host.bypass import layer_hooks as bypass_ops
     from random_klein import RandomKlein
 
     klein = RandomKlein(shape)

@@ -25,7 +25,8 @@ import comfy.utils  # noqa: E402
 import torch  # noqa: E402
 from pack.nodes.core.lora.bypass_factors import LowRank  # noqa: E402
 from pack.nodes.host.apply.apply import apply_lora  # noqa: E402
-from pack.nodes.host.bypass.arithmetic import FusedLowRank, LinearCall  # noqa: E402
+from pack.nodes.host.bypass.calls import LinearCall  # noqa: E402
+from pack.nodes.host.bypass.factors import FusedLowRank  # noqa: E402
 from pack.nodes.host.bypass.terms import Beside  # noqa: E402
 from pack.nodes.host.restage import restaging  # noqa: E402
 from random_klein import RandomKlein  # noqa: E402

@@ -107,8 +107,13 @@ def write_baked(
         notes.extend(_correct_alpha(kept, alphas))
         kept |= _provenance(metadata, source, options)
         notes.extend(_hashes(kept, metadata, writer.data_hash))
-        size = writer.finish(kept)
-    return BakedFile(path, size, tuple(done), tuple(notes), tuple(sorted(set(ranks))))
+        size = writer.finish(kept, lambda: free_path(path, False)[0])
+    if writer.path != path:
+        notes.append(
+            f"{path.name} could not be replaced, because a program has it open (a loaded model still uses it, say); "
+            f"the new file is {writer.path.name}."
+        )
+    return BakedFile(writer.path, size, tuple(done), tuple(notes), tuple(sorted(set(ranks))))
 
 
 def _baked(layers: list[BakeLayer], options: BakeOptions) -> Iterator[tuple[BakeLayer, BakedLayer]]:

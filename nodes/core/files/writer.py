@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -110,8 +110,12 @@ class TensorWriter:
             self._position += len(data)
         self._entries[key] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, self._position]}
 
-    def finish(self, metadata: Mapping[str, str]) -> int:
+    def finish(self, metadata: Mapping[str, str], otherwise: Callable[[], Path] | None = None) -> int:
         """Write the header and put the file in its place.
+
+        Args:
+            otherwise: Gives another path for a file that cannot be replaced, as Windows refuses it where a program
+                has the old one mapped into its memory. ``path`` is where the file is in the end.
 
         Returns:
             Size of the file in bytes.
@@ -132,7 +136,13 @@ class TensorWriter:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        os.replace(self._temporary, self.path)
+        try:
+            os.replace(self._temporary, self.path)
+        except OSError:
+            if otherwise is None or not self.path.exists():
+                raise
+            self.path = otherwise()
+            os.replace(self._temporary, self.path)
         return 8 + room + self._position
 
     def _close_gap(self, header_bytes: int) -> int:

@@ -12,7 +12,8 @@ _PREFIXES = (
     "lycoris_", "transformer.", "unet.", "unet_", "net.", "model.",
 )  # fmt: skip
 _TEXT_ENCODER = re.compile(
-    r"^(?:lora_te\d?_|lora_prior_te|text_encoders?[._\d]|text_encoder:|te\d?[._]|conditioner\.|cond_stage_model\.)"
+    r"^(?:lora_te\d?_|lora_prior_te|text_encoders?[._\d]|text_encoder:|te\d?[._]|conditioner\.|cond_stage_model\."
+    r"|clip_[lgh]\.|(?:base_model\.model\.)?text_model\.)"
 )
 _INDEX = re.compile(r"_\d+(?=_)")
 _CONTAINER = re.compile(r"^([a-z][a-z_]*?)_(\d+)(?:_|$)", re.IGNORECASE)

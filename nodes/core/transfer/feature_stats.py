@@ -150,6 +150,13 @@ class Sketcher:
             total += shuffled.view(-1, self._size).sum(0)
         return total.float().cpu()
 
+    def forget(self) -> None:
+        """Drop the permutations and signs, 5 bytes for each number of a feature tensor of each size and device.
+
+        They come out the same again: what was sketched before and after can be compared.
+        """
+        self._plans.clear()
+
     def _plan(self, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
         key = (count, device)
         if key not in self._plans:

@@ -70,6 +70,12 @@ class LoraCache:
             self._shrink()
         return loaded
 
+    def forget(self, path: str) -> None:
+        """Let go of a file that will be replaced: Windows replaces none that is mapped into memory."""
+        with self._lock:
+            for key in [key for key in self._files if os.path.abspath(key[0]) == os.path.abspath(path)]:
+                del self._files[key]
+
     def _shrink(self) -> None:
         total = sum(file.size_bytes for file in self._files.values())
         while total > self._limit and len(self._files) > 1:

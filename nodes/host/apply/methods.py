@@ -82,7 +82,7 @@ def find_beside(patch: PlannedPatch, matched: MatchedFile, keys: ModelKeys, patc
 
 def whole_bytes(term: Beside) -> int:
     """What a term without small factors takes beside the model, in half precision."""
-    delta = getattr(term.part, "delta", None)
+    delta = getattr(term.outline, "delta", None)
     return 0 if delta is None or delta.dim() < 2 else delta.numel() * 2
 
 

@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import comfy.lora
-import torch
-
 from ...core.bake.file import BakedFile, Source, free_path, write_baked
-from ...core.bake.layer import WHOLE, BakeLayer, BakeOptions, Share
-from ...core.bake.plan import factor_suffixes, text_encoder_items
-from ...core.errors import PatchbayError
+from ...core.bake.layer import BakeOptions
 from ...core.files.hashes import file_hashes
-from ...core.files.tensors import Header, TensorInfo
-from ...core.lora.file import LoraLayer, read_lora
-from ...core.match.name_table import Target, target_key, target_offset
-from ...core.model.blocks import TEXT_ENCODER, Place
-from ...core.model.facts import is_text_encoder_name
-from ...core.report.report import LayerReport, LayerState, Level, Report
-from ...core.strengths.text import StrengthTable, parse_block_strengths
-from ..apply.apply import summarise_lora
+from ...core.report.report import Report
 from ..apply.layer_norms import measure_plan
-from ..apply.lora_cache import LORA_CACHE, LoadedLora
-from ..apply.plan import MATCHES, PatchPlan, plan_patches
+from ..apply.lora_cache import LORA_CACHE
+from ..apply.plan import MATCHES, plan_patches
 from ..apply.renumber import number_lora
-from ..comfyui.model_keys import ModelKeys
-from ..match.stock import MatchedPatch, PatchValue, patch_alpha, patch_tensors
-from ..match.writer_adapters import NEUMANN_TERMS, WriterAdapter
-from ..norms.patches import read_weight
+from .layers import COMFY_NAMES, KEEP_NAMES, LayerBuilder
+from .report import layer_reports, save_report
 
-KEEP_NAMES, COMFY_NAMES = "as in the file", "ComfyUI's own"
 NAMES = (KEEP_NAMES, COMFY_NAMES)
-
-_READABLE = {
-    "down": ("lora_down.weight", "lora_A.weight", "lora.down.weight", "lora_A", "lora_A.default.weight",
-             "lora_linear_layer.down.weight", "_lora.down.weight"),
-    "up": ("lora_up.weight", "lora_B.weight", "lora.up.weight", "lora_B", "lora_B.default.weight",
-           "lora_linear_layer.up.weight", "_lora.up.weight"),
-    "diff": ("diff",),
-    "diff_b": ("diff_b",),
-}  # fmt: skip
-"""Ends of keys that ComfyUI's loader reads, for roles that have other spellings too."""
 
 
 @dataclass(frozen=True)
@@ -85,315 +58,15 @@ def save_lora(
     numbered = number_lora(LORA_CACHE.load(path, name), keys, block_map)
     lora = numbered.lora
     plan = plan_patches(lora, keys, *strengths, blocks)
-    builder = _Builder(lora, plan, keys, model, clip, names)
+    builder = LayerBuilder(lora, plan, keys, model, clip, names)
     layers = [*builder.layers(), *builder.text_encoder_layers(strengths[1], blocks)]
     target, taken = free_path(target, overwrite)
+    LORA_CACHE.forget(str(target))
     digest = file_hashes(Path(path), lora.header.data_start)["sha256"]
     source = Source(os.path.basename(name), digest, *strengths, blocks.strip(), keys.summary.architecture)
     baked = write_baked(target, layers, options, source, lora.header.metadata)
     reports = numbered.named(
-        _layer_reports(measure_plan(plan, keys, model, clip, quick=True), builder.written, baked)
+        layer_reports(measure_plan(plan, keys, model, clip, quick=True), builder.written, baked)
     )
-    notes = [taken, numbered.note, *builder.notes()]
-    return Saved(baked, _report(lora, keys, baked, reports, strengths, blocks, notes))
-
-
-class _Builder:
-    """Turns a plan into layers that can be written."""
-
-    def __init__(self, lora: LoadedLora, plan: PatchPlan, keys: ModelKeys, model: Any, clip: Any, names: str) -> None:
-        self._lora = lora
-        self._plan = plan
-        self._keys = keys
-        self._patchers = (model, None if clip is None else clip.patcher)
-        self._comfy_names = names == COMFY_NAMES
-        self._renamed = 0
-        self.written: list[MatchedPatch] = []
-        """The patches behind :meth:`layers`, in the same order."""
-        self._understood = plan.matched.layers if plan.matched.layers is not None else lora.file.layers
-        self._by_key = {key: layer for layer in self._understood for key in layer.keys}
-        self._names: dict[Target, list[str]] = {}
-        for known, target in keys.key_map.items():
-            self._names.setdefault(target, []).append(known)
-        self._factor_suffixes = factor_suffixes(lora.tensors)
-
-    def layers(self) -> Iterator[BakeLayer]:
-        """Every patch that the node would make, strengths included."""
-        for patch in self._plan.matched.patches:
-            pieces = [
-                (target_offset(planned.target), planned.strength)
-                for planned in self._plan.patches
-                if target_key(planned.target) == patch.model_key
-                and _inside(target_offset(planned.target), patch.offset)
-            ]
-            if pieces:
-                self.written.append(patch)
-                yield self._layer(patch, pieces)
-
-    def text_encoder_layers(self, strength_clip: float, blocks: str) -> Iterator[BakeLayer]:
-        """Layers of a text encoder that is not connected: kept as they are, with the strength of ``te``."""
-        if self._keys.has_text_encoder:
-            return
-        has_layers = any(is_text_encoder_name(layer.name) for layer in self._understood)
-        items = text_encoder_items(parse_block_strengths(blocks), has_layers)
-        table = StrengthTable(items, self._keys.layout)
-        strength = strength_clip * table.strength(Place("", None, "", text_encoder=True))
-        for layer in self._understood if strength else ():
-            if layer.adapter is None or not is_text_encoder_name(layer.name):
-                continue
-            tensors = {role: self._lora.tensors[key] for role, key in layer.roles.items() if key in self._lora.tensors}
-            suffixes = {r: key[len(layer.name) :] for r, key in layer.roles.items() if key.startswith(layer.name)}
-            shape = (layer.out_features or 1, layer.in_features or 1, *layer.kernel)
-            yield BakeLayer(
-                layer.name, layer.adapter.name, tensors, shape, strength, scale=layer.scale, rank=layer.rank,
-                dora=bool(layer.dora), suffixes=suffixes, factor_suffixes=self._factor_suffixes,
-            )  # fmt: skip
-
-    def notes(self) -> list[str]:
-        """What has to be said about the names."""
-        if not self._renamed:
-            return []
-        return [f"{self._renamed} layers are written under names that ComfyUI's own loader knows."]
-
-    def _layer(self, patch: MatchedPatch, pieces: list[tuple[Any, float]]) -> BakeLayer:
-        source = self._source(patch)
-        shape = self._shape(patch)
-        shares = _shares(pieces, patch.offset, shape)
-        kind, tensors, rank = _content(patch, source, self._plan.matched.tensors)
-        name, kept = self._name(patch, source, kind)
-        self._renamed += name != source.name
-        suffixes = _suffixes(source, kept)
-        if kind == "diff_b" and not kept:
-            kind, suffixes = "diff", {}
-            tensors = {"diff": next(iter(tensors.values()))}
-        dora = bool(source.dora)
-        if dora and not kept:
-            tensors = {**tensors, "dora_scale": _magnitude_for_comfyui(tensors["dora_scale"], shape)}
-        return BakeLayer(
-            name, kind, tensors, shape, pieces[0][1], shares, _scale(patch.value, rank), rank, dora, suffixes,
-            self._factor_suffixes, _stock_reads(patch, source), self._tied(patch.value, kind, name != source.name),
-            self._delta(patch, source, shape),
-        )  # fmt: skip
-
-    def _source(self, patch: MatchedPatch) -> LoraLayer:
-        """The layer of the file; read anew where ComfyUI's conversion renamed its keys."""
-        known = [self._by_key[key] for key in patch.file_keys if key in self._by_key]
-        whole, bias = isinstance(patch.value, tuple), patch.model_key.endswith(".bias")
-        # ComfyUI looks at more tensors of a name than it makes this patch of: factors beside the difference of a bias.
-        fitting = [x for x in known if x.adapter is not None and (x.adapter.name in WHOLE) == whole]
-        if fitting:
-            return next((x for x in fitting if (x.parameter == "bias") == bias), fitting[0])
-        held = {key: self._plan.matched.tensors[key] for key in patch.file_keys}
-        infos = {key: TensorInfo(key, "F32", tuple(tensor.shape), 0, 0) for key, tensor in held.items()}
-        layers = read_lora(Header("converted", 0, "safetensors", infos, {}, loaded=held)).layers
-        if not layers or layers[0].adapter is None:
-            raise PatchbayError(f"{patch.lora_key}: its format is not understood and cannot be written again.")
-        return layers[0]
-
-    def _shape(self, patch: MatchedPatch) -> tuple[int, ...]:
-        shape = self._keys.shapes[patch.model_key]
-        if patch.offset is None:
-            return shape
-        dim, _, length = patch.offset
-        return (*shape[:dim], length, *shape[dim + 1 :])
-
-    def _name(self, patch: MatchedPatch, source: LoraLayer, kind: str) -> tuple[str, bool]:
-        """A name under which ComfyUI's loader finds this very target, and whether it is the file's own."""
-        target: Target = patch.target
-        if kind in ("diff_b", "norm_b", "set_b"):
-            whole = f"{patch.model_key.removesuffix('.bias')}.weight"
-            target = whole if isinstance(target, str) else (whole, *target[1:])
-        own = source.name in self._keys.key_map and self._keys.key_map[source.name] == target
-        if own and not (kind == "diff_b" and not isinstance(target, str)) and not self._comfy_names:
-            return source.name, True
-        names = self._names.get(patch.target if kind in ("diff_b", "norm_b", "set_b") else target, [])
-        native = [name for name in names if name.startswith("diffusion_model.")]
-        if native or names:
-            return (native or names)[0], False
-        raise PatchbayError(
-            f"{source.name}: ComfyUI has no name for {patch.model_key}, so that its loader could not read it."
-        )
-
-    def _tied(self, value: PatchValue, kind: str, renamed: bool) -> str:
-        if isinstance(value, WriterAdapter) and value.weights[3] not in ((), (NEUMANN_TERMS,)):
-            return "how it is computed stands in the adapter_config.json beside its file, which one file cannot hold"
-        # Whose OFT it is, and so what its alpha bounds, is told by native names without any tool's metadata.
-        anonymous = not any(key.startswith(("ss_", "ot_", "modelspec")) for key in self._lora.header.metadata)
-        bounded = kind in ("oft", "boft") and isinstance(value, WriterAdapter)
-        if bounded and renamed and anonymous:
-            return "what its alpha means depends on the names of the file, which ComfyUI does not know"
-        return ""
-
-    def _delta(self, patch: MatchedPatch, source: LoraLayer, shape: tuple[int, ...]) -> Any:
-        patcher = self._patchers[1 if patch.model_key in self._keys.text_encoder_keys else 0]
-
-        def build() -> torch.Tensor:
-            if not source.needs_weight:
-                return _change(patch, torch.zeros(shape))
-            weight = read_weight(patcher, patch.model_key, patch.offset)
-            if weight is None:
-                raise PatchbayError(
-                    f"{source.name}: converting it needs the weight {patch.model_key}, which cannot be read from this "
-                    "model (it is stored packed or lies on no device). Load the model unquantised."
-                )
-            return _change(patch, weight.to(device="cpu", dtype=torch.float32))
-
-        return build
-
-
-def _change(patch: MatchedPatch, weight: torch.Tensor) -> torch.Tensor:
-    """What the patch adds at strength 1, in the layout in which ComfyUI's loader expects it."""
-    function = None if isinstance(patch.target, str) or len(patch.target) < 3 else patch.target[2]
-    weight = weight if function is None else function(weight)
-    if isinstance(patch.value, WriterAdapter):
-        return patch.value.delta(weight)
-    patched: Any = comfy.lora.calculate_weight([(1.0, patch.value, 1.0, None, None)], weight.clone(), patch.model_key)
-    change = patched - weight
-    if not bool(change.any()):  # ComfyUI's adapters log a failure and leave the weight alone
-        raise PatchbayError(f"{patch.lora_key}: ComfyUI could not apply it to {patch.model_key}; see the log.")
-    return change
-
-
-def _inside(part: tuple[int, int, int] | None, whole: tuple[int, int, int] | None) -> bool:
-    if part is None or whole is None:
-        return whole is None
-    return part[0] == whole[0] and whole[1] <= part[1] and part[1] + part[2] <= whole[1] + whole[2]
-
-
-def _shares(
-    pieces: list[tuple[Any, float]], offset: tuple[int, int, int] | None, shape: tuple[int, ...]
-) -> tuple[Share, ...]:
-    """Strengths of the parts of a weight without gaps, counted from the layer's own beginning; empty if it is whole."""
-    if len(pieces) == 1 and pieces[0][0] == offset:
-        return ()
-    dim = pieces[0][0][0]
-    first = offset[1] if offset is not None else 0
-    shares: list[Share] = []
-    position = 0
-    for (_, start, length), strength in sorted(pieces):
-        start -= first
-        if start > position:
-            shares.append((dim, position, start - position, 0.0))
-        shares.append((dim, start, length, strength))
-        position = start + length
-    if position < shape[dim]:
-        shares.append((dim, position, shape[dim] - position, 0.0))
-    return tuple(shares)
-
-
-def _content(
-    patch: MatchedPatch, source: LoraLayer, tensors: Mapping[str, torch.Tensor]
-) -> tuple[str, dict[str, torch.Tensor], int | None]:
-    """Kind, tensors by role and rank of what is written for a patch."""
-    assert source.adapter is not None
-    if not isinstance(patch.value, tuple):
-        return source.adapter.name, {role: tensors[key] for role, key in source.roles.items()}, source.rank
-    role = str(getattr(source.adapter, "role", "diff"))
-    return source.adapter.name, {role: patch_tensors(patch.value)[0]}, None
-
-
-def _scale(value: PatchValue, rank: int | None) -> float:
-    """What the product is multiplied with at strength 1, by the patch itself."""
-    if isinstance(value, WriterAdapter):
-        return value.scale
-    alpha = patch_alpha(value)
-    return 1.0 if alpha is None or not rank else alpha / rank
-
-
-def _stock_reads(patch: MatchedPatch, source: LoraLayer) -> bool:
-    """Whether ComfyUI's loader, given right names and alpha, computes it as the writer means it."""
-    if not isinstance(patch.value, WriterAdapter):
-        return True
-    whole_lokr = source.adapter is not None and source.adapter.name == "lokr" and source.rank is None
-    return whole_lokr and not source.dora and not source.kernel
-
-
-def _suffixes(source: LoraLayer, kept: bool) -> dict[str, str]:
-    """Ends of the keys that stay as they are: all that the layer's name allows and that ComfyUI reads."""
-    suffixes: dict[str, str] = {}
-    for role, key in source.roles.items():
-        suffix = key[len(source.name) :]
-        known = _READABLE.get(role)
-        if suffix.lstrip(".") in known if known is not None else kept:
-            suffixes[role] = suffix
-    return suffixes if kept else {role: s for role, s in suffixes.items() if s.startswith(".")}
-
-
-def _magnitude_for_comfyui(magnitude: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    """A DoRA magnitude in the shape that ComfyUI's loader and LyCORIS use: one value a row as [out, 1...]."""
-    if magnitude.numel() == shape[0] and (magnitude.dim() < 2 or magnitude.shape[0] != 1):
-        return magnitude.reshape(-1, *[1] * (len(shape) - 1))
-    return magnitude
-
-
-# --- the report ---------------------------------------------------------------------------------------
-
-
-def _layer_reports(
-    measured: tuple[LayerReport, ...], written: list[MatchedPatch], baked: BakedFile
-) -> tuple[LayerReport, ...]:
-    """The plan's layers, with what was written for each.
-
-    Args:
-        written: The patches behind the first layers of the file; what follows belongs to a text encoder.
-    """
-    results = {id(patch): result for patch, (_, result) in zip(written, baked.layers, strict=False)}
-    kept = {layer.name: layer for layer, _ in baked.layers[len(written) :]}
-    reports: list[LayerReport] = []
-    for report in measured:
-        if report.state is LayerState.APPLIED:
-            patch = next(p for p in written if p.model_key == report.model_key and _inside(report.slice, p.offset))
-            report = replace(report, reason=results[id(patch)].note)
-        elif report.lora_key in kept:
-            report = replace(
-                report, state=LayerState.APPLIED, strength=kept[report.lora_key].strength, block=TEXT_ENCODER,
-                reason="no CLIP is connected: written as it is, with the strength of te",
-            )  # fmt: skip
-        reports.append(report)
-    return tuple(reports)
-
-
-def _report(
-    lora: LoadedLora,
-    keys: ModelKeys,
-    baked: BakedFile,
-    layers: tuple[LayerReport, ...],
-    strengths: tuple[float, float],
-    blocks: str,
-    notes: list[str],
-) -> Report:
-    converted = sum(result.converted for _, result in baked.layers)
-    unread = sum(not layer.stock_reads and not result.converted for layer, result in baked.layers)
-    errors = [result.error for _, result in baked.layers if result.error is not None]
-    left_out = {layer.lora_key for layer in layers if layer.state is not LayerState.APPLIED}
-    left_out -= {layer.lora_key for layer in layers if layer.state is LayerState.APPLIED}
-    lost = {x.lora_key for x in layers if x.state not in (LayerState.APPLIED, LayerState.SKIPPED, LayerState.DEAD)}
-    summary = f"{len(baked.layers)} layers written to {baked.path.name}"
-    if converted:
-        summary += f", {converted} of them converted"
-    if left_out:
-        summary += f"; {len(left_out)} left out"
-    notes = [note for note in notes if note]
-    notes.append(f"Load {baked.path.name} at strength 1: the strengths are in it.")
-    if unread:
-        notes.append(
-            f"{unread} layers are in a format that ComfyUI's own loader does not compute as its writer means it. "
-            "Apply LoRA does; for the stock loader set convert."
-        )
-    if errors and max(errors) > 0:
-        total = math.sqrt(sum(error**2 for error in errors) / len(baked.layers))
-        notes.append(f"Largest error of a layer: {max(errors):.2%}; root mean square over the layers: {total:.2%}.")
-    summary_of_file = summarise_lora(lora)
-    return Report(
-        kind="save",
-        title=f"{baked.path.name} from {os.path.basename(lora.name)}",
-        summary=summary + ".",
-        level=Level.WARNING if unread or lost else Level.OK,
-        model=keys.summary,
-        lora=summary_of_file,
-        strength_model=strengths[0],
-        strength_clip=strengths[1],
-        blocks=blocks.strip(),
-        layers=layers,
-        notes=(*notes, *baked.notes),
-    )
+    notes = [taken if baked.path == target else "", numbered.note, *builder.notes()]
+    return Saved(baked, save_report(lora, keys, baked, reports, strengths, blocks, notes))

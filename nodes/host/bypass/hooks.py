@@ -22,7 +22,8 @@ from comfy.patcher_extension import CallbacksMP, PatcherInjection
 
 from ..comfyui.private import injections, say_not_injected
 from ..match.stock import PatchValue
-from .arithmetic import GloraHook, LayerFactors, LayerHook, make_hook
+from .calls import LayerFactors
+from .layer_hooks import GloraHook, LayerHook, make_hook
 from .terms import Beside, layer_kind
 
 BYPASS = "lora_patchbay.bypass"

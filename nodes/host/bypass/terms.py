@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +38,14 @@ class Beside:
     """Path of the layer in the model, without ``.weight``."""
     bias: bool
     offset: Offset | None
-    part: Part
+    outline: Part
+    """The part with its kind and its shapes; without numbers (meta tensors) where ``build`` gives it."""
+    build: Callable[[], Part] | None = None
+
+    @property
+    def part(self) -> Part:
+        """The part itself, made anew each time: the products of factors are as large as a good part of the model."""
+        return self.outline if self.build is None else self.build()
 
 
 @dataclass
@@ -92,8 +100,11 @@ def beside(value: PatchValue, target: Target, shape: tuple[int, ...], module: An
         if offset[0] != 0 and (kind.kind != "linear" or offset[0] != 1):
             return "it changes only some input channels of a convolution"
         shape = (*shape[: offset[0]], offset[2], *shape[offset[0] + 1 :])
+    if offset is not None and _kind(value) == "glora":
+        return "its term in the weight is for a part of a fused weight only, and the layer has one input for all"
+    bias = parameter == "bias"
     try:
-        part = _part(value, shape, function, parameter == "bias", key)
+        part = _part(value, shape, function, bias, key, outline=True)
     except (AdapterFormatError, *ODD_TENSORS) as error:
         return f"its tensors do not go together ({error})"
     if isinstance(part, str):
@@ -101,7 +112,12 @@ def beside(value: PatchValue, target: Target, shape: tuple[int, ...], module: An
     rows = _rows(part)
     if rows != shape[0]:
         return f"it changes {rows} rows, the weight has {shape[0]}"
-    return Beside(name, parameter == "bias", offset, part)
+    return Beside(name, bias, offset, part, lambda: _built(_part(value, shape, function, bias, key)))
+
+
+def _built(part: Part | str) -> Part:
+    assert not isinstance(part, str)  # the outline was none
+    return part
 
 
 def _rows(part: Part) -> int:
@@ -136,23 +152,28 @@ def _kind(value: PatchValue) -> str:
     return patch_format(value)
 
 
-def _part(value: PatchValue, shape: tuple[int, ...], function: Any, bias: bool, key: str) -> Part | str:
+def _part(
+    value: PatchValue, shape: tuple[int, ...], function: Any, bias: bool, key: str, outline: bool = False
+) -> Part | str:
+    """The part, or why there is none. With ``outline`` it has no numbers, and costs nothing."""
     kind = _kind(value)
     if kind == "glora" and function is not None:
         return "glora on a weight whose halves are swapped"
     if function is None and not bias and is_adapter(value):
-        part = small_factors(kind, *_roles(value), shape)
+        part = small_factors(kind, *_roles(value, outline), shape)
         if part is not None:
             return part
     if kind == "glora":
         return "glora on a convolution"
     if kind == "lora" and function is not None and len(shape) == 2:
-        roles, scale = _roles(value)
+        roles, scale = _roles(value, outline)
         order = _row_order(function, shape[0])
         if order is not None:
             part = small_factors("lora", {**roles, "up": roles["up"].flatten(1)[order]}, scale, shape)
             if part is not None:
                 return part
+    if outline:
+        return Dense(torch.empty(shape, device="meta", dtype=torch.float32))
     return Dense(whole_delta(value, shape, function, key))
 
 
@@ -172,8 +193,13 @@ def _row_order(function: Any, rows: int) -> torch.Tensor | None:
     return order if torch.equal(order.sort().values, torch.arange(rows)) else None
 
 
-def _roles(value: PatchValue) -> tuple[dict[str, torch.Tensor], float]:
-    """An adapter's tensors by role, and the scale of their product."""
+def _roles(value: PatchValue, outline: bool = False) -> tuple[dict[str, torch.Tensor], float]:
+    """An adapter's tensors by role, and the scale of their product; with ``outline`` without their numbers."""
+    roles, scale = _stored_roles(value)
+    return ({role: tensor.to("meta") for role, tensor in roles.items()} if outline else roles), scale
+
+
+def _stored_roles(value: PatchValue) -> tuple[dict[str, torch.Tensor], float]:
     if isinstance(value, WriterAdapter):
         return value.tensors(), value.scale
     names = _ROLES[value.name]

@@ -43,6 +43,13 @@ def machine_context(device: torch.device) -> dict[str, Any]:
     return {name: value for name, value in (context | {"flags": set_flags}).items() if value}
 
 
+def arithmetic() -> tuple[str, ...]:
+    """What decides, beside the model, which numbers come out: ComfyUI's version, its attention and its fast modes."""
+    from comfy.cli_args import args
+
+    return _comfyui_version(), _version("comfy-kitchen"), _attention(), str(sorted(map(str, args.fast or ())))
+
+
 def model_context(model: Any) -> dict[str, Any]:
     """Which model, how it is stored and loaded, and which LoRAs are on it."""
     path = _model_path(model)

@@ -24,6 +24,7 @@ from ..comfyui.private import (
     wrappers,
 )
 from ..match.stock import is_adapter
+from ..measure.context import arithmetic
 from ..norms.patches import parameter
 
 _WEIGHT_SAMPLES = 64
@@ -43,6 +44,7 @@ def model_digest(model: Any) -> str | None:
     without reading gigabytes. ``None`` where something else is attached that cannot be hashed.
     """
     state = hashlib.sha256(f"{type(model.model).__name__} {torch.__version__} {model.load_device}".encode())
+    state.update(repr(arithmetic()).encode())
     try:
         _add_weights(state, model)
         for key in sorted(model.patches, key=str):

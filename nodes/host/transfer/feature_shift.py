@@ -15,7 +15,7 @@ from ...core.transfer.shift_report import ShiftTable, build_rows, shift_report
 from ..apply.plan import MATCHES
 from ..measure.run_costs import Costs
 from .probes import Conditioning, Probes, plan_probes
-from .profiling import PROFILES, take_profile
+from .profiling import PROFILES, sketching, take_profile
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Measured:
     table: ShiftTable
 
 
+@sketching()
 def measure_shift(
     model_a: Any,
     model_b: Any,

@@ -33,7 +33,7 @@ from ..apply.plan import MATCHES, plan_patches
 from ..measure.run_costs import Costs
 from .feature_shift import ProbeSettings, require_same_latents
 from .probes import Conditioning, Probes, Scene, evaluations, plan_probes, walk_latents
-from .profiling import take_profile
+from .profiling import sketching, take_profile
 from .refit import Refitted, refit_lora, refit_passes
 from .strength_lab import (
     Outputs,
@@ -80,6 +80,7 @@ class Fitted:
     refitted: Refitted | None = None
 
 
+@sketching()
 def fit_strengths(
     model: Any, reference: Any, path: str, name: str, settings: FitSettings, node_id: str | None = None
 ) -> Fitted:

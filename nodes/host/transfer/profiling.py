@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,25 @@ CACHE_BYTES = 512 << 20
 """Profiles on disk beyond this total are deleted, the oldest first."""
 
 _SKETCHER = Sketcher()
+_depth = [0]
 
 
+@contextmanager
+def sketching() -> Iterator[None]:
+    """While it is entered, permutations and signs of a random projection stay on the device; then they are dropped.
+
+    One measurement needs the same ones for each evaluation, and they take 70 MB for the tokens of a large picture.
+    """
+    _depth[0] += 1
+    try:
+        yield
+    finally:
+        _depth[0] -= 1
+        if not _depth[0]:
+            _SKETCHER.forget()
+
+
+@sketching()
 def take_profile(
     model: Any, probes: Probes, step_done: Callable[[], None] = lambda: None, inside: bool = True
 ) -> Profile:
@@ -106,7 +124,7 @@ class ProfileCache:
         of_model, of_probes = model_digest(model), probes.digest
         if of_model is None or of_probes is None:
             return None
-        text = f"2 {SKETCH_SIZE} {run} {of_model} {of_probes}"
+        text = f"3 {SKETCH_SIZE} {run} {of_model} {of_probes}"
         key = hashlib.sha256(text.encode()).hexdigest()
         return Path(self._folder()) / f"{key[:40]}.safetensors"
 

@@ -239,6 +239,71 @@ def test_text_encoder_layers_without_a_clip_are_kept(host: Any, saver: Saver, tm
     assert prefix + ".alpha" not in load_file(saver(path, "te=0", overwrite=True).file.path)
 
 
+@pytest.mark.parametrize(
+    "prefix",
+    ["lora_te_", "lora_te1_", "text_encoder.", "te2_", "clip_l.transformer.", "base_model.model."],
+)
+def test_what_apply_calls_a_text_encoders_is_what_save_keeps(
+    host: Any, saver: Saver, tmp_path: Path, model: Any, prefix: str
+) -> None:
+    name = prefix + "text_model.encoder.layers.0.mlp.fc1".replace(".", "_" if prefix.endswith("_") else ".")
+    state = {f"{name}.lora_down.weight": torch.ones(4, 8), f"{name}.lora_up.weight": torch.ones(8, 4)}
+    path = write(tmp_path / "x.safetensors", kohya_lora(**SIZES) | state)
+    applied = host.apply(path, "x", model, None, 1.0, 1.0, "")
+    layer = next(layer for layer in applied.report.layers if layer.lora_key == name)
+    assert "it belongs to a text encoder" in layer.reason
+    assert any(key.startswith(name) for key in load_file(saver(path, "").file.path))
+
+
+def test_the_work_of_saving_grows_with_the_layers_and_not_with_their_square(
+    host: Any, saver: Saver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pack.nodes.host.bake import layers, report
+
+    compared: list[int] = []
+    inside = layers.lies_inside
+
+    def counted(*args: Any) -> bool:
+        compared.append(1)
+        return inside(*args)
+
+    for module in (layers, report):
+        monkeypatch.setattr(module, "lies_inside", counted)
+    path = write(tmp_path / "x.safetensors", native_lora(**SIZES))
+    saved = saver(path, "double_blocks.0.q=0.5")
+    assert len(saved.report.layers) > 8
+    assert len(compared) < 4 * len(saved.report.layers)
+
+
+def test_a_file_that_cannot_be_replaced_costs_a_number_and_not_the_work(
+    host: Any, saver: Saver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows replaces no file that is mapped into memory: what our own cache maps is let go, the rest is said."""
+    import os
+
+    from pack.nodes.host.apply.lora_cache import LORA_CACHE
+
+    path = write(tmp_path / "x.safetensors", native_lora(**SIZES))
+    first = saver(path, "").file.path
+    before = first.read_bytes()
+    held = LORA_CACHE.load(str(first), first.name)
+    replace = os.replace
+
+    def mapped(source: Any, target: Any) -> None:
+        assert all(file is not held for file in LORA_CACHE._files.values())
+        if Path(target) == first:
+            raise OSError(22, "The requested operation cannot be performed on a file with a user-mapped section open")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", mapped)
+    saved = saver(path, "all=0.5", overwrite=True)
+    assert first.read_bytes() == before
+    assert saved.file.path != first
+    assert float(next(t for k, t in load_file(saved.file.path).items() if k.endswith(".alpha")))
+    assert any("could not be replaced" in note and saved.file.path.name in note for note in saved.report.notes)
+    assert not any("is replaced." in note for note in saved.report.notes)
+
+
 def test_nothing_left_to_write_is_an_error(host: Any, saver: Saver, tmp_path: Path) -> None:
     path = write(tmp_path / "x.safetensors", native_lora(**SIZES))
     with pytest.raises(host.Error, match="no layer is left to write"):

@@ -282,7 +282,7 @@ def test_convolutions_of_a_unet(host: Any, tmp_path: Path) -> None:
 def test_the_low_rank_term_is_part_of_the_layers_own_product_where_the_layer_lets_it(
     host: Any, model: Any, lora_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pack.nodes.host.bypass import arithmetic as bypass_ops
+    from pack.nodes.host.bypass import layer_hooks as bypass_ops
 
     taken: list[tuple[int, ...]] = []
     product = bypass_ops.LinearCall.product
@@ -305,7 +305,7 @@ def test_the_low_rank_term_is_part_of_the_layers_own_product_where_the_layer_let
 @pytest.mark.parametrize("kind", ["own", "another product first", "other weight", "forward replaced", "twice", "empty"])
 def test_layers_that_compute_in_another_way_get_the_term_afterwards(host: Any, kind: str, bias: bool) -> None:
     from pack.nodes.core.lora.bypass_factors import LowRank
-    from pack.nodes.host.bypass.arithmetic import InsideHook, LinearInput, make_hook
+    from pack.nodes.host.bypass.layer_hooks import InsideHook, LinearInput, make_hook
     from pack.nodes.host.bypass.terms import Beside, LayerKind
 
     class Layer(torch.nn.Linear):
@@ -368,3 +368,75 @@ def test_auto_knows_what_is_loaded_and_what_would_have_to_be_staged(host: Any, m
     assert back == everything
     sample(host, host.sd.load_lora_for_models(model, None, host.utils.load_torch_file(lora_path), 0.5, 0.0)[0])
     assert to_stage("")[0] is None
+
+
+def glora_slices(folder: Path) -> str:
+    """A GLoRA on each third of a fused weight, by the names of diffusers."""
+    g = torch.Generator().manual_seed(4)
+    state: dict[str, torch.Tensor] = {}
+    for part in ("to_q", "to_v"):
+        shapes = {"a1": (128, 4), "a2": (4, 128), "b1": (128, 4), "b2": (4, 128)}
+        name = f"transformer.transformer_blocks.0.attn.{part}"
+        state |= {f"{name}.{role}.weight": torch.randn(s, generator=g) * 0.08 for role, s in shapes.items()}
+    return write(folder / "slices.safetensors", state)
+
+
+def test_a_glora_on_a_part_of_a_fused_weight_changes_that_part_only(host: Any, model: Any, tmp_path: Path) -> None:
+    path = glora_slices(tmp_path)
+    merged, beside = (apply(host, path, model, method) for method in ("merge", "bypass"))
+    assert {layer.slice for layer in merged.report.layers} == {(0, 0, 128), (0, 256, 128)}
+    expected = sample(host, merged.model)
+    assert relative(expected, sample(host, model)) > 1e-3
+    assert relative(sample(host, beside.model), expected) < ROUNDING
+    assert all("one input for all" in layer.reason for layer in beside.report.layers)
+
+
+def test_auto_builds_no_difference_before_it_chooses(
+    host: Any, model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole difference is as large as its weight, and in float32 twice that: all of them would fill the memory."""
+    from pack.nodes.host.bypass import terms
+
+    built: list[str] = []
+    whole = terms.whole_delta
+
+    def counted(value: Any, shape: Any, function: Any, key: str) -> torch.Tensor:
+        built.append(key)
+        return whole(value, shape, function, key)
+
+    monkeypatch.setattr(terms, "whole_delta", counted)
+    path = adapter_file("diff", tmp_path, SIZES)
+    chosen = apply(host, path, model, "auto")
+    assert (chosen.model.patches != {}, built) == (True, [])
+    beside = apply(host, path, model, "bypass").model
+    stack = host.bypass.bypass_stack(beside)
+    assert sorted(built) == sorted(term.model_key for term in stack.terms)
+    kept = [value for term in stack.terms for value in vars(term.beside.outline).values()]
+    assert {tensor.device.type for tensor in kept if isinstance(tensor, torch.Tensor)} == {"meta"}
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_glora_takes_its_input_by_name_and_keeps_nothing_after_an_error(host: Any, by_name: bool) -> None:
+    from pack.nodes.core.lora.bypass_factors import small_factors
+    from pack.nodes.host.bypass.calls import LayerFactors
+    from pack.nodes.host.bypass.layer_hooks import GloraHook, make_hook
+    from pack.nodes.host.bypass.terms import Beside, LayerKind
+
+    g = torch.Generator().manual_seed(6)
+    shapes = {"a1": (12, 2), "a2": (2, 12), "b1": (8, 2), "b2": (2, 12)}
+    part = small_factors("glora", {role: torch.randn(s, generator=g) for role, s in shapes.items()}, 1.0, (8, 12))
+    term = Beside("layer", False, None, part)
+    hook = make_hook(LayerFactors([term], LayerKind("linear"), (8, 12), torch.float32).calls([0.5]))
+    assert isinstance(hook, GloraHook)
+    layer = torch.nn.Linear(12, 8).requires_grad_(False)
+    handles = hook.register(layer)
+    x = torch.randn(3, 12, generator=g)
+    change = layer.weight @ part.a1 @ part.a2 + part.b1 @ part.b2
+    expected = torch.nn.functional.linear(x, layer.weight + 0.5 * change, layer.bias)
+    assert torch.allclose(layer(input=x) if by_name else layer(x), expected, atol=1e-5)
+    layer.weight.data = layer.weight.data.double()
+    with pytest.raises(RuntimeError):
+        layer(input=x) if by_name else layer(x)
+    assert hook.inputs == []
+    for handle in handles:
+        handle.remove()

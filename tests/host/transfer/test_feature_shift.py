@@ -316,6 +316,33 @@ def test_the_digest_knows_a_model_and_its_patches(host: Any, nano: Any, lora: st
     assert len(set(found)) == 5
 
 
+@pytest.mark.parametrize("what", ["comfyui_version.__version__", "comfy.ldm.modules.attention.optimized_attention"])
+def test_the_digest_knows_by_what_arithmetic(host: Any, nano: Any, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another version of ComfyUI, or another attention, computes other numbers of the same model."""
+    before = host.profiling.model_digest(nano)
+    assert host.profiling.model_digest(nano) == before
+    monkeypatch.setattr(what, "99.0" if "version" in what else test_the_digest_knows_by_what_arithmetic)
+    assert host.profiling.model_digest(nano) not in (before, None)
+
+
+def test_nothing_of_the_projection_stays_after_a_measurement(host: Any, nano: Any, lora: str) -> None:
+    """Permutations and signs are as large as the features; they stay for a measurement and not for the session."""
+    kept: list[int] = []
+    plans, sketch = host.profiling._SKETCHER._plans, type(host.profiling._SKETCHER).__call__
+
+    def watching(self: Any, values: Any) -> Any:
+        result = sketch(self, values)
+        kept.append(len(plans))
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(host.profiling._SKETCHER), "__call__", watching)
+        host.shift.measure_shift(nano, host.apply(lora, "x", nano, None, 1.0, 0.0, "").model, settings(host, 1, 2))
+    assert max(kept) > 0
+    assert kept[-1] >= kept[len(kept) // 2] > 0  # kept between the profiles of one measurement
+    assert plans == {}
+
+
 def test_the_digest_knows_what_else_is_attached(host: Any, nano: Any, lora: str) -> None:
     digest = host.profiling.model_digest
     beside = [host.apply(lora, "x", nano, None, s, 0.0, "", "bypass").model for s in (1, 1, 0.5)]
