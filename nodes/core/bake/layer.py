@@ -205,7 +205,7 @@ def _target(layer: BakeLayer, options: BakeOptions) -> str:
 
 def _needs_weight(layer: BakeLayer) -> str:
     return (
-        f"{layer.name}: converting {layer.label} needs the model's own weight, which is not at hand. Use the node "
+        f"{layer.name}: converting {layer.label} needs the model's own weight. Use the node "
         "Save LoRA with the model connected."
     )
 

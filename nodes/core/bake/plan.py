@@ -168,7 +168,7 @@ def text_encoder_items(blocks: BlockStrengths, has_layers: bool) -> BlockStrengt
     parts = [x for x in blocks.items if x.path[0] == TEXT_ENCODER and x not in plain]
     if parts and has_layers:
         raise PatchbayError(
-            f'block strengths: "{parts[0]}" speaks of a part of the text encoder, which is not at hand. Connect the '
+            f'block strengths: "{parts[0]}" names a part of the text encoder, which is not connected. Connect the '
             "CLIP to Save LoRA, or give the whole of it one strength with te."
         )
     return BlockStrengths(plain)

@@ -20,9 +20,9 @@ RELATIVES = frozenset({frozenset({"flux1", "chroma"}), frozenset({"sdxl", "sdxl_
 """Architectures that share most of their layers in meaning too: a LoRA of one is not foreign to the other."""
 
 SAMPLING = {
-    "FLUX.2 Klein": "FLUX.2 Klein wants 4 steps at CFG 1 if it is the distilled model, and about 20 to 50 steps at "
+    "FLUX.2 Klein": "FLUX.2 Klein needs 4 steps at CFG 1 if it is the distilled model, and about 20 to 50 steps at "
     "CFG 4 to 5 if it is the base model; the shapes of the two are the same.",
-    "FLUX.2 dev": "FLUX.2 dev wants about 50 steps with guidance 4.",
+    "FLUX.2 dev": "FLUX.2 dev needs about 50 steps with guidance 4.",
 }
 """Steps and CFG by the beginning of a model's name, as its makers give them."""
 
@@ -258,7 +258,7 @@ def _summary(
 ) -> str:
     if not total:
         return f"{name} does not fit: it holds no layer that changes anything."
-    strength = "" if coverage is None else f", {coverage:.1%} of its strength,"
+    strength = "" if coverage is None else f", {coverage:.1%} of its squared norm,"
     lands = f"{landing} of its {total} layers{strength}"
     if fit is Fit.FITS:
         if landing == total:
@@ -278,15 +278,15 @@ def _advice(
     if stranger is not None:
         return f"Use it with {stranger.file}, or look for a version of this LoRA made for {model}."
     if not fates:
-        return "Choose another file: this one is no LoRA that this pack knows."
+        return "Choose another file: this is not a LoRA that this pack knows."
     if LayerState.NOT_UNDERSTOOD in fates.values():
-        return "Download the file again or ask its maker: some of its layers are incomplete or in an unknown format."
+        return "Download the file again or ask its author: some of its layers are incomplete or in an unknown format."
     if waiting and fit is not Fit.IN_PART:
         return "Connect a CLIP if its text-encoder part is to be used too."
     if fit is Fit.NOT:
-        return f"Look for a version of this LoRA made for {model}; the reasons stand beside the layers."
+        return f"Look for a version of this LoRA made for {model}; the reasons are listed with the layers."
     if fit is Fit.IN_PART:
-        return "Use it if what lands is enough; the reasons stand beside the layers that do not."
+        return "Use it if the layers that fit are enough; the others are listed with their reasons."
     return "Use it as it is."
 
 
@@ -325,7 +325,7 @@ def _notes(
         )
     wrong = [x for x in stock if x.state is LayerState.APPLIED and x.stock is LayerState.APPLIED and x.stock_reason]
     if wrong:
-        notes.append(f"ComfyUI's own LoRA loader would apply {len(wrong)} layers otherwise: {wrong[0].stock_reason}.")
+        notes.append(f"ComfyUI's own LoRA loader would apply {len(wrong)} layers differently: {wrong[0].stock_reason}.")
     sampling = sampling_advice(model)
     return [*notes, sampling] if sampling else notes
 

@@ -35,7 +35,7 @@ def misfit(
         on_input: Whether an IA3 vector of LyCORIS scales columns.
     """
     if offset is not None and (offset[0] >= len(weight) or offset[1] + offset[2] > weight[offset[0]]):
-        return f"wants rows {offset[1]}-{offset[1] + offset[2] - 1} of a weight of shape {_text(weight)}"
+        return f"expects rows {offset[1]}-{offset[1] + offset[2] - 1} of a weight of shape {_text(weight)}"
     weight = slice_shape(weight, offset)
     kind = layer.adapter.name if layer.adapter is not None else ""
     if isinstance(layer.adapter, WholeAdapter):

@@ -26,7 +26,7 @@ USER_PREFIX = "user/"
 """Before the name of a user preset in a menu, so that a name is never taken for a shipped one."""
 
 MAX_NAME, MAX_TEXT, MAX_DESCRIPTION, MAX_PRESETS, MAX_BYTES = 80, 20_000, 2_000, 500, 16_000_000
-STRUCTURE = "the structure of the model: no experience with any LoRA went into it"
+STRUCTURE = "the structure of the model, not from experience with LoRAs"
 UNMEASURED = "what it leaves of a LoRA is not measured: the LoRAs that come with the pack have no such layers"
 
 

@@ -110,7 +110,7 @@ def _judge(table: FitTable) -> tuple[Level, str, str, str]:
             f"(gain {_gain(fitted)}), which is {_why_not(fitted, plain, table.floor)}."
         )
         advice = (
-            "" if plain.error.mean < 0.4 else "Strengths cannot mend this: compare pictures, or train on this model."
+            "" if plain.error.mean < 0.4 else "Strengths cannot fix this: compare pictures, or train on this model."
         )
         return Level.OK, "keep 1.0", sentence, advice
     chosen = table.candidate(table.chosen) or fitted

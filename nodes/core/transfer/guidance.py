@@ -148,7 +148,7 @@ def guidance_note(guidance: Guidance | None, given: float | None = None) -> str:
         f"{guidance.cfg:.2f} ({span}); by noise level {levels}."
     )
     there, unguided = 100 * guidance.distance, 100 * guidance.distance_unguided
-    return f"{found} " + f"There it lies {there:.3g} % away, at CFG 1 {unguided:.3g} %."
+    return f"{found} " + f"There it is {there:.3g} % away; at CFG 1, {unguided:.3g} %."
 
 
 _CONNECT = "If it is used with CFG, connect one, and the guidance that this model has built in is measured."

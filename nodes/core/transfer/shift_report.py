@@ -152,8 +152,8 @@ def _judge_pair(table: ShiftTable, name_a: str, name_b: str) -> tuple[Level, str
     strongest = max(blocks, key=lambda row: row.shift) if blocks else output
     seeds = "" if output.seeds is None else f"; another seed moves it by {_percent(output.seeds)}"
     sentence = (
-        f"The output of {name_b} lies {_percent(output.shift)} from that of {name_a}{seeds}. The largest shift inside "
-        f"is {_percent(strongest.shift)}, after {_place(strongest)}."
+        f"The output of {name_b} is {_percent(output.shift)} away from that of {name_a}{seeds}. The largest shift "
+        f"inside is {_percent(strongest.shift)}, after {_place(strongest)}."
     )
     return Level.OK, "measured", sentence, ""
 
@@ -197,7 +197,7 @@ _WORDS = (
     ),
     (
         -math.inf, Level.WARNING, "does not transfer", "The LoRA does something else here than on its own model",
-        "Strengths cannot mend a wrong direction. Train on this model, or use the LoRA's own.",
+        "Strengths cannot correct a wrong direction. Train on this model, or use the LoRA's own.",
     ),
 )  # fmt: skip
 
@@ -229,7 +229,7 @@ def _method_notes(table: ShiftTable) -> list[str]:
     output = table.rows[-1]
     if table.transfer and output.seed_cosine is not None:
         notes.append(
-            "Control: with another seed's change on the reference the output's cosine is "
+            "Control: with another seed's change on the reference, the output's cosine is "
             f"{_plain(output.seed_cosine)}. The closer it is to the verdict's, the more of the change is the "
             "same in every picture."
         )

@@ -159,9 +159,9 @@ def _differences(layers: tuple[LayerReport, ...], as_stock: bool, method: str) -
     if as_stock:  # beside the weights the patches are ComfyUI's own, but not the rounding
         return ("Applied exactly as ComfyUI's own loader does (as_stock).",) if method == "merge" else ()
     found = Counter(layer.reason for layer in layers if layer.state is LayerState.APPLIED and layer.reason)
-    notes = [f"{count} applied as the writer means it: {reason}." for reason, count in found.most_common(5)]
+    notes = [f"{count} applied as its author intended: {reason}." for reason, count in found.most_common(5)]
     if len(found) > 5:
-        notes.append(f"{len(found) - 5} more differences from ComfyUI's own loader stand at the layers.")
+        notes.append(f"{len(found) - 5} more differences from ComfyUI's own loader are listed with the layers.")
     return tuple(notes)
 
 

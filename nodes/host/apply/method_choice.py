@@ -138,7 +138,7 @@ def selection_notes(selection: Selection, wanted: str) -> tuple[str, ...]:
         )
     return (
         *notes,
-        f"{lost.weights} weights are {kinds} and are quantised again: {lost.kept:.0%} of the change arrives, with "
+        f"{lost.weights} weights are {kinds} and are quantised again: {lost.kept:.0%} of the change survives, with "
         f"rounding noise {lost.noise:.2g} times as large as it (median of {len(lost.measured)} measured layers).",
     )
 

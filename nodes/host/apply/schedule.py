@@ -266,12 +266,12 @@ def _judge(
     if not total:
         return Level.ERROR, f"{name} holds no layer that this pack knows: the hooks change nothing.", notes
     if not applied and lost:
-        return Level.ERROR, f"Nothing of {name} lands on this model: the hooks change nothing.", notes
+        return Level.ERROR, f"No layer of {name} fits this model: the hooks change nothing.", notes
     summary = f"{len(applied)} of {len(total)} layers in {count_text(len(hooks), 'hook')}; " + (
         f"{changing} change their strength while sampling." if changing else "their strength stays the same."
     )
     if lost:
         states = Counter(layer.state.value for layer in lost)
-        summary += f" {len(lost)} do not land ({', '.join(f'{count} {state}' for state, count in states.items())})."
+        summary += f" {len(lost)} do not fit ({', '.join(f'{count} {state}' for state, count in states.items())})."
         logging.warning("LoRA Patchbay: %s: %s", name, summary)
     return (Level.WARNING if lost else Level.OK), summary, notes

@@ -129,7 +129,7 @@ class LayerBuilder:
         infos = {key: TensorInfo(key, "F32", tuple(tensor.shape), 0, 0) for key, tensor in held.items()}
         layers = read_lora(Header("converted", 0, "safetensors", infos, {}, loaded=held)).layers
         if not layers or layers[0].adapter is None:
-            raise PatchbayError(f"{patch.lora_key}: its format is not understood and cannot be written again.")
+            raise PatchbayError(f"{patch.lora_key}: its format is not understood. Set its block to 0 to leave it out.")
         return layers[0]
 
     def _shape(self, patch: MatchedPatch) -> tuple[int, ...]:
@@ -191,7 +191,10 @@ def _change(patch: MatchedPatch, weight: torch.Tensor) -> torch.Tensor:
     patched: Any = comfy.lora.calculate_weight([(1.0, patch.value, 1.0, None, None)], weight.clone(), patch.model_key)
     change = patched - weight
     if not bool(change.any()):  # ComfyUI's adapters log a failure and leave the weight alone
-        raise PatchbayError(f"{patch.lora_key}: ComfyUI could not apply it to {patch.model_key}; see the log.")
+        raise PatchbayError(
+            f"{patch.lora_key}: ComfyUI could not apply it to {patch.model_key}; the console has the reason. Set its "
+            "block to 0 to leave it out."
+        )
     return change
 
 

@@ -67,7 +67,7 @@ def save_report(
     notes.append(f"Load {baked.path.name} at strength 1: the strengths are in it.")
     if unread:
         notes.append(
-            f"{unread} layers are in a format that ComfyUI's own loader does not compute as its writer means it. "
+            f"{unread} layers are in a format that ComfyUI's own loader does not compute as its author intended. "
             "Apply LoRA does; for the stock loader set convert."
         )
     if errors and max(errors) > 0:

@@ -28,9 +28,9 @@ from ..norms.patches import parameter, read_weight
 from .file_weights import open_weights
 
 INDICATOR = (
-    "Direction shift and cosine are indicators: nothing proves yet that they tell how a LoRA of the first model works "
-    "on the second. Direction shift: how far the directions that the LoRA edits moved, against what they were; cosine: "
-    "below 0 the LoRA undoes the step from the first model to the second, above 0 it repeats it."
+    "Direction shift and cosine are indicators: they have not been shown to predict how a LoRA of the first model "
+    "works on the second. Direction shift: how far the directions that the LoRA edits moved, against what they were; "
+    "cosine: below 0 the LoRA undoes the step from the first model to the second, above 0 it repeats it."
 )
 _FLOATS = {"float32", "bfloat16", "float16", "float64"}
 
@@ -107,7 +107,7 @@ def _inspect(model: Any, second: Reader | None, lora_path: str, lora_name: str) 
         _compare(blocks, model, second, weights, keys, plan_layers)
         notes += _comparison_notes(blocks, plan_layers)
     elif lora_path:
-        notes.append("The LoRA was not used: it is only looked at when a second model is given.")
+        notes.append("The LoRA was not used: it is used only when a second model is given.")
     reports = tuple(block.report(name) for name, block in blocks.items() if block.weights)
     match = identify_weights(keys.own_shapes)
     advice = sampling_advice(match)
@@ -213,7 +213,7 @@ def _patch_notes(model: Any, weights: list[str]) -> list[str]:
     by = f", by {', '.join(owners)}" if owners else ""
     notes = [f"{len(patched)} of {len(weights)} weights are patched{by}; Show Patches (Patchbay) lists them."]
     if has_backup(model):
-        notes.append("Figures belong to the weights as they were before those patches.")
+        notes.append("Figures are for the weights before those patches.")
     return notes
 
 
@@ -233,7 +233,7 @@ def _comparison_notes(blocks: dict[str, _Block], layers: tuple[PlannedLayer, ...
         notes.extend(_shift_sentence(shift))
         notes.append(INDICATOR)
     elif layers:
-        notes.append("No layer of the LoRA could be compared; the reasons stand beside the blocks.")
+        notes.append("No layer of the LoRA could be compared; the reasons are listed with the blocks.")
     return notes
 
 
@@ -262,4 +262,4 @@ def _summary(keys: ModelKeys, reports: tuple[ModelBlock, ...], blocks: dict[str,
     distance, _ = _totals(blocks)
     if distance.relative is None:
         return f"{text} The second model could not be compared: {next((r.not_compared for r in reports), '')}."
-    return f"{text} The second model lies {distance.relative:.3g} of the weights' own size away."
+    return f"{text} The second model's weights differ by {distance.relative:.3g} of their size."

@@ -110,7 +110,7 @@ def _judge(layers: list[LayerReport], keys: ModelKeys, model: Any) -> tuple[Leve
     beside = {layer.model_key for layer in applied if layer.method == "bypass"}
     bad = {layer.model_key for layer in layers if layer.state is LayerState.SHAPE_MISMATCH}
     notes = tuple(
-        f"Beside the weights, {len(hooked)} modules are changed in the forward pass ({name}); they are not listed."
+        f"In addition, {len(hooked)} modules are changed in the forward pass ({name}); they are not listed."
         for name, hooked in injections(model).items()
         if not name.startswith(BYPASS)
     )
@@ -120,7 +120,7 @@ def _judge(layers: list[LayerReport], keys: ModelKeys, model: Any) -> tuple[Leve
     count, total = len(weights), keys.summary.weight_count
     summary = f"{count} of {total} weights are patched, by {', '.join(owners)}."
     if beside:
-        also = f"{len(beside)} of {total} weights have something running beside them (bypass)"
+        also = f"{len(beside)} of {total} weights have something computed alongside them (bypass)"
         summary = f"{also}, by {', '.join(owners)}." if not weights else f"{summary} {also}."
     if bad:
         summary += f" {len(bad)} patches do not fit their weight: ComfyUI will leave those weights as they are."

@@ -27,7 +27,7 @@ def misfit(value: PatchValue, weight_shape: Shape, offset: tuple[int, int, int] 
     if offset is not None:
         dim, start, length = offset
         if dim >= len(weight_shape) or start + length > weight_shape[dim]:
-            return f"wants rows {start}-{start + length - 1} of a weight of shape {_text(weight_shape)}"
+            return f"expects rows {start}-{start + length - 1} of a weight of shape {_text(weight_shape)}"
         weight_shape = (*weight_shape[:dim], length, *weight_shape[dim + 1 :])
     if isinstance(value, WriterAdapter):
         return value.misfit(weight_shape)

@@ -155,7 +155,7 @@ def require_same_latents(a: Any, b: Any) -> None:
 def _notes(probes: Probes, settings: ProbeSettings, a: Profile, b: Profile) -> list[str]:
     notes: list[str] = []
     if settings.seeds < 2:
-        notes.append("With one seed there is no other seed to hold the shift against; set seeds to 2 or more.")
+        notes.append("With one seed there is no other seed to compare the shift with; set seeds to 2 or more.")
     missing = sorted({name.partition("|")[0] for name in a.records} - {name.partition("|")[0] for name in b.records})
     if missing:
         notes.append(f"model_b has no {', '.join(missing[:8])}: not compared.")

@@ -213,7 +213,7 @@ def test_show_patches_lists_what_runs_beside(host: Any, model: Any, lora_path: s
     assert found == {(Path(lora_path).name, "bypass", 0.7), ("another node", "", 0.3)}
     assert report.notes == ()
     assert "12 of 29 weights are patched" in report.summary
-    assert "12 of 29 weights have something running beside them (bypass)" in report.summary
+    assert "12 of 29 weights have something computed alongside them (bypass)" in report.summary
     assert inspect_patches(patched).summary.startswith("12 of 29 weights have something running beside them")
 
 

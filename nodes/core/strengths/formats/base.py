@@ -189,7 +189,7 @@ def _unit_name(chosen: Family, position: int) -> str:
 def _sentence(blocks: list[str], names: str, old: float, new: float) -> str:
     where = blocks[0] if len(blocks) == 1 else f"{blocks[0]} to {blocks[-1]} ({len(blocks)} blocks)"
     what = f"{where}: {names}" if names else where
-    return f"{what}: {format_number(old)} was asked, {format_number(new)} is what the format says."
+    return f"{what}: asked for {format_number(old)}, the format gives {format_number(new)}."
 
 
 def text_setting(settings: str, name: str) -> str:

@@ -243,11 +243,11 @@ def test_diffusers_samplers_follow_the_first_transformer_of_their_block() -> Non
     [
         ("double_blocks.0.txt=0", "lbw.inspire.klein4b", "double_blocks.0: txt_attn.qkv"),
         ("single_blocks.3.q=0.5", "kj", "linear1 (q/attn)"),
-        ("other=0", "tuz.klein9b", "other: 0 was asked, 1 is what the format says"),
-        ("input_blocks.0=0.5", "lbw.inspire.sd", "input_blocks.0: 0.5 was asked"),
-        ("input_blocks.3=0.5", "lbw.hako.sd.17", "input_blocks.3: 0.5 was asked, 0 is what the format says"),
+        ("other=0", "tuz.klein9b", "other: asked for 0, the format gives 1"),
+        ("input_blocks.0=0.5", "lbw.inspire.sd", "input_blocks.0: asked for 0.5"),
+        ("input_blocks.3=0.5", "lbw.hako.sd.17", "input_blocks.3: asked for 0.5, the format gives 0"),
         ("layers.3=0.5", "lbw.inspire.flux1", "layers.3 is not in FLUX.1"),
-        ("te.clip_g.layers.0=0", "kohya.lbws.sdxl.20", "layers.0: 0 was asked, 1"),
+        ("te.clip_g.layers.0=0", "kohya.lbws.sdxl.20", "layers.0: asked for 0, the format gives 1"),
     ],
 )
 def test_an_export_lists_what_the_format_cannot_carry(asked: str, name: str, sentence: str) -> None:

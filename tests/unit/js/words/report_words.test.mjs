@@ -7,7 +7,7 @@ const words = (text) => reportWords(text, "ja");
 test("a sentence of Python is said in the language of the page, with its values", () => {
   assert.equal(words("duo.safetensors fits FLUX.2 Klein 4B: all 24 layers land."), "duo.safetensors は FLUX.2 Klein 4B に適合します：24 層すべてに行き先があります。");
   assert.equal(words("10 of 24 layers applied, 12 left out by strength 0; 2 do not fit its shapes."), "24 層中 10 層を適用。強度0で省略 12 層；形状不一致 2 層。");
-  assert.equal(words("a.safetensors fits B in part: 3 of its 5 layers, 97.1% of its strength, land."), "a.safetensors は B に一部だけ適合します：行き先があるのは 5 層中 3 層（強さの 97.1%）です。");
+  assert.equal(words("a.safetensors fits B in part: 3 of its 5 layers, 97.1% of its squared norm, land."), "a.safetensors は B に一部だけ適合します：行き先があるのは 5 層中 3 層（強さの 97.1%）です。");
 });
 
 test("sentences in a row and remarks in a row are found one by one", () => {
