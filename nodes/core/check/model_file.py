@@ -13,8 +13,8 @@ from ..files.header import read_header
 from ..files.storage import StoredShapes, is_storage_key, read_quantisation
 from ..files.tensors import Header, TensorInfo
 from ..lora.file_kinds import identify_model, looks_like_lora
-from ..match.diffusers_names import key_map, own_names
-from ..match.name_table import NameTable
+from ..match.diffusers_names import own_names
+from ..match.model_names import ModelNames
 from ..model.blocks import MODEL_PREFIX, BlockLayout, Place
 from ..model.identify import ArchitectureMatch
 from ..report.report import BlockGroup, ModelSummary
@@ -40,7 +40,7 @@ class ModelFile:
     checked: CheckedModel
     shapes: dict[str, tuple[int, ...]]
     """By ComfyUI's full key, ``diffusion_model.`` before it."""
-    names: NameTable
+    names: ModelNames
     places: dict[str, Place]
     """Where each weight lies, by its full key."""
 
@@ -86,7 +86,7 @@ def model_of_header(header: Header) -> ModelFile:
         hidden_size=match.hidden_size,
         evidence=match.evidence,
     )
-    names = NameTable(key_map(own, match.id, MODEL_PREFIX), shapes)
+    names = ModelNames(shapes, match.id)
     places = {key: layout.place(key) for key in shapes}
     return ModelFile(header.name, CheckedModel(summary, match, layout, own), shapes, names, places)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from ..lora.file import LoraFile
+from ..match.matches import NO_CLIP
 from ..model.blocks import BlockLayout, Place
 from ..model.facts import Facts, collect_facts, is_text_encoder_name
 from ..model.identify import ArchitectureMatch, identify_architecture
@@ -25,10 +26,6 @@ SAMPLING = {
     "FLUX.2 dev": "FLUX.2 dev needs about 50 steps with guidance 4.",
 }
 """Steps and CFG by the beginning of a model's name, as its makers give them."""
-
-NO_CLIP = "no CLIP is connected"
-"""Words by which the reason of a text-encoder layer says that there is nothing it could be compared with."""
-
 
 class Fit(str, Enum):
     """The verdict on a file and a model."""

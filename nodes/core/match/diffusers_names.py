@@ -7,7 +7,6 @@ architecture. The links of the families go both ways: a LoRA may use either spel
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
@@ -31,7 +30,7 @@ def _rows(architecture: str) -> tuple[Row, ...]:
     known = family(architecture)
     found: list[Row] = []
     for link in known.links if known else ():
-        if len(link.model) != 1 or link.order or link.when:
+        if len(link.model) != 1 or link.when or (link.order and len(link.file) > 1):
             continue
         start = 0
         for name in link.file:
@@ -53,14 +52,6 @@ def _hashed(name: str) -> tuple[str, str]:
 
 
 @lru_cache(32)
-def _by_own(architecture: str) -> Mapping[str, list[Row]]:
-    found: dict[str, list[Row]] = defaultdict(list)
-    for row in _rows(architecture):
-        found[row[0]].append(row)
-    return dict(found)
-
-
-@lru_cache(32)
 def _by_other(architecture: str) -> Mapping[str, Row]:
     found: dict[str, Row] = {}
     for row in _rows(architecture):
@@ -68,38 +59,18 @@ def _by_other(architecture: str) -> Mapping[str, Row]:
     return found
 
 
-def key_map(shapes: Shapes, architecture: str, prefix: str = "") -> dict[str, Target]:
-    """Every name under which a LoRA may mean a layer of this model, to its weight; names without prefixes.
+def own_key_map(shapes: Shapes, architecture: str, prefix: str = "") -> dict[str, Target]:
+    """The layers of a model by its own names and, of a UNet, by diffusers' names, which are counted out.
 
     Args:
         shapes: Weights by the model's own names (see :func:`own_names`).
-        architecture: Id from the table of architectures; empty for an unknown one, which has its own names only.
+        architecture: Id from the table of architectures; empty for an unknown one.
         prefix: Put before the weights' keys.
     """
-    names: dict[str, Target] = {}
-    for key in shapes:
-        names[key.removesuffix(_WEIGHT)] = f"{prefix}{key}"
-    rows = _by_own(architecture)
-    for key, shape in shapes.items() if rows else ():
-        layer = key.removesuffix(_WEIGHT)
-        if layer == key:
-            continue
-        hashed, number = _hashed(layer)
-        for _, other, part in (*rows.get(layer, ()), *(rows.get(hashed, ()) if number else ())):
-            target = _target(f"{prefix}{key}", shape, part)
-            if target is not None:
-                names.setdefault(other.replace("#", number), target)
+    names: dict[str, Target] = {key.removesuffix(_WEIGHT): f"{prefix}{key}" for key in shapes}
     if architecture in UNETS:
         _add_unet_names(names, shapes, prefix)
     return names
-
-
-def _target(key: str, shape: tuple[int, ...], part: Part) -> Target | None:
-    if part is None:
-        return key
-    if len(shape) < 2:
-        return None
-    return key, (0, part[0] * shape[1], part[1] * shape[1])
 
 
 def own_names(shapes: Shapes, architecture: str) -> dict[str, tuple[int, ...]]:

@@ -35,6 +35,11 @@ def target_offset(target: Target) -> tuple[int, int, int] | None:
     return None if isinstance(target, str) else target[1]
 
 
+def target_function(target: Target) -> Any:
+    """What ComfyUI does to the weight before and after a patch, or ``None``."""
+    return target[2] if not isinstance(target, str) and len(target) > 2 else None
+
+
 class NameTable:
     """The names of one model's layers."""
 
@@ -43,6 +48,7 @@ class NameTable:
         key_map: Mapping[str, Target],
         shapes: Mapping[str, tuple[int, ...]],
         text_encoder_keys: Container[str] = frozenset(),
+        prefixes: tuple[str, ...] = (),
     ) -> None:
         """Keep the names of a model.
 
@@ -50,7 +56,9 @@ class NameTable:
             key_map: Layer name without parameter to the weight that it means.
             shapes: Shape of every weight, by its full key.
             text_encoder_keys: Those of ``shapes`` that belong to a text encoder.
+            prefixes: What tools put before the names of this family, beyond the usual.
         """
+        self._prefixes = prefixes
         self._key_map = key_map
         self._shapes = shapes
         self._text_encoder_keys = text_encoder_keys
@@ -77,7 +85,7 @@ class NameTable:
         target, known, problem = self.find_weight(layer.name)
         if target is None or layer.parameter != "bias":
             return target, known, problem
-        bias = _bias_of(target)
+        bias = bias_of(target)
         if target_key(bias) not in self._shapes:
             return None, known, "the model's layer has no bias"
         return bias, known, ""
@@ -97,14 +105,19 @@ class NameTable:
                 self._found[name] = found
         return found
 
+    def exact(self, name: str) -> Target | None:
+        """What the key map itself says of a name, with its prefix."""
+        found = self._key_map.get(name)
+        return found if found is not None else self._key_map.get(name.removesuffix("_lora"))
+
     def _look_up(self, name: str) -> tuple[Target | None, bool, str]:
-        for exact in (name, name.removesuffix("_lora")):
-            if exact in self._key_map:
-                return self._checked(exact, self._key_map[exact], True)
+        exact = self.exact(name)
+        if exact is not None:
+            return self._checked(name.removesuffix("_lora"), exact, True)
         if _NUMBERED.match(name):
             return None, False, "it is called by a number, and which layer that is depends on the writer's version"
         dotted, joined = self._derived
-        candidates = candidate_names(name)
+        candidates = candidate_names(name, self._prefixes)
         for candidate in candidates:
             if candidate in dotted:
                 return self._checked(candidate, dotted[candidate], False)
@@ -125,6 +138,7 @@ class NameTable:
         return target, known, ""
 
 
-def _bias_of(target: Target) -> Target:
+def bias_of(target: Target) -> Target:
+    """The bias of the layer whose weight is ``target``."""
     key = target_key(target).removesuffix(".weight") + ".bias"
     return key if isinstance(target, str) else (key, *target[1:])

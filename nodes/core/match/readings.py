@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from ..files.tensors import Header
+from ..files.tensors import Header, TensorInfo
 from ..lora.file import LoraFile, LoraLayer, read_lora
 from ..lora.scale_sources import ADAPTER_METADATA, HeaderScale, read_header_scale
 
@@ -38,6 +38,8 @@ _JOINED = (
     "unet_",
 )  # fmt: skip
 
+_PREFIXES = (*_DOTTED, *_JOINED)
+
 _RENAMED = (
     ("time_guidance_embed", "time_text_embed"),  # by diffusers, between FLUX.1 and FLUX.2
     ("sformer_blocks.", "transformer_blocks."),  # some exports cut a prefix too far
@@ -54,10 +56,14 @@ _NAMED_ADAPTER = re.compile(
 _PLAIN = ("weight", "bias")
 
 
-def bare_name(name: str) -> str:
-    """A layer name without the prefixes that tools put before it, one or several."""
+def bare_name(name: str, prefixes: tuple[str, ...] = ()) -> str:
+    """A layer name without what tools put before it, one prefix or several.
+
+    Args:
+        prefixes: Those of the model's family, beyond the usual.
+    """
     while True:
-        for prefix in (*_DOTTED, *_JOINED):
+        for prefix in (*prefixes, *_PREFIXES):
             if name.startswith(prefix) and len(name) > len(prefix):
                 name = name[len(prefix) :]
                 break
@@ -65,7 +71,7 @@ def bare_name(name: str) -> str:
             return name
 
 
-def candidate_names(name: str) -> tuple[str, ...]:
+def candidate_names(name: str, prefixes: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Names under which a model may know the layer ``name`` of a file, the likeliest first.
 
     >>> candidate_names("base_model.model.single_stream_modulation.linear")
@@ -73,7 +79,7 @@ def candidate_names(name: str) -> tuple[str, ...]:
     >>> candidate_names("double_blocks.3.processor.qkv_lora2")
     ('double_blocks.3.txt_attn.qkv',)
     """
-    bare = bare_name(name)
+    bare = bare_name(name, prefixes)
     xlabs = _XLABS.match(bare)
     if xlabs:
         return (_xlabs_name(xlabs),)
@@ -218,3 +224,25 @@ def _without_adapter_name(file: LoraFile) -> tuple[LoraLayer, ...]:
     tensors = {key: info._replace(key=key) for key, info in tensors.items()}
     again = read_lora(replace(file.header, tensors=tensors))
     return tuple(replace(layer, roles={role: back[key] for role, key in layer.roles.items()}) for layer in again.layers)
+
+
+def needs_renaming(header: Header) -> bool:
+    """Whether ComfyUI renames tensors of this file while it loads them."""
+    return "img_in.lora_A.weight" in header.tensors and "single_blocks.0.norm.key_norm.scale" in header.tensors
+
+
+def as_loaded(header: Header) -> Header:
+    """The header with the names that ComfyUI gives to the tensors of some files while it loads them.
+
+    Black Forest Labs' control LoRAs (depth, canny) bring whole norms and biases, and an ``img_in`` that enlarges the
+    model's.
+    """
+    if not needs_renaming(header):
+        return header
+    renamed: dict[str, TensorInfo] = {}
+    for key, info in header.tensors.items():
+        name = key.replace(".lora_B.bias", ".diff_b").replace("_norm.scale", "_norm.set_weight")
+        renamed[f"diffusion_model.{name}"] = info._replace(key=f"diffusion_model.{name}")
+    reshape = "diffusion_model.img_in.reshape_weight"
+    renamed.setdefault(reshape, TensorInfo(reshape, "I64", (2,), 0, 0))
+    return replace(header, tensors=renamed)

@@ -14,8 +14,9 @@ from .facts import Facts
 Rule = Callable[[Facts], str]
 """Returns the sentence of evidence, or an empty text where the rule does not hold."""
 
-STRAIGHT, HALVES = "", "halves"
-"""Orders of the rows in a stack: alike on both sides; the two halves exchanged. ``heads:128``: the file has the rows of
+STRAIGHT, HALVES, HALVES_OF_TWO = "", "halves", "halves of two"
+"""Orders of the rows in a stack: alike on both sides; the two halves exchanged, always or only where the
+weight has twice as many rows as columns. ``heads:128``: the file has the rows of
 q, k and v in turns of one head of that size (``h0: q k v, h1: q k v, ...``)."""
 
 
@@ -38,10 +39,10 @@ class Link:
     """Name of a condition on the file (see ``match/conditions.py``); empty: always."""
 
 
-def renamed(file: str, model: str, names: Mapping[str, str]) -> tuple[Link, ...]:
+def renamed(file: str, model: str, names: Mapping[str, str], order: str = STRAIGHT) -> tuple[Link, ...]:
     """Plain renamings below two prefixes: other names (``|`` between several) to the model's own."""
     pairs = [(other, own) for others, own in names.items() for other in others.split("|")]
-    return tuple(Link((f"{file}{other}",), (f"{model}{own}",)) for other, own in pairs)
+    return tuple(Link((f"{file}{other}",), (f"{model}{own}",), order) for other, own in pairs)
 
 
 def stacked(file: str, names: tuple[str, ...], model: str) -> Link:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ...core.errors import BlockStrengthError
 from ...core.lora.file import LoraLayer
+from ...core.match.matches import Match, missing
 from ...core.match.name_table import Target, target_key
 from ...core.match.readings import config_stamp
 from ...core.model.blocks import Place
@@ -195,20 +196,24 @@ class _Planner:
 
     def add(self, patch: MatchedPatch) -> None:
         """Judge one patch of the file."""
-        source = next((self._by_tensor[key] for key in patch.file_keys if key in self._by_tensor), None)
+        source = patch.source
+        if source is None:
+            source = next((self._by_tensor[key] for key in patch.file_keys if key in self._by_tensor), None)
         self._used.update(patch.file_keys)
         layer = self._describe(patch, source)
         shape = self._keys.shapes.get(patch.model_key)
         if shape is None:
             reason = f"the model has no {patch.model_key}"
             return self._note(layer.changed(state=LayerState.NO_SUCH_LAYER, reason=reason), patch.value)
-        problem = misfit(patch.value, shape, patch.offset)
+        problem = patch.misfit or misfit(patch.value, shape, patch.offset)
         state, reason = LayerState.SHAPE_MISMATCH, problem
         if problem and source is not None and source.adapter is None:  # it would fit no other model either
             state, reason = LayerState.NOT_UNDERSTOOD, source.note or problem
         if not problem and self._dead(patch.value):
             state, reason = LayerState.DEAD, "all zero in the file: it changes nothing"
         if reason:
+            if patch.value is None:
+                return self._layers.append(PlannedLayer(layer.changed(state=state, reason=reason), None, source))
             if self._as_stock:  # ComfyUI hands such patches on, and a quantised weight is then quantised again
                 self._hand_over(patch)
             return self._note(layer.changed(state=state, reason=reason), patch.value)
@@ -226,10 +231,10 @@ class _Planner:
 
     def finish(self) -> PatchPlan:
         """Add the layers that nothing took, and return the plan."""
-        for layer in self._file_layers:
-            # A key that is missing after ComfyUI's conversion was renamed by it, and is reported under its new name.
-            if self._used.isdisjoint(layer.keys) and any(key in self._matched.tensors for key in layer.keys):
-                self._layers.append(PlannedLayer(self._unmatched(layer), None, layer))
+        misses = self._matched.misses
+        if misses is None:  # nobody judged them: the stock loader just leaves them out
+            misses = tuple(self._left_out(x) for x in self._file_layers if self._used.isdisjoint(x.keys))
+        self._layers += [PlannedLayer(self._missed(miss), None, miss.layer) for miss in misses]
         order = {str(block): index for index, block in enumerate(self._keys.layout.blocks)}
         ranked = sorted(self._layers, key=lambda layer: order.get(layer.report.block, len(order)))
         return PatchPlan(tuple(self._patches), tuple(ranked), self._matched)
@@ -300,23 +305,20 @@ class _Planner:
             known[patch.lora_key, offset] = _cut(patch, part, offset)
         return known[patch.lora_key, offset]
 
-    def _unmatched(self, layer: LoraLayer) -> LayerReport:
-        state, reason = LayerState.NO_SUCH_LAYER, "no layer of this model has this name"
-        refused = self._matched.refused.get((layer.name, layer.parameter))
-        if refused is not None:
-            state, reason = refused
-        elif _is_text_encoder_name(layer.name):
-            reason = "it belongs to a text encoder, and no CLIP is connected"
-            if self._keys.has_text_encoder:
-                reason = "the connected CLIP has no layer of this name"
-        elif not layer.format:
-            state, reason = LayerState.NOT_UNDERSTOOD, layer.note or "its format is not understood"
-        elif not self._matched.failed.keys().isdisjoint(layer.keys):
-            reason = next(self._matched.failed[key] for key in layer.keys if key in self._matched.failed)
-            state = LayerState.NOT_UNDERSTOOD
+    def _left_out(self, layer: LoraLayer) -> Match:
+        """What a layer is that ComfyUI's own loader makes nothing of."""
+        failed = next((self._matched.failed[key] for key in layer.keys if key in self._matched.failed), "")
+        if not layer.format:
+            return Match(layer, state=LayerState.NOT_UNDERSTOOD, reason=layer.note or "its format is not understood")
+        if failed:
+            return Match(layer, state=LayerState.NOT_UNDERSTOOD, reason=failed)
+        return missing(layer, self._keys.has_text_encoder)
+
+    def _missed(self, miss: Match) -> LayerReport:
+        layer = miss.layer
         return LayerReport(
-            state=state,
-            reason=reason,
+            state=miss.state,
+            reason=miss.reason,
             lora_key=layer.name,
             format=layer.format,
             rank=layer.rank,
@@ -325,10 +327,6 @@ class _Planner:
             scale_source=layer.scale_source,
             owner=self._lora.name,
         )
-
-
-def _is_text_encoder_name(name: str) -> bool:
-    return name.startswith(("lora_te", "text_encoder", "te1", "te2", "lora_prior_te", "clip_", "base_model.model.text"))
 
 
 def _cut(patch: MatchedPatch, part: WeightSlice, offset: tuple[int, int, int]) -> PatchValue:

@@ -12,6 +12,8 @@ import comfy.utils
 import torch
 
 from ...core.check.verdict import identify_weights
+from ...core.lora.adapters.base import Ranges
+from ...core.match.model_names import ModelNames
 from ...core.match.name_table import Target
 from ...core.model.blocks import MODEL_PREFIX, BlockLayout
 from ...core.model.facts import collect_facts
@@ -53,6 +55,11 @@ class ModelKeys:
         }
 
     @cached_property
+    def names(self) -> ModelNames:
+        """Every name under which a file may mean a layer of this model, ComfyUI's key map as the second opinion."""
+        return ModelNames(self.shapes, self.architecture.id, self.text_encoder_keys, self.key_map, row_order)
+
+    @cached_property
     def architecture(self) -> ArchitectureMatch:
         """What the diffusion model's own weights say it is."""
         return identify_weights(self.own_shapes)
@@ -87,6 +94,24 @@ def _true_shape(model: Any, state: Mapping[str, torch.Tensor], key: str) -> tupl
         return logical_shape(comfy.utils.get_attr(model.model, key))
     except AttributeError:
         return logical_shape(state[key])
+
+
+def row_order(function: Any, rows: int) -> Ranges | None:
+    """The order of rows that a key map's function makes of a weight, or ``None`` if it does anything else."""
+    probe = torch.arange(rows, dtype=torch.float32).reshape(-1, 1).repeat(1, 2)
+    result = function(probe)
+    if result.shape != probe.shape or not torch.equal(result[:, 0], result[:, 1]):
+        return None
+    order = result[:, 0].long()
+    if not torch.equal(order.sort().values, torch.arange(rows)):
+        return None
+    ranges: list[tuple[int, int]] = []
+    for row in order.tolist():
+        if ranges and sum(ranges[-1]) == row:
+            ranges[-1] = (ranges[-1][0], ranges[-1][1] + 1)
+        else:
+            ranges.append((row, 1))
+    return tuple(ranges)
 
 
 def is_storage(key: str) -> bool:

@@ -11,13 +11,15 @@ import comfy.lora
 import torch
 from comfy.weight_adapter import WeightAdapterBase
 
-from ...core.lora.file import LoraFile, LoraLayer
-from ...core.match.name_table import NameTable, Target, target_key, target_offset
-from ...core.match.readings import DYLORA, NO_SUCH_WEIGHT, Understanding, understand
+from ...core.lora.adapters.rows import take
+from ...core.lora.file import LoraFile, LoraLayer, read_lora
+from ...core.match.matches import Match, Patch, match_layers
+from ...core.match.name_table import Target, target_function, target_key, target_offset
+from ...core.match.readings import Understanding, as_loaded, needs_renaming, understand
 from ...core.report.report import LayerState
 from ..comfyui.model_keys import ModelKeys
 from .stock import MatchedFile, MatchedPatch, PatchValue, match_file, patch_tensors
-from .writer_adapters import PEFT_OFT, LinearBoft, LinearOft, WriterAdapter, ia3_dims, writer_adapter
+from .writer_adapters import PEFT_OFT, LinearBoft, LinearOft, WriterAdapter, writer_adapter
 
 _SUFFIX = {
     "down": "lora_down.weight", "up": "lora_up.weight", "mid": "lora_mid.weight", "reshape": "reshape_weight",
@@ -44,79 +46,101 @@ class _Wanted:
 def match_lora(file: LoraFile, tensors: Mapping[str, torch.Tensor], keys: ModelKeys) -> MatchedFile:
     """The file's patches for this model. Patches that ComfyUI makes as meant stay the very same, in the same order."""
     stock = match_file(tensors, keys)
+    if needs_renaming(file.header):
+        file = read_lora(as_loaded(file.header))
     understood = understand(file)
-    matcher = _Matcher(file, understood, stock, keys)
-    for layer in understood.layers:
-        matcher.add(layer)
+    held = {**tensors, **stock.tensors}
+    understood = replace(understood, layers=tuple(_with_readable_alpha(layer, held) for layer in understood.layers))
+    matches = match_layers(file, understood, keys.names, keys.shapes, keys.has_text_encoder)
+    matcher = _Matcher(file, understood, stock, keys, held)
+    for match in matches.layers:
+        matcher.add(match)
     return matcher.finish()
 
 
 class _Matcher:
     """Goes through the layers of one file and corrects ComfyUI's patches."""
 
-    def __init__(self, file: LoraFile, understood: Understanding, stock: MatchedFile, keys: ModelKeys) -> None:
+    def __init__(
+        self,
+        file: LoraFile,
+        understood: Understanding,
+        stock: MatchedFile,
+        keys: ModelKeys,
+        tensors: Mapping[str, torch.Tensor],
+    ) -> None:
         self._understood = understood
         self._stock = stock
         self._keys = keys
-        self._names = NameTable(keys.key_map, keys.shapes, keys.text_encoder_keys)
+        self._tensors = tensors
         self._lycoris = not _by_comfyui(file)
-        self._dylora = "lycoris" in file.header.metadata.get("ss_network_module", "").lower()
         self._patches: dict[Target, MatchedPatch] = {patch.target: patch for patch in stock.patches}
         self._by_tensor = {id(t): patch for patch in stock.patches for t in patch_tensors(patch.value)}
-        self._taken: dict[Target, str] = {}
-        self._refused: dict[tuple[str, str], tuple[LayerState, str]] = {}
+        self._misses: list[Match] = []
         self._scales = {layer.name: layer.scale for layer in understood.layers if layer.parameter == "weight"}
 
-    def add(self, layer: LoraLayer) -> None:
-        """Keep, correct, add or refuse the patch of one layer."""
-        if any(key not in self._stock.tensors for key in layer.keys):
-            return  # renamed by ComfyUI's conversion, which knows the format
-        tensors = {role: self._stock.tensors[key] for role, key in layer.roles.items()}
+    def add(self, match: Match) -> None:
+        """Keep, correct, add or refuse the patches of one layer."""
+        layer = match.layer
+        tensors = {role: self._tensors[key] for role, key in layer.roles.items() if key in self._tensors}
         theirs = next((self._by_tensor[id(t)] for t in tensors.values() if id(t) in self._by_tensor), None)
-        layer = _with_readable_alpha(layer, tensors)
-        target, known, problem = self._names.find(layer)
-        if target is None:
-            if layer.plain:
-                self._refuse(layer, theirs, NO_SUCH_WEIGHT)
-            elif problem:
-                self._refuse(layer, theirs, problem, LayerState.NO_SUCH_LAYER)
-            return
-        if layer.adapter is None:
-            return
+        if not match.patches:
+            if layer.adapter is None and theirs is not None:
+                return  # ComfyUI reads it in its own way, and whether it can be applied shows in its shapes
+            return self._miss(match, theirs)
+        made: list[MatchedPatch] = []
+        for patch in match.patches:
+            found = self._make(match, patch, tensors, theirs)
+            if isinstance(found, str):
+                return self._miss(replace(match, patches=(), state=LayerState.NOT_UNDERSTOOD, reason=found), theirs)
+            made.append(found)
+        if theirs is not None and all(theirs.target != patch.target for patch in made):
+            self._drop(theirs)
+        self._patches.update((patch.target, patch) for patch in made)
+
+    def _make(
+        self, match: Match, patch: Patch, tensors: dict[str, torch.Tensor], theirs: MatchedPatch | None
+    ) -> MatchedPatch | str:
+        """The patch, or why there is none."""
+        layer, target = match.layer, patch.target
+        if patch.takes:
+            theirs = None
+            if patch.misfit:
+                return MatchedPatch(layer.name, target, None, layer.keys, source=layer, misfit=patch.misfit)
+            tensors = self._cut(layer, patch, tensors)
         wanted = self._want(layer, tensors, target, theirs)
         if wanted.refusal:
-            return self._refuse(layer, theirs, wanted.refusal)
-        if target in self._taken:
-            return self._refuse(layer, theirs, f"{self._taken[target]} in the same file changes this weight already")
-        self._taken[target] = layer.name
-        difference = wanted.difference if theirs is not None or known else UNKNOWN_NAME
-        remark = self._understood.remarks.get(layer.name, layer.note if layer.plain else "")
+            return wanted.refusal
+        difference = wanted.difference if theirs is not None or (match.known and not patch.takes) else UNKNOWN_NAME
         if theirs is not None and theirs.target == target and wanted.value is theirs.value:
             # Of the tensors that ComfyUI looked at, this layer's alone: a bias beside it has a fate of its own.
-            self._patches[target] = replace(theirs, remark=remark, file_keys=layer.keys)
-            return
-        if theirs is not None and theirs.target != target:
-            self._drop(theirs)
-        patch = MatchedPatch(layer.name, target, wanted.value, layer.keys, difference, remark)
-        self._patches[target] = patch
+            difference = theirs.difference
+        if match.known and patch.takes:
+            difference = ""  # the remark says where the stock loader puts it
+        return MatchedPatch(
+            layer.name, target, wanted.value, layer.keys, difference, match.remark, layer, tensors, patch.misfit
+        )
+
+    def _cut(self, layer: LoraLayer, patch: Patch, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The rows of the layer's tensors that go to one weight."""
+        bound = layer.alpha or 0.0
+        if "oft_blocks" in tensors and bound > 0:
+            # A bound counts for the whole rotation: it is put into the blocks before they are taken apart.
+            meant = bound * (layer.out_features or 1) if self._lycoris else bound
+            size = _skew_norm(tensors["oft_blocks"])
+            blocks = tensors["oft_blocks"].float() * min(1.0, meant / max(size, 1e-8))
+            tensors = {**{role: t for role, t in tensors.items() if role != "alpha"}, "oft_blocks": blocks}
+        return {r: take(tensor, *patch.takes[r]) if r in patch.takes else tensor for r, tensor in tensors.items()}
 
     def finish(self) -> MatchedFile:
         """All patches, ComfyUI's order first."""
-        used = {key for patch in self._patches.values() for key in patch.file_keys}
-        leftovers = tuple(key for key in self._stock.tensors if key not in used)
         return replace(
-            self._stock, patches=tuple(self._patches.values()), leftovers=leftovers,
-            layers=self._understood.layers, refused=self._refused,
+            self._stock, patches=tuple(self._patches.values()), tensors=self._tensors,
+            layers=self._understood.layers, misses=tuple(self._misses),
         )  # fmt: skip
 
-    def _refuse(
-        self,
-        layer: LoraLayer,
-        theirs: MatchedPatch | None,
-        reason: str,
-        state: LayerState = LayerState.NOT_UNDERSTOOD,
-    ) -> None:
-        self._refused[layer.name, layer.parameter] = (state, reason)
+    def _miss(self, match: Match, theirs: MatchedPatch | None) -> None:
+        self._misses.append(match)
         if theirs is not None:
             self._drop(theirs)
 
@@ -128,22 +152,16 @@ class _Matcher:
         self, layer: LoraLayer, tensors: dict[str, torch.Tensor], target: Target, theirs: MatchedPatch | None
     ) -> _Wanted:
         stock_value = theirs.value if theirs is not None else None
-        if layer.scale_source.startswith("not known"):
-            return _Wanted(refusal=f"its scale is {layer.scale_source}")
-        if layer.format == "dylora" and self._dylora:
-            return _Wanted(refusal=DYLORA)
         shape = self._shape(target)
         kind = layer.adapter.name if layer.adapter is not None else ""
         if layer.dora:
             return _want_dora(layer, tensors, stock_value)
         if kind in ("oft", "boft"):
-            return _want_rotation(layer, tensors, stock_value, shape, _function(target) is None, self._lycoris)
+            return _want_rotation(layer, tensors, stock_value, shape, target_function(target) is None, self._lycoris)
         if kind in _PRODUCTS:
-            return _want_product(layer, tensors, stock_value, _function(target) is None)
+            return _want_product(layer, tensors, stock_value, target_function(target) is None)
         if kind in ("diff", "diff_b", "norm", "norm_b", "set", "set_b"):
             return self._want_whole(layer, tensors, stock_value, shape)
-        if "ia3_l" in tensors and len(ia3_dims(tensors["ia3_l"], shape)) > 1:
-            return _Wanted(refusal="it scales rows or columns, and nothing in the file says which")
         options = _oft_options(self._understood.config) if kind == PEFT_OFT else ()
         return _Wanted(writer_adapter(layer, tensors, options), f"the stock loader cannot read {layer.format}")
 
@@ -328,10 +346,6 @@ def _stock_rank(name: str, weights: Any) -> int | None:
         current = b2.shape[0] == b1.shape[1] == a1.shape[1] == a2.shape[0]
         return int(a2.shape[0] if current else a1.shape[0])
     return None
-
-
-def _function(target: Target) -> Any:
-    return target[2] if not isinstance(target, str) and len(target) > 2 else None
 
 
 def _oft_options(config: Mapping[str, Any]) -> tuple[int, ...]:

@@ -12,8 +12,8 @@ import torch
 from comfy.weight_adapter import WeightAdapterBase
 
 from ...core.lora.file import LoraLayer
+from ...core.match.matches import Match
 from ...core.match.name_table import Target, target_key, target_offset
-from ...core.report.report import LayerState
 from ..comfyui.model_keys import ModelKeys
 from .writer_adapters import WriterAdapter
 
@@ -36,6 +36,12 @@ class MatchedPatch:
     """How ComfyUI's own loader differs, empty where it does the same."""
     remark: str = ""
     """What had to be assumed."""
+    source: LoraLayer | None = None
+    """The layer of the file; ``None`` where only ComfyUI's loader knows of the patch."""
+    roles: Mapping[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
+    """Its tensors by role, those rows of them that go here."""
+    misfit: str = ""
+    """Why the shapes of the file and of the model do not go together; empty where they do."""
 
     def comment(self, strength: float) -> str:
         """What the report says about the patch at this strength; empty where it is as ComfyUI's own."""
@@ -78,8 +84,8 @@ class MatchedFile:
     """By tensor: why ComfyUI's loader could make nothing of it."""
     layers: tuple[LoraLayer, ...] | None = None
     """The file's layers with their final scales; ``None`` where they are as the file's header says."""
-    refused: Mapping[tuple[str, str], tuple[LayerState, str]] = field(default_factory=dict)
-    """By name and parameter of a layer: what it is instead of a patch, and why."""
+    misses: tuple[Match, ...] | None = None
+    """The layers that became no patch, with the reason; ``None`` where nobody judged them (ComfyUI's own loader)."""
 
 
 class _Recorder(dict[str, torch.Tensor]):

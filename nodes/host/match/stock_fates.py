@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ...core.check.verdict import torn_slice
 from ...core.lora.file import LoraFile
+from ...core.match.matches import ONLY_COMFYUI
 from ...core.report.report import LayerReport, LayerState
 from ..comfyui.model_keys import ModelKeys
 from .dry_run import dry_run
@@ -47,7 +48,8 @@ def _with_stock(layer: LayerReport, fates: list[StockFate]) -> LayerReport:
     for fate in fates:
         patch = fate.patch
         if not layer.model_key or (patch.model_key == layer.model_key and _meet(patch.offset, layer.slice)):
-            otherwise = layer.reason if LayerState.APPLIED is fate.state is layer.state else ""
+            known = layer.reason != ONLY_COMFYUI
+            otherwise = layer.reason if known and LayerState.APPLIED is fate.state is layer.state else ""
             return replace(layer, stock=fate.state, stock_reason=fate.reason or otherwise)
     return replace(layer, stock=LayerState.NO_SUCH_LAYER, stock_reason=NO_PLACE)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..facts import Facts
-from ..family import Link, Rule, renamed, stacked
+from ..family import HALVES, Link, Rule, renamed, stacked
 from ..marks import Places, first, has, times_hidden
 
 NOT_SINGLE = has(r"^single_(?:transformer_)?blocks_", "has single-stream blocks")
@@ -70,8 +70,9 @@ LINKS: tuple[Link, ...] = (
     }),
     *renamed("", "", {
         "x_embedder": "img_in", "context_embedder": "txt_in", "proj_out": "final_layer.linear",
-        "norm_out.linear": "final_layer.adaLN_modulation.1", "controlnet_x_embedder": "pos_embed_input",
+        "controlnet_x_embedder": "pos_embed_input",
     }),
+    *renamed("", "", {"norm_out.linear": "final_layer.adaLN_modulation.1"}, HALVES),  # scale and shift change places
     *(row for own, other in (("time_in", "timestep"), ("vector_in", "text"), ("guidance_in", "guidance"))
       for row in renamed(f"time_text_embed.{other}_embedder.", f"{own}.", {
           "linear_1": "in_layer", "linear_2": "out_layer"})),

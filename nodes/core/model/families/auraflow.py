@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family, Link, renamed
+from ..family import HALVES, Family, Link, renamed
 from ..marks import has
 
 _D_SINGLE = "single_transformer_blocks.#."
@@ -23,8 +23,9 @@ _LINKS: tuple[Link, ...] = (
     *renamed("", "", {
         "time_step_proj.linear_1": "t_embedder.mlp.0", "time_step_proj.linear_2": "t_embedder.mlp.2",
         "context_embedder": "cond_seq_linear", "pos_embed.proj": "init_x_linear", "proj_out": "final_linear",
-        "norm_out.linear": "modF.1", "pos_embed.pos_embed": "positional_encoding",
+        "pos_embed.pos_embed": "positional_encoding",
     }),
+    *renamed("", "", {"norm_out.linear": "modF.1"}, HALVES),
 )  # fmt: skip
 
 FAMILY = Family(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family, Link, renamed, stacked
+from ..family import HALVES, HALVES_OF_TWO, Family, Link, renamed, stacked
 from ..marks import both, by_hidden, has
 from ._flux import ADDED, HIDDEN, NOT_SINGLE, QKV, maybe
 
@@ -12,7 +12,7 @@ _LINKS: tuple[Link, ...] = (
     stacked(f"{_D_DOUBLE}attn.", ADDED, f"{_JOINT}context_block.attn.qkv"),
     stacked(f"{_D_DOUBLE}attn2.", QKV, f"{_JOINT}x_block.attn2.qkv"),
     *renamed(_D_DOUBLE, _JOINT, {
-        "norm1_context.linear": "context_block.adaLN_modulation.1", "norm1.linear": "x_block.adaLN_modulation.1",
+        "norm1.linear": "x_block.adaLN_modulation.1",
         "attn.to_add_out": "context_block.attn.proj", "attn.to_out.0": "x_block.attn.proj",
         "attn2.to_out.0": "x_block.attn2.proj",
         "ff_context.net.0.proj": "context_block.mlp.fc1", "ff_context.net.2": "context_block.mlp.fc2",
@@ -21,9 +21,12 @@ _LINKS: tuple[Link, ...] = (
         "attn.norm_q": "x_block.attn.ln_q", "attn.norm_k": "x_block.attn.ln_k",
         "attn2.norm_q": "x_block.attn2.ln_q", "attn2.norm_k": "x_block.attn2.ln_k",
     }),
+    # Of the last block, whose context only has scale and shift, and of the last layer they change places.
+    *renamed(_D_DOUBLE, _JOINT, {"norm1_context.linear": "context_block.adaLN_modulation.1"}, HALVES_OF_TWO),
+    *renamed("", "", {"norm_out.linear": "final_layer.adaLN_modulation.1"}, HALVES),
     *renamed("", "", {
         "context_embedder": "context_embedder", "pos_embed.proj": "x_embedder.proj", "pos_embed.pos_embed": "pos_embed",
-        "norm_out.linear": "final_layer.adaLN_modulation.1", "proj_out": "final_layer.linear",
+        "proj_out": "final_layer.linear",
         "time_text_embed.timestep_embedder.linear_1": "t_embedder.mlp.0",
         "time_text_embed.timestep_embedder.linear_2": "t_embedder.mlp.2",
         "time_text_embed.text_embedder.linear_1": "y_embedder.mlp.0",

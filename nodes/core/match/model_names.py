@@ -1,0 +1,225 @@
+"""Which weights of a model a layer of a file means, and which of its rows: the one place that decides it.
+
+What the model's family calls its layers decides. ComfyUI's own key map, where it runs, is a second opinion: it finds
+what ours does not know, and where the two disagree ours is taken and the difference said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..lora.adapters.base import Ranges
+from ..lora.file import LoraFile, LoraLayer
+from ..model.blocks import MODEL_PREFIX
+from ..model.families import family
+from ..model.family import HALVES, HALVES_OF_TWO, STRAIGHT
+from ..report.report import LayerState
+from .conditions import holds
+from .diffusers_names import own_key_map
+from .links import Linked, joined, links_of
+from .name_table import NameTable, Target, bias_of, target_function, target_key, target_offset
+from .readings import bare_name, candidate_names
+from .stack import fill_heights, read_stack
+
+_WEIGHT = ".weight"
+_OTHER_MLP = "it is the MLP of another model's single blocks: this model's is of another size"
+
+OrderOf = Callable[[Any, int], Ranges | None]
+"""The order of rows that a function of a key map makes of so many rows; ``None`` if it does anything else."""
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A weight, or a slice of it, and the rows of the file's module that it takes."""
+
+    target: Target
+    ranges: Ranges | None = None
+    """In the weight's order; ``None``: all, as they are."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a layer of a file goes."""
+
+    spots: tuple[Spot, ...] = ()
+    problem: str = ""
+    """Why there is no place; empty also where no layer of the model has the name."""
+    state: LayerState = LayerState.NO_SUCH_LAYER
+    known: bool = False
+    """Whether ComfyUI's key map has this very name."""
+    only_second: bool = False
+    """Whether ours does not know the name at all."""
+    difference: str = ""
+    """Where ComfyUI's key map would put it instead."""
+
+
+class FileNames:
+    """The rows of a file's layers by name, for stacks of which one module alone does not tell the others' rows."""
+
+    def __init__(self, file: LoraFile, layers: tuple[LoraLayer, ...], prefixes: tuple[str, ...] = ()) -> None:
+        self.file = file
+        self._layers = layers
+        self._prefixes = prefixes
+        self._rows: dict[str, int | None] | None = None
+
+    def rows(self, name: str) -> int | None:
+        """Rows of the layer of this name without prefix, joined with underscores."""
+        if self._rows is None:
+            self._rows = {joined(bare_name(x.name, self._prefixes)): x.out_features for x in self._layers}
+        return self._rows.get(name)
+
+
+class ModelNames:
+    """The layers of one model by every name that is known for them."""
+
+    def __init__(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        architecture: str,
+        text_encoder_keys: Container[str] = frozenset(),
+        second: Mapping[str, Target] | None = None,
+        order_of: OrderOf | None = None,
+    ) -> None:
+        """Keep the names of a model.
+
+        Args:
+            shapes: Shape of every weight by its full key, a text encoder's too where there is one.
+            architecture: Id of the model's family; empty for one that is not known.
+            text_encoder_keys: Those of ``shapes`` that belong to a text encoder.
+            second: ComfyUI's key map for this model.
+            order_of: Reads the functions in ``second``.
+        """
+        own = {
+            key.removeprefix(MODEL_PREFIX): shape
+            for key, shape in shapes.items()
+            if key.startswith(MODEL_PREFIX) and key not in text_encoder_keys
+        }
+        known = family(architecture)
+        self.prefixes = known.prefixes if known is not None else ()
+        self.text_encoder_keys = text_encoder_keys
+        self._shapes = shapes
+        self._table = NameTable(own_key_map(own, architecture, MODEL_PREFIX), shapes, prefixes=self.prefixes)
+        self._links = links_of(architecture)
+        self._second = None if second is None else NameTable(second, shapes, text_encoder_keys)
+        self._order_of = order_of
+
+    def find(self, layer: LoraLayer, names: FileNames) -> Found:
+        """Where ``layer`` goes. ``names`` are those of its file."""
+        found = self._find_weight(layer, names)
+        if layer.parameter != "bias" or not found.spots:
+            return found
+        spots = tuple(replace(spot, target=bias_of(spot.target)) for spot in found.spots)
+        if any(target_key(spot.target) not in self._shapes for spot in spots):
+            return replace(found, spots=(), problem="the model's layer has no bias")
+        return replace(found, spots=spots)
+
+    def _find_weight(self, layer: LoraLayer, names: FileNames) -> Found:
+        ours = self._ours(layer, names)
+        exact = self._second.exact(layer.name) if self._second is not None else None
+        if ours is not None and ours.spots:
+            return ours if exact is None else self._compared(ours, exact)
+        if self._second is None:
+            return ours or Found()
+        target, known, problem = self._second.find_weight(layer.name)
+        if ours is not None and (not known or ours.state is LayerState.SHAPE_MISMATCH or ours.problem == _OTHER_MLP):
+            return ours  # of a name that stands for several layers, ComfyUI's table may know which
+        if target is None:
+            return Found(problem=problem, known=known)
+        return Found((Spot(target),), known=known, only_second=target_key(target) not in self.text_encoder_keys)
+
+    def _ours(self, layer: LoraLayer, names: FileNames) -> Found | None:
+        """What our own tables say; ``None`` where they do not know the name."""
+        candidates = candidate_names(layer.name, self.prefixes)
+        special = self._linked(layer, candidates, names, conditional=True)
+        if special is not None:
+            return special
+        target, _, problem = self._table.find_weight(layer.name)
+        if target is not None:
+            return Found((Spot(target),))
+        linked = self._linked(layer, candidates, names, conditional=False)
+        return linked or (Found(problem=problem) if problem else None)
+
+    def _linked(
+        self, layer: LoraLayer, candidates: tuple[str, ...], names: FileNames, conditional: bool
+    ) -> Found | None:
+        problem: Found | None = None
+        for name in candidates:
+            for linked in self._links.find(name):
+                if bool(linked.link.when) is not conditional or not holds(linked.link.when, names.file):
+                    continue
+                found = self._place(layer, linked, names)
+                if found is not None and found.spots:
+                    return found
+                problem = problem or found
+        return problem
+
+    def _place(self, layer: LoraLayer, linked: Linked, names: FileNames) -> Found | None:
+        """The rows of a module on the layers of a link; ``None`` where the model lacks one of them."""
+        keys = [f"{MODEL_PREFIX}{name}" for name in linked.model]
+        keys = [f"{key}{_WEIGHT}" if f"{key}{_WEIGHT}" in self._shapes else key for key in keys]
+        if any(key not in self._shapes for key in keys):
+            return None
+        order = linked.link.order
+        if order == HALVES_OF_TWO:
+            shape = self._shapes[keys[0]]
+            order = HALVES if len(shape) > 1 and shape[0] == 2 * shape[1] else STRAIGHT
+        if len(keys) == 1 and len(linked.file) == 1 and not order:
+            shape, rows = self._shapes[keys[0]], layer.out_features
+            if linked.link.file[0].endswith("qkv") and shape and rows is not None and rows < shape[0]:
+                return Found((Spot((keys[0], (0, 0, rows))),))  # q, k and v of a weight that goes on with others
+            return Found((Spot(keys[0]),))
+        shapes = [self._shapes[key] for key in keys]
+        if not all(shapes):
+            return Found(problem="its rows are stacked, and the model's weight is a single number")
+        total = sum(shape[0] for shape in shapes)
+        known = [names.rows(name) for name in linked.file]
+        known[linked.part] = layer.out_features or known[linked.part]
+        if len(known) > 3:  # what follows may be another model's, and moves nothing before it
+            known[linked.part + 1 :] = [None] * (len(known) - linked.part - 1)
+        columns = shapes[0][1] if len(shapes[0]) > 1 else None
+        heights = fill_heights(linked.link.file, known, total, columns)
+        try:
+            pieces = read_stack(order, linked.part, heights, tuple(shape[0] for shape in shapes))
+        except ValueError as error:
+            if linked.file[linked.part].endswith("proj_mlp"):
+                return Found(problem=_OTHER_MLP)
+            return Found(problem=str(error), state=LayerState.SHAPE_MISMATCH)
+        spots = [
+            Spot(
+                keys[piece.layer]
+                if piece.rows == shapes[piece.layer][0]
+                else (keys[piece.layer], (0, piece.start, piece.rows)),
+                piece.ranges,
+            )
+            for piece in pieces
+        ]
+        return Found(tuple(spots))
+
+    def _compared(self, ours: Found, theirs: Target) -> Found:
+        """Ours beside what ComfyUI's key map says of the same name."""
+        if len(ours.spots) == 1 and self._same(ours.spots[0], theirs):
+            return Found((Spot(theirs),), known=True)
+        key, offset = target_key(theirs).removeprefix(MODEL_PREFIX), target_offset(theirs)
+        rows = "" if offset is None else f", rows {offset[1]}-{offset[1] + offset[2] - 1}"
+        function = " in another order of rows" if target_function(theirs) is not None else ""
+        return replace(ours, known=True, difference=f"the stock loader puts it on {key}{rows}{function}")
+
+    def _same(self, spot: Spot, theirs: Target) -> bool:
+        key = target_key(spot.target)
+        shape = self._shapes.get(key, ())
+        if target_key(theirs) != key or _rows(spot.target, shape) != _rows(theirs, shape):
+            return False
+        function = target_function(theirs)
+        if function is None:
+            return spot.ranges is None
+        order = self._order_of(function, shape[0]) if self._order_of is not None and shape else None
+        return order is not None and order == spot.ranges
+
+
+def _rows(target: Target, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+    """The slice of a target, ``None`` where it is the whole weight."""
+    offset = target_offset(target)
+    whole = offset is not None and offset[0] < len(shape) and offset[1:] == (0, shape[offset[0]])
+    return None if whole else offset
