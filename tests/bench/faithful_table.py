@@ -23,9 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SIZES = {"hidden": 128, "double": 2, "single": 3}
 RIGHT = 1e-3
 KEYS = (
-    "Real files of which only the header is at hand: there is no weight and hence no error. Told is how many of their "
-    "tensors for the diffusion model become a patch of the shape of a weight, by name and shape, on a model of full "
-    "size. It does not say that the result is right; the tables above do for these formats. "
+    "Real files of which only the header is available, so there is no error to measure. The table counts how many of "
+    "their tensors for the diffusion model become a patch, by name and shape, on a full-size model. This does not show "
+    "that the result is right; the tables above do that for these formats. "
     "`flux_lokr_bfl_format` has shapes made up for a test that fit no model, and layers that are only numbered "
     "cannot be told apart without the version of the program that wrote them: both are refused with that reason."
 )
@@ -184,13 +184,13 @@ def introduction() -> str:
 
     tools = ", ".join(f"{name} {version(name)}" for name in ("peft", "diffusers", "lycoris-lora", "torch"))
     return (
-        "# Every writer's LoRA as its writer meant it\n\n"
-        "Error of what is added to the weights of a small FLUX.2 (or SD 1.5) model, relative to the truth: Frobenius "
-        "norm of the difference over that of the truth, over all weights together. *Stock* is ComfyUI's own LoRA "
-        "loader, *ours* is Apply LoRA. *Not applied* is an error of 1. The truth is the writer's own program where it "
+        "# Every LoRA as its author meant it\n\n"
+        "The relative error of the change that is added to the weights of a small FLUX.2 (or SD 1.5) model: the "
+        "Frobenius norm of its difference from the truth, divided by that of the truth, over all weights. *Stock* is "
+        "ComfyUI's own LoRA loader, *ours* is Apply LoRA. *Not applied* is an error of 1. The truth is the writer's own program where it "
         "can be installed (*the tool*), its stored result (*stored*), or the plain formula of the format "
         "(*formulas*), mostly under the names of a real file. One stored file has no unique truth and is not applied: "
-        "a DyLoRA of LyCORIS, which is trained at a random rank in every step.\n\n"
+        "a DyLoRA of LyCORIS, which is trained at a random rank in each step.\n\n"
         "Made by `python tests/bench/faithful_table.py --out docs/faithful.md` with ComfyUI "
         f"{COMFYUI_VERSION}, {tools}. Without the folder of shared files the tables of stored files, real layouts and "
         "names only are left out.\n"

@@ -16,14 +16,15 @@ WORTH_A_WORD = 0.05
 TEMPLATES = {
     "first_is_patching": "The first evaluation after a change takes {first} instead of {steady}: {lora} of the extra "
     "{extra} is LoRA arithmetic on {calls} weights. It is paid once after each change of LoRA or strength; a run "
-    "without a change starts at full speed. Try bypass while you look for a strength.",
+    "without a change starts at full speed. Try bypass while searching for a strength.",
     "first_is_staging": "The first evaluation after a change takes {first} instead of {steady}: most of the extra "
-    "{extra} is copying weights to the device (LoRA arithmetic: {lora}). ComfyUI copies the whole model after any "
-    "change of patches. It is paid once; change strengths less often, or more of them at once.",
+    "{extra} is copying weights to the device (LoRA arithmetic: {lora}). ComfyUI's own loaders copy the whole "
+    "model after any change of patches, Apply LoRA (Patchbay) what changed. It is paid once; change strengths less "
+    "often, or several at once.",
     "first_is_warm_up": "The first evaluation takes {first} instead of {steady} although no weight is patched: "
     "weights are copied and kernels are chosen. It is paid once after loading.",
     "first_is_compiling": "The first evaluation takes {first} instead of {steady}: torch.compile builds the model for "
-    "this shape. Keep the resolution, and let the patches be, to use it again.",
+    "this shape. Keep the resolution and the patches unchanged to reuse it.",
     "loading": "Loading before the first evaluation takes {prepare} after a change ({calls} weights were patched, "
     "{lora}). A run without a change skips it.",
     "streaming": "{streamed} of weights are copied to the device in every evaluation, because {resident} of {total} "
@@ -33,20 +34,20 @@ TEMPLATES = {
     "weights do not stay on the device. Try a smaller format of the model, or bypass.",
     "streaming_unknown": "{streamed} of weights are copied to the device in every evaluation, of {total} in all. Try a "
     "smaller format of the model (fp8, GGUF), a smaller picture, or closing other programs on the device.",
-    "bypass": "The LoRA runs beside the weights of {layers} layers (bypass): that costs time in every evaluation. "
-    "Merging costs nothing in a steady evaluation.",
-    "bypass_against": "The LoRA runs beside the weights of {layers} layers (bypass): that costs {share} in every "
-    "evaluation against {against}. Merging costs nothing in a steady evaluation.",
+    "bypass": "The LoRA is computed alongside the weights of {layers} layers (bypass), which costs time in every "
+    "evaluation. Merging costs nothing in a steady evaluation.",
+    "bypass_against": "The LoRA is computed alongside the weights of {layers} layers (bypass), which costs {share} in "
+    "every evaluation compared with {against}. Merging costs nothing in a steady evaluation.",
     "quantised_off": "{slow} of {layers} quantised layers cannot use their fast product, because the LoRA is applied "
     "to their weights in every evaluation. Try bypass, or dynamic VRAM.",
-    "between": "{gap} pass between two evaluations, {share} of a step: the sampler's own arithmetic, or waiting.",
-    "between_previews": "{gap} pass between two evaluations, {share} of a step: previews ({preview}) are decoded "
+    "between": "{gap} passes between two evaluations, {share} of a step: the sampler's own arithmetic, or waiting.",
+    "between_previews": "{gap} passes between two evaluations, {share} of a step: previews ({preview}) are decoded "
     "there. Turn them off to compare.",
-    "cfg": "Each evaluation computes {each} predictions, because CFG is {cfg}. At CFG 1 it would be one: only a "
+    "cfg": "Each evaluation computes {each} predictions, because CFG is {cfg}. At CFG 1 it would be one, but only a "
     "distilled model is made for that.",
     "cfg_unknown": "Each evaluation computes {each} predictions. A distilled model at CFG 1 needs one.",
     "sampler": "{sampler} evaluates the model {evaluations} times in {steps} steps.",
-    "noisy": "Evaluations spread by {iqr} of their median: something else uses the device, or it is throttled. Read "
+    "noisy": "Evaluations spread by {iqr} of their median: something else uses the device, or it is throttled. Take "
     "the times as rough.",
     "nothing": "Nothing here is slow for a reason that these figures show: the steady evaluation is the model's own.",
 }

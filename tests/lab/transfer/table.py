@@ -12,34 +12,34 @@ PAGE = HERE.parents[2] / "docs" / "transfer.md"
 NOT_A_REMEDY = ("plain 1.0", "without the LoRA", "what the node returns")
 STUDENTS = {
     "distilled": "the model that ships; distilled to 4 steps",
-    "mild": "the base hardly moved, 4 steps: here the LoRA transfers without loss",
-    "strong": "distilled to 2 steps, with all the rate that training bears",
+    "mild": "hardly changed from the base, 4 steps: here the LoRA transfers without loss",
+    "strong": "distilled to 2 steps, at the highest learning rate that trains",
     "pruned": "one of the single blocks removed, then distilled to 4 steps",
 }
 METHOD = """
 ## How it is measured
 
-* **PSNR** is to the true styled picture, which a style with a rule has for every caption. **Output error** is
-  `|wanted change - change| / |wanted change|` of the model's output on the same noisy latents, all noise levels
-  counting the same: 0 is the LoRA's own effect, 1 as without it. Both on captions that the LoRA never saw.
-* **The wanted change** is what the LoRA does to the base *with guidance*, and how much guidance a student has
-  built in is measured, not assumed. The base's guided output `negative + cfg (positive - negative)` is a
-  straight line in `cfg`, so the one that comes closest to the student's output, both without the LoRA, is a
-  quotient of two sums. It is taken at each noise level, because a few-step student takes over less of it where
-  little is left to decide. What is left after it, and what would be left at CFG 1, is given. The row *CFG
-  {assumed:g} assumed* trusts the CFG of the distillation instead.
-* **Strengths** are fitted by one Gauss-Newton step from 1 with ridge and bounds, by block and stream; the ridge
-  is chosen by leaving prompts out. A fit uses {fit_prompts} other captions with {fit_seeds} noises each, half
+* **PSNR** is to the true styled picture, which exists for every caption because the style is a rule. **Output error**
+  is `|wanted change - change| / |wanted change|` of the model's output on the same noisy latents, with all noise
+  levels counting equally: 0 is the LoRA's own effect, 1 is as without it. Both are for captions the LoRA never saw.
+* **The wanted change** is what the LoRA does to the base *with guidance*. How much guidance a student absorbed is
+  measured, not assumed. The base's guided output `negative + cfg (positive - negative)` is linear in `cfg`, so the
+  `cfg` that comes closest to the student's output, both without the LoRA, is a quotient of two sums. It is computed
+  for each noise level, because a few-step student absorbs less of it where little is left to decide. The remaining
+  distance, and the distance at CFG 1, are given. The row *CFG {assumed:g} assumed* trusts the CFG of the
+  distillation instead.
+* **Strengths** are fitted by one Gauss-Newton step from 1, with ridge and bounds, by block and stream; the ridge is
+  chosen by cross-validation over prompts. A fit uses {fit_prompts} other captions with {fit_seeds} noises each, half
   of them held out.
-* **Refit** solves for the up factor of each layer by least squares, so that its output gains on the student
-  what it gained on the base; rank and down factors stay.
-* **Trained on this model** is the upper line: the same style trained on the student itself.
+* **Refit** solves for the up factor of each layer by least squares, so that its output gains on the student what it
+  gained on the base; rank and down factors stay.
+* **Trained on this model** is the upper bound: the same style trained on the student itself.
 
 ## When strengths stay 1
 
-Another strength has to win back a hundredth of the square of the LoRA's own effect, and the whole 95 % interval
-of the gain has to lie above the run-to-run floor. A hundredth is what strength 0.9 instead of 1 costs on the
-LoRA's own model (an error of 10 %). Where plain 1.0 misses less than 10 %, there is not that much to win, and
+A strength other than 1 has to win back a hundredth of the square of the LoRA's own effect, and the whole 95 %
+interval of the gain has to be above the run-to-run floor. A hundredth is what strength 0.9 instead of 1 costs on the
+LoRA's own model (an error of 10 %). Where plain 1.0 has an error below 10 %, there is not that much to win, and
 nothing is changed. In pictures, on the base itself ({scale_captions} captions):
 
 | strength on the base | output error | PSNR, dB | against 1.0, dB |
@@ -95,9 +95,9 @@ def guidance_words(found: list[dict[str, Any]]) -> str:
     )
     levels = [sum(values) / len(all_of) for values in zip(*(each["levels"] for each in all_of), strict=True)]
     return (
-        f"Guidance built in, measured: CFG {cfg:.2f} [{low:.2f}, {high:.2f}], by noise level "
-        f"{', '.join(f'{level:.2f}' for level in levels)}. There the base's output lies {distance:.1%} from the "
-        f"student's, at CFG 1 {unguided:.1%}."
+        f"Guidance absorbed, measured: CFG {cfg:.2f} [{low:.2f}, {high:.2f}], by noise level "
+        f"{', '.join(f'{level:.2f}' for level in levels)}. There the base's output differs from "
+        f"the student's by {distance:.1%}; at CFG 1, by {unguided:.1%}."
     )
 
 
@@ -135,12 +135,12 @@ def page(results: dict[str, Any]) -> str:
         "Intervals are 95 %, by bootstrap over the captions; gains are over plain 1.0, positive is better. Made by "
         "`python tests/lab/transfer/evaluate.py --comfyui PATH --students .lab/students` and `table.py`.",
         "",
-        "PSNR gained over plain 1.0, and whether its interval lies above or below 0:",
+        "PSNR gained over plain 1.0, and whether its interval is above or below 0:",
         "",
         *by_method(students),
         "",
-        "What helps on none of these models has no place in a workflow; what helps on one may be tried on models like "
-        "it. None of this says that another LoRA behaves the same: *Fit Strengths* measures it for yours.",
+        "A method that helps on none of these models is not worth using; one that helps on some may be tried on "
+        "similar models. Another LoRA may behave differently: *Fit Strengths* measures yours.",
         METHOD.format(
             assumed=protocol["assumed_guidance"], fit_prompts=protocol["fit_prompts"], fit_seeds=protocol["fit_seeds"],
             scale_captions=protocol["scale_captions"], scale=scale,
