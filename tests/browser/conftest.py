@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import pytest
 from comfy_page import ComfyPage
-from playwright.sync_api import Browser, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Route, ViewportSize, sync_playwright
 from support import skip_or_fail
 
 from tools.client import ComfyClient
 from tools.errors import ToolError
+from tools.frontend import frontend_folder
 from tools.server import ComfyServer
+from tools.versions import NEWEST_FRONTEND
 from tools.web_tools import any_browser
 
 FLAGS = [
@@ -66,17 +71,41 @@ def theme() -> str:
 
 @contextmanager
 def opened_page(
-    browser: Browser, comfy_server: ComfyServer, comfy: ComfyClient, renderer: str, theme: str
+    browser: Browser,
+    comfy_server: ComfyServer,
+    comfy: ComfyClient,
+    renderer: str,
+    theme: str,
+    frontend: Path | None = None,
 ) -> Iterator[ComfyPage]:
-    """ComfyUI in a page of its own, with these settings."""
+    """ComfyUI in a page of its own, with these settings; ``frontend`` is a folder of static files of another one."""
     settings = {**QUIET, "Comfy.VueNodes.Enabled": renderer == "nodes2", "Comfy.ColorPalette": theme}
     comfy.post_json("/settings", settings)
     context = browser.new_context(viewport=VIEWPORT, locale="en-US")
     opened = ComfyPage(context.new_page(), comfy_server.address, renderer, theme)
     opened.watch()
+    if frontend is not None:
+        _serve_from(frontend, context)
     opened.open()
     yield opened
     context.close()
+
+
+def _serve_from(frontend: Path, context: BrowserContext) -> None:
+    """Give the page these files in the place of the server's, which is all that ``--front-end-root`` changes."""
+
+    def file_of(url: str) -> Path:
+        return frontend / (unquote(urlparse(url).path).lstrip("/") or "index.html")
+
+    def answer(route: Route) -> None:
+        route.fulfill(path=file_of(route.request.url))
+
+    def is_here(url: str) -> bool:
+        return file_of(url).is_file() and file_of(url).resolve().is_relative_to(frontend.resolve())
+
+    context.route(is_here, answer)
+    # To the browser such a page comes from no network at all, so it would not let it talk to this machine.
+    context.grant_permissions(["local-network-access"])
 
 
 @pytest.fixture
@@ -94,4 +123,14 @@ def lasting_page(
 ) -> Iterator[ComfyPage]:
     """One page for many tests, as of somebody who opens one workflow after the other."""
     with opened_page(browser, comfy_server, comfy, request.param, "dark") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def newest_page(browser: Browser, comfy_server: ComfyServer, comfy: ComfyClient) -> Iterator[ComfyPage]:
+    """One page for many tests, with the newest frontend that is known, and the way of drawing that it begins with."""
+    folder = Path(os.environ.get("PATCHBAY_TEST_NEWEST_FRONTEND") or frontend_folder(NEWEST_FRONTEND))
+    if not (folder / "index.html").is_file():
+        skip_or_fail(f"frontend {NEWEST_FRONTEND} is not there: run 'python3 patchbay.py test browser'")
+    with opened_page(browser, comfy_server, comfy, "nodes2", "dark", folder) as opened:
         yield opened
