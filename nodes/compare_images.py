@@ -12,14 +12,8 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from .core.images.metrics import (
-    ComparePair,
-    CompareReport,
-    build_compare_report,
-    compare_text,
-    difference_picture,
-    metrics_text,
-)
+from .core.images.comparison import ComparePair, CompareReport, build_compare_report, compare_text, metrics_text
+from .core.images.metrics import difference_picture
 from .core.images.panels import side_by_side, to_pillow
 from .core.prompts.used_loras import UsedLora, loras_before, used_text
 from .core.report.report import to_json

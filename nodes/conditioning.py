@@ -9,11 +9,11 @@ import folder_paths
 from comfy_api.latest import io
 
 from .core.errors import PatchbayError
+from .core.files.names import file_in_folder
 from .core.prompts.conditioning import (
     ConditioningFile,
     add_prompt,
     describe_prompts,
-    file_in_folder,
     find_prompt,
     list_prompts,
     load_conditioning_file,

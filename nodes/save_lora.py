@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from .core.bake.file import make_options, relative_name
 from .core.bake.layer import CONVERSIONS, DTYPES
 from .core.errors import PatchbayError
-from .core.prompts.conditioning import file_in_folder
+from .core.files.names import file_in_folder
 from .core.report.report import to_json
 from .core.report.text import report_text
 from .core.strengths.text import parse_block_strengths

@@ -25,9 +25,12 @@ JS = (
 
 FEWEST, MOST = 3, 16
 """Files in a folder. Fewer are a part of another room, more are two rooms."""
+LONGEST = 400
+"""Lines of a file."""
+LISTS = ("nodes/core/model/families/", "js/lib/words/")
+"""Files that are tables: a line an entry."""
 TABLES = {"nodes/core/model/families"}
 """Folders of tables, a file an entry."""
-GROWING = {"nodes/core/images", "nodes/host/bake", "nodes/host/restage"}
 
 
 DOOR = "nodes/host/comfyui/private.py"
@@ -119,10 +122,19 @@ def test_js_folders_import_only_what_lies_below() -> None:
 def test_rooms_are_neither_closets_nor_halls(top: str) -> None:
     suffix = ".mjs" if top == "js/lib" else ".py"
     for folder in sorted(path for path in (ROOT / top).rglob("*") if path.is_dir() and path.name != "__pycache__"):
-        if folder.relative_to(ROOT).as_posix() in TABLES | GROWING:
+        if folder.relative_to(ROOT).as_posix() in TABLES:
             continue
         files = [path for path in folder.iterdir() if path.suffix == suffix and path.name != "__init__.py"]
         assert FEWEST <= len(files) <= MOST, f"{folder.relative_to(ROOT).as_posix()} holds {len(files)} files"
+
+
+def test_no_file_is_longer_than_one_can_hold_in_the_head() -> None:
+    """Tables apart: a file an entry, or texts in two languages."""
+    files = [*(ROOT / "nodes").rglob("*.py"), *(ROOT / "js").rglob("*.mjs"), *(ROOT / "js").rglob("*.js")]
+    named = {path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    long = {name: lines for name, lines in named.items() if lines > LONGEST and not name.startswith(tuple(LISTS))}
+    assert long == {}
+    assert len(named) > 200
 
 
 def test_one_door_leads_to_the_insides_of_comfyui() -> None:

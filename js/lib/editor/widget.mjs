@@ -12,6 +12,7 @@ import { plainText } from "../ui/format.mjs";
 import { showPresets } from "./preset_menu.mjs";
 import { asReport } from "../report/widget.mjs";
 import { withReset, withStrength } from "./edit.mjs";
+import { emptyText, footWords, problemText } from "./sentences.mjs";
 import { parseTyped } from "./text.mjs";
 
 /**
@@ -352,7 +353,7 @@ class StrengthEditor {
     const { view, board } = this;
     const language = this.host.language();
     const linked = isLinked(this.node, TEXT_WIDGET);
-    view.empty.textContent = board ? "" : this.emptyText();
+    view.empty.textContent = board ? "" : emptyText(this.node, this.busy, this.fileProblem, language);
     view.root.classList.toggle("patchbay-is-empty", !board);
     if (!board) return;
     const { stateOf, problems } = this.states(board);
@@ -362,30 +363,13 @@ class StrengthEditor {
     const target = targets.get(this.selected) ?? { selector: "all", name: language.t("editor.all"), mark: "" };
     const shown = { selected: this.selected, unfolded: this.unfolded, axis: this.axis, locked: linked, stateOf };
     renderEditor(view, shown, target, partsOf(board, target.selector), board, this.actions(), language);
-    view.problem.textContent = this.said || this.problemText(problems.filter((problem) => this.counts(problem)), linked);
+    view.problem.textContent = this.said || problemText(this.node, TEXT_WIDGET, problems.filter((problem) => this.counts(problem)), linked, language);
     this.renderFoot();
   }
 
   /** What a file does not name, the model may have all the same. @param {import("./text.mjs").Problem} problem */
   counts(problem) {
     return problem.kind !== "namesNothing" || this.source !== "lora";
-  }
-
-  emptyText() {
-    const { t } = this.host.language();
-    if (this.busy) return t("compare.loading");
-    if (this.fileProblem) return t("editor.unreadable", { reason: plainText(this.fileProblem, 240) });
-    return t(widgetText(this.node, "lora_name") === null ? "editor.unconnected" : "editor.empty");
-  }
-
-  /** @param {import("./text.mjs").Problem[]} problems @param {boolean} linked */
-  problemText(problems, linked) {
-    const { t } = this.host.language();
-    const [first] = problems;
-    if (first) return t(`editor.error.${first.kind}`, { item: plainText(first.item, 80), word: plainText(first.word, 60) });
-    if (!linked) return "";
-    const source = linkedNode(this.node, TEXT_WIDGET);
-    return t("editor.linked", { title: plainText(source?.title ?? source?.comfyClass ?? "", 60) });
   }
 
   renderFoot() {
@@ -398,12 +382,7 @@ class StrengthEditor {
       view.foot.textContent = `${slider.target.name}: ${valueText(state, slider.energy, language)}`;
       return;
     }
-    const words = [language.t(`editor.source.${this.source}`)];
-    if (this.busy) words.push(language.t("editor.measuring"));
-    else if (board.energy?.shares.length) words.push(language.t("editor.shade"));
-    if (!this.busy && board.energy && board.energy.missing > 0) words.push(language.t("editor.unmeasured", { n: board.energy.missing }));
-    // The line is short: where the bars hold more than the text, that is what has to be said.
-    if (hasBase(this.node)) words.unshift(language.t("editor.onTop"));
+    const words = footWords(this.node, this.source, this.busy, board, language);
     view.foot.textContent = words.slice(0, hasBase(this.node) ? 1 : undefined).join(" · ");
     view.foot.title = [...words, language.t("editor.hint")].join("\n");
   }

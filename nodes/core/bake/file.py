@@ -12,7 +12,8 @@ from ..errors import PatchbayError
 from ..files.writer import TensorWriter, metadata_size
 from ..lora.scale_sources import ADAPTER_METADATA, HEADER_ALPHAS
 from ..match.depth import MADE_FOR
-from .layer import BakedLayer, BakeLayer, BakeOptions, bake_layer, check_layers
+from .baking import bake_layer, check_layers
+from .layer import BakedLayer, BakeLayer, BakeOptions
 from .resize import Resizing
 
 PREFIX = "patchbay."

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
-from ...core.report.report import LayerState, Report
+from ...core.report.report import Report
 from ...core.transfer.fit_report import (
     ACTIVATION_RATIO,
     BEST_SINGLE,
@@ -22,16 +20,16 @@ from ...core.transfer.fit_report import (
     fit_report,
     rounded,
 )
-from ...core.transfer.fit_rules import activation_ratio, added_shift, by_group, guard, inverse_norm
+from ...core.transfer.fit_rules import activation_ratio, by_group, guard, inverse_norm
 from ...core.transfer.guidance import Guidance, needs_negative
-from ...core.transfer.least_squares import Normal, choose_ridge, interval, normal_equations, parabola_minimum, solve
-from ...core.transfer.profile import OUTPUT, ProbeId, Profile, shift
+from ...core.transfer.least_squares import choose_ridge, normal_equations, parabola_minimum, solve
 from ..apply.apply import summarise_lora
-from ..apply.layer_norms import measure_plan
 from ..apply.lora_cache import LORA_CACHE, LoadedLora
-from ..apply.plan import MATCHES, plan_patches
+from ..apply.plan import MATCHES
 from ..measure.run_costs import Costs
 from .feature_shift import ProbeSettings, require_same_latents
+from .fit_errors import Judge, around_one, join, level_weights, scene_errors
+from .group_figures import added_shifts, group_norms
 from .probes import Conditioning, Probes, Scene, evaluations, plan_probes, walk_latents
 from .profiling import sketching, take_profile
 from .refit import Refitted, refit_lora, refit_passes
@@ -138,7 +136,7 @@ class _Fit:
     def _refits(self) -> bool:
         return bool(self._settings.refit_name.strip())
 
-    # --- with a reference -----------------------------------------------------------------------------
+
 
     def run(self) -> Fitted:
         """Fit, compare, choose."""
@@ -153,7 +151,7 @@ class _Fit:
         candidates[BEST_SINGLE] = self._lab.uniform(single)
         if self._settings.compare_rules:
             candidates |= self._rules(training)
-        judge = _Judge(held, wanted_held, self._lab.plain(held))
+        judge = Judge(held, wanted_held, self._lab.plain(held))
         judged = [judge.of(PLAIN, candidates[PLAIN], self._lab.at(held), errors.get(1.0))]
         floor = judge.floor(self._lab.at(held.only(lambda scene: scene == held.scenes[0])))
         for name in (BEST_SINGLE, INVERSE_NORM, ACTIVATION_RATIO, FITTED):
@@ -190,7 +188,7 @@ class _Fit:
             for scene, probes in scenes_of(wanted).items():
                 rest, target = join(missing, probes, weights), join(wanted, probes, weights)
                 parts = [join(column, probes, weights) for column in columns]
-                normals.append(_around_one(normal_equations(parts, rest, target), strengths, parts))
+                normals.append(around_one(normal_equations(parts, rest, target), strengths, parts))
                 folds.append(scene[0] if self._by_prompt else scene[1])
             low, high = self._settings.low, self._settings.high
             ridge = self._settings.ridge or choose_ridge(normals, folds, low, high)
@@ -224,8 +222,8 @@ class _Fit:
     def _rules(self, training: Probes) -> dict[str, dict[str, float]]:
         """The rules used elsewhere."""
         places = [
-            _added(take_profile(model, training, self._costs.step), take_profile(patched, training, self._costs.step))
-            for model, patched in (
+            added_shifts(*(take_profile(each, training, self._costs.step) for each in pair))
+            for pair in (
                 (self._reference, patch_model(self._reference, self._lora, "")),
                 (self._model, self._lab.patched()),
             )
@@ -238,7 +236,7 @@ class _Fit:
         }
 
     def _refit(
-        self, training: Probes, held: Probes, judge: _Judge, judged: list[Candidate], floor: float
+        self, training: Probes, held: Probes, judge: Judge, judged: list[Candidate], floor: float
     ) -> Refitted | None:
         """Refit the LoRA's own factors, judge it like the others, and keep it only where it certainly helps."""
         if not self._refits:
@@ -251,14 +249,14 @@ class _Fit:
             return replace(refitted, saved_as=refitted.save(self._settings.refit_name))
         return refitted
 
-    # --- without a reference --------------------------------------------------------------------------
+
 
     def guard(self) -> Fitted:
         """Limit the groups that shift the features far more than the others. Nothing is fitted."""
         every = replace(self._training, scenes=(*self._training.scenes, *self._held.scenes))
         before = take_profile(self._model, every, self._costs.step)
         every = replace(every, latents=dict(before.latents))
-        added = _added(before, take_profile(self._lab.patched(), every, self._costs.step))
+        added = added_shifts(before, take_profile(self._lab.patched(), every, self._costs.step))
         guarded = guard(by_group(added, self._selectors))
         table = replace(
             self._table((), PLAIN, 0.0, 0.0, None), guard=True,
@@ -268,7 +266,7 @@ class _Fit:
         blocks = ", ".join(["all=1", strengths_text(lowered)]) if lowered else "all=1"
         return Fitted(blocks, self._report(table, blocks), table)
 
-    # --- the report -----------------------------------------------------------------------------------
+
 
     def _table(
         self, judged: tuple[Candidate, ...], chosen: str, ridge: float, floor: float, refitted: Refitted | None
@@ -294,80 +292,3 @@ def _refit_notes(table: FitTable) -> list[str]:
     if candidate is None or table.saved_as:
         return []
     return ["The refit LoRA was not saved: its held-out error is not a certain improvement over plain 1.0."]
-
-
-class _Judge:
-    """Held-out errors of candidates, paired scene by scene with plain 1.0."""
-
-    def __init__(self, held: Probes, wanted: Outputs, plain: Outputs) -> None:
-        self._held, self._wanted, self._plain = held, wanted, plain
-        self._at_one: Outputs = {}
-        self._base: tuple[float, ...] = ()
-
-    def of(self, name: str, strengths: dict[str, float], seen: Outputs, training_error: float | None) -> Candidate:
-        errors = tuple(scene_errors(difference(seen, self._plain), self._wanted))
-        if name == PLAIN:
-            self._base, self._at_one = errors, seen
-        gains = [one - other for one, other in zip(self._base, errors, strict=True)]
-        return Candidate(name, strengths, errors, interval(errors), interval(gains), training_error)
-
-    def floor(self, again: Outputs) -> float:
-        """How far two runs of the same set-up are apart, in units of the wanted change."""
-        noise = difference(again, self._at_one)
-        return max(scene_sizes(noise, {probe: self._wanted[probe] for probe in noise}))
-
-
-def _around_one(normal: Normal, strengths: Mapping[str, float], columns: list[torch.Tensor]) -> Normal:
-    """Equations for the distance from 1, of a Jacobian that was taken at ``strengths``."""
-    offset = torch.tensor([value - 1 for value in strengths.values()], dtype=torch.float64)
-    if not bool(offset.any()):
-        return normal
-    moment = normal.moment + normal.gram @ offset
-    residual = normal.residual + 2 * float(normal.moment @ offset) + float(offset @ normal.gram @ offset)
-    return replace(normal, moment=moment, residual=residual)
-
-
-def level_weights(wanted: Outputs) -> dict[int, float]:
-    """Weight of each noise level, so that all count the same: one over the mean squared size of the wanted change."""
-    sizes: dict[int, list[float]] = {}
-    for (_, _, step), value in wanted.items():
-        sizes.setdefault(step, []).append(float(value.double().square().sum()))
-    means = {step: sum(values) / len(values) for step, values in sizes.items()}
-    return {step: 1 / mean if mean > 0 else 0.0 for step, mean in means.items()}
-
-
-def join(values: Outputs, probes: list[ProbeId], weights: Mapping[int, float]) -> torch.Tensor:
-    """The outputs of one scene as one vector, each level times the root of its weight."""
-    return torch.cat([values[probe].reshape(-1).double() * weights[probe[2]] ** 0.5 for probe in probes])
-
-
-def scene_errors(change: Outputs, wanted: Outputs) -> list[float]:
-    """``|wanted - change| / |wanted|`` of each scene, all noise levels counting the same."""
-    return scene_sizes(difference(wanted, change), wanted)
-
-
-def scene_sizes(values: Outputs, wanted: Outputs) -> list[float]:
-    """``|values| / |wanted|`` of each scene, all noise levels counting the same."""
-    weights = level_weights(wanted)
-    found: list[float] = []
-    for probes in scenes_of(wanted).values():
-        target = float(join(wanted, probes, weights).square().sum())
-        found.append((float(join(values, probes, weights).square().sum()) / target) ** 0.5 if target else 0.0)
-    return found
-
-
-def _added(before: Profile, after: Profile) -> dict[str, float]:
-    names = [name for name in before.records if name != OUTPUT and name in after.records]
-    return added_shift({name: shift(before.records[name], after.records[name]).relative_l2 for name in names})
-
-
-def group_norms(lora: LoadedLora, model: Any, lab: StrengthLab) -> dict[str, float]:
-    """Frobenius norm of the change of the weights, root-sum-square over each group's layers."""
-    keys = MATCHES.model_keys(model, None)
-    layers = measure_plan(plan_patches(lora, keys, 1.0, 0.0, ""), keys, model, None)
-    squares = {group.selector: 0.0 for group in lab.groups}
-    owner = {key: group.selector for group in lab.groups for key in group.keys}
-    for layer in layers:
-        if layer.state is LayerState.APPLIED and layer.model_key in owner and layer.delta_norm is not None:
-            squares[owner[layer.model_key]] += layer.delta_norm**2
-    return {name: square**0.5 for name, square in squares.items()}

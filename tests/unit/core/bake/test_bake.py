@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from lora_files import write_lora
+from pack.nodes.core.bake.baking import bake_layer, check_layers
 from pack.nodes.core.bake.file import Source, free_path, write_baked
 from pack.nodes.core.bake.layer import (
     DIFFERENCE,
@@ -17,8 +18,6 @@ from pack.nodes.core.bake.layer import (
     NEVER,
     BakeLayer,
     BakeOptions,
-    bake_layer,
-    check_layers,
     obstacle,
 )
 from pack.nodes.core.bake.resize import Resizing

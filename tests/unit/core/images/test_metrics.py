@@ -9,14 +9,8 @@ import numpy as np
 import pytest
 import torch
 from pack.nodes.core.errors import PatchbayError
-from pack.nodes.core.images.metrics import (
-    build_compare_report,
-    compare_pictures,
-    compare_text,
-    difference_picture,
-    metrics_text,
-    pair_batches,
-)
+from pack.nodes.core.images.comparison import build_compare_report, compare_text, metrics_text, pair_batches
+from pack.nodes.core.images.metrics import compare_pictures, difference_picture
 from pack.nodes.core.images.panels import fit_text, from_pillow, side_by_side, to_pillow
 from pack.nodes.core.report.report import to_json
 from PIL import ImageFont

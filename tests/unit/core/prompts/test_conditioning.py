@@ -15,20 +15,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pack.nodes.core.errors import HeaderError, PatchbayError
+from pack.nodes.core.files.names import file_in_folder
 from pack.nodes.core.prompts import conditioning as module
 from pack.nodes.core.prompts.conditioning import (
     ConditioningFile,
     add_prompt,
-    copy_conditioning,
     describe_prompts,
-    file_in_folder,
     list_prompts,
     load_conditioning_file,
     load_prompt,
-    same_conditioning,
     save_conditioning_file,
     summarise,
 )
+from pack.nodes.core.prompts.conditioning_values import Prompt, copy_conditioning, same_conditioning
 from safetensors.torch import load_file, save_file
 
 DTYPES = [
@@ -198,7 +197,7 @@ def test_names_are_found_without_case_and_space(tmp_path, name):
 
 def test_an_exact_name_wins_over_another_case(tmp_path):
     path = tmp_path / "p.safetensors"
-    prompts = tuple(module.Prompt(name, conditioning(seed)) for seed, name in enumerate(["Cat", "cat"]))
+    prompts = tuple(Prompt(name, conditioning(seed)) for seed, name in enumerate(["Cat", "cat"]))
     save_conditioning_file(path, ConditioningFile(prompts))
     assert same_conditioning(load_prompt(path, "cat").conditioning, conditioning(1))
 
