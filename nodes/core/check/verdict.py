@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from ..lora.file import LoraFile
+from ..lora.file_kinds import lora_facts
 from ..match.matches import NO_CLIP
 from ..model.blocks import BlockLayout, Place
 from ..model.facts import Facts, collect_facts, is_text_encoder_name
@@ -87,16 +88,6 @@ def _weight_layers(shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[str, int
     return layers
 
 
-def lora_facts(lora: LoraFile) -> Facts:
-    """Names, shapes and block counts of a file, its text-encoder layers left out."""
-    layers = (
-        (layer.name, layer.out_features, layer.in_features)
-        for layer in lora.layers
-        if layer.parameter == "weight" and not is_text_encoder_name(layer.name)
-    )
-    return collect_facts(layers, whole=False)
-
-
 def find_stranger(
     lora: LoraFile, shapes: Mapping[str, tuple[int, ...]], model: ArchitectureMatch | None = None
 ) -> Stranger | None:
@@ -115,9 +106,8 @@ def find_stranger(
         return None
     file_name, model_name = _plain_name(file), _plain_name(model)
     if file.id != model.id:
-        candidates = {name.split(" (")[0] for name in file.name.split(" or ")}
-        shared = any(_family(name) == _family(model_name) for name in candidates)
-        if frozenset({file.id, model.id}) in RELATIVES or (file.certainty == "ambiguous" and shared):
+        relatives = any(frozenset({other, model.id}) in RELATIVES for other in file.candidates)
+        if relatives or model.id in file.candidates or file.id in model.candidates:
             return None
         evidence = (*file.evidence[:3], *_beyond(facts, shapes, model_name), *_seen_in_model(model, model_name))
         return Stranger(file_name, model_name, tuple(dict.fromkeys(evidence)))
@@ -133,10 +123,6 @@ def find_stranger(
 def _plain_name(match: ArchitectureMatch) -> str:
     """A LoRA knows only the highest block it names, so its variant is no more than a guess."""
     return match.name.partition(" (")[0]
-
-
-def _family(name: str) -> str:
-    return name.split(" ")[0]
 
 
 def _beyond(facts: Facts, shapes: Mapping[str, tuple[int, ...]], model: str) -> tuple[str, ...]:

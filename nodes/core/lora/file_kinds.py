@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..files.storage import StoredShapes
 from ..files.tensors import Header, TensorInfo
-from ..model.facts import collect_facts, is_text_encoder_name, strip_prefix
+from ..model.facts import Facts, collect_facts, is_text_encoder_name, strip_prefix
 from ..model.identify import ArchitectureMatch, identify_architecture
 from .file import LoraFile, is_lora
 
@@ -118,17 +118,28 @@ def identify_model(header: Header) -> Identification:
     return Identification("diffusion_model" if match.name.count("with") and big else "unknown", match)
 
 
-def identify_lora(lora: LoraFile) -> Identification:
-    """Architecture of the model that a LoRA was made for, from its own names and shapes."""
-    layers = [
+_SAYS = ("modelspec.architecture", "ss_base_model_version")
+"""Fields in which trainers name the model; the longest are no names."""
+
+
+def lora_facts(lora: LoraFile) -> Facts:
+    """Names, shapes and block counts of a file, its text-encoder layers left out."""
+    layers = (
         (layer.name, layer.out_features, layer.in_features)
         for layer in lora.layers
         if layer.parameter == "weight" and not is_text_encoder_name(layer.name)
-    ]
-    if not layers:
+    )
+    said = next((text for field in _SAYS if 0 < len(text := lora.header.metadata.get(field, "")) < 80), "")
+    return collect_facts(layers, whole=False, said=said.lower())
+
+
+def identify_lora(lora: LoraFile) -> Identification:
+    """Architecture of the model that a LoRA was made for, from its own names and shapes."""
+    facts = lora_facts(lora)
+    if not facts.shapes:
         only_te = ArchitectureMatch("", "text encoder only", "likely") if lora.layers else None
         return Identification("lora", only_te)
-    return Identification("lora", identify_architecture(collect_facts(layers, whole=False)))
+    return Identification("lora", identify_architecture(facts))
 
 
 def looks_like_lora(header: Header) -> bool:

@@ -9,7 +9,8 @@ from functools import lru_cache
 
 _PREFIXES = (
     "base_model.model.", "model.diffusion_model.", "diffusion_model.", "lora_unet_", "lora_transformer_",
-    "lycoris_", "transformer.", "unet.", "unet_", "net.", "model.",
+    "lycoris_", "transformer.", "unet.", "unet_", "net.", "model.", "lora_prior_unet_", "Hunyuan_video_I2V_lora_",
+    "conditional_transformer.",
 )  # fmt: skip
 _TEXT_ENCODER = re.compile(
     r"^(?:lora_te\d?_|lora_prior_te|text_encoders?[._\d]|text_encoder:|te\d?[._]|conditioner\.|cond_stage_model\."
@@ -53,6 +54,8 @@ class Facts:
     in_widths: frozenset[int] = frozenset()
     whole: bool = False
     """Whether this is a whole model (counts are exact) or a LoRA (counts are lower bounds)."""
+    said: str = ""
+    """What the file's metadata say that it was trained on; chooses among families that fit alike, never against."""
     _matches: dict[str, re.Match[str] | None] = field(
         default_factory=dict[str, "re.Match[str] | None"], repr=False
     )
@@ -96,12 +99,19 @@ def _parse(name: str) -> tuple[str, str, int, int]:
     )
 
 
+def flat_names(name: str) -> frozenset[str]:
+    """How a layer name, ``#`` for block numbers, may stand in :attr:`Facts.text`: written with dots or underscores."""
+    numbered = name.replace("#", "0")
+    flat = numbered.replace(".", "_")
+    return frozenset({_parse(numbered)[0], _INDEX.sub("_#", flat), _INDEX.sub("_#", strip_prefix(flat))})
+
+
 # The files of a collection share most of their names; long ones of a hostile file would fill the memory.
 _CACHED_LENGTH = 160
 _parse_cached = lru_cache(16_384)(_parse)
 
 
-def collect_facts(layers: Iterable[tuple[str, int | None, int | None]], whole: bool) -> Facts:
+def collect_facts(layers: Iterable[tuple[str, int | None, int | None]], whole: bool, said: str = "") -> Facts:
     """Facts from ``(name, rows, columns)``; names without parameter (``.weight``), text encoders left out."""
     shapes: dict[str, tuple[int | None, int | None]] = {}
     blocks: dict[str, int] = {}
@@ -118,4 +128,4 @@ def collect_facts(layers: Iterable[tuple[str, int | None, int | None]], whole: b
             widths.add(columns)
         if collapsed not in shapes or shapes[collapsed] == (None, None):
             shapes[collapsed] = (rows, columns)
-    return Facts("\n".join(shapes), shapes, blocks, depth, frozenset(widths), whole)
+    return Facts("\n".join(shapes), shapes, blocks, depth, frozenset(widths), whole, said)

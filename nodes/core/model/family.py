@@ -6,7 +6,8 @@ new file there and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from .facts import Facts
@@ -96,8 +97,22 @@ class Family:
     """What some tools put before the layer names of this family, beyond the usual."""
     text_encoders: tuple[str, ...] = ()
     """Patterns of names that belong to its text encoder, beyond the usual."""
+    layers: str = ""
+    """Its layers with a matrix, by its own names: a line for containers with the same (``blocks.#: attn.q attn.k``)
+    and one that begins with a colon for what lies in no block."""
+    sizes: tuple[int, ...] = ()
+    """Hidden sizes of the published models."""
+    said: str = ""
+    """Pattern of what trainers write of the model into a file's metadata, in lower case: ``^flux-1``."""
     advice: str = ""
     """Steps and CFG, as its makers give them."""
+
+    def layer_names(self) -> Iterator[str]:
+        """Every name of :attr:`layers`, with ``#`` for block numbers."""
+        for line in re.sub(r"\n +", " ", self.layers).strip("\n").split("\n") if self.layers else ():
+            heads, _, names = line.partition(":")
+            for head in heads.split() or [""]:
+                yield from (f"{head}.{name}" if head else name for name in names.split())
 
     def hidden_size(self, facts: Facts) -> int | None:
         """The hidden size, or ``None`` where no layer tells."""

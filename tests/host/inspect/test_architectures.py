@@ -41,7 +41,7 @@ ANSWERS: dict[str, tuple[str, str]] = {
     "HunyuanVideo": ("hunyuan_video", "HunyuanVideo"),
     "LTX-Video 2B": ("ltx", "LTX-Video 2B"),
     "LTX-Video 13B": ("ltx", "LTX-Video 13B"),
-    "LTX-2": ("ltx", "LTX-2"),
+    "LTX-2": ("ltx2", "LTX-2"),
     "Anima": ("anima", "Anima"),
     "Cosmos Predict 2 2B": (
         "cosmos_predict2",

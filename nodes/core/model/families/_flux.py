@@ -21,6 +21,9 @@ HIDDEN: Places = (
     (r"^(?:single_)?transformer_blocks_#_attn_to_(?:out|add_out|out_0|q|k|v)$", 0),
 )
 NAMES = has(r"^(?:double_blocks_#_(?:img|txt)_attn_|single_blocks_#_linear[12])", "names of the FLUX family")
+NAMES_OF_ALL = has(
+    r"^(?:double_blocks_#_(?:img|txt)_|single_blocks_#_|(?:single_)?transformer_blocks_#_)", "names of the FLUX family"
+)
 ATTENTION = has(
     r"^(?:double_blocks_#_(?:img|txt)_attn_|single_blocks_#_linear[12]|(?:single_)?transformer_blocks_#_attn_)",
     "attention of the FLUX family",

@@ -28,6 +28,13 @@ _LINKS: tuple[Link, ...] = (
     *renamed("", "", {"norm_out.linear": "modF.1"}, HALVES),
 )  # fmt: skip
 
+LAYERS = """
+double_layers.#: mlpC.c_fc1 mlpC.c_fc2 mlpC.c_proj modC.1 mlpX.c_fc1 mlpX.c_fc2 mlpX.c_proj modX.1 attn.w1q attn.w1k
+    attn.w1v attn.w1o attn.w2q attn.w2k attn.w2v attn.w2o
+single_layers.#: modCX.1 attn.w1q attn.w1k attn.w1v attn.w1o mlp.c_fc1 mlp.c_fc2 mlp.c_proj
+: t_embedder.mlp.0 t_embedder.mlp.2 cond_seq_linear init_x_linear final_linear modF.1
+"""
+
 FAMILY = Family(
     "auraflow",
     "AuraFlow",
@@ -36,4 +43,7 @@ FAMILY = Family(
         has(r"^joint_transformer_blocks_#_", "joint, then single blocks"),
     ),
     links=_LINKS,
+    layers=LAYERS,
+    sizes=(3072,),
+    depths={"double_layers": (4,), "single_layers": (32,)},
 )

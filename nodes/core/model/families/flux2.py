@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..facts import Facts
-from ..family import Family
+from ..family import Family, renamed
 from ..marks import both, columns, counted, first, has, ratio, times_hidden
 from ._flux import ATTENTION, HIDDEN, LINKS, NAMES, NOT_FLUX2, REAL_SIZES, maybe
 
@@ -35,6 +35,14 @@ def _maybe(facts: Facts) -> str:
     return maybe("FLUX.2", REAL_SIZES["FLUX.2"])(facts)
 
 
+LAYERS = """
+double_blocks.#: img_attn.qkv img_attn.proj img_mlp.0 img_mlp.2 txt_attn.qkv txt_attn.proj txt_mlp.0 txt_mlp.2
+single_blocks.#: linear1 linear2
+: img_in time_in.in_layer time_in.out_layer guidance_in.in_layer guidance_in.out_layer txt_in final_layer.linear
+    final_layer.adaLN_modulation.1 double_stream_modulation_img.lin double_stream_modulation_txt.lin
+    single_stream_modulation.lin
+"""
+
 FAMILY = Family(
     "flux2", "FLUX.2",
     marks=(
@@ -58,5 +66,15 @@ FAMILY = Family(
         has(r"processor_(?:qkv|proj)_lora", ""), has(r"individual_token_refiner|img_mlp_fc", ""),
     ),
     hidden=HIDDEN, variant=_variant,
-    links=LINKS,
+    said=r"^flux\.?-?2",
+    links=(
+        *LINKS,
+        *(link for part, own in (("timestep", "time_in"), ("guidance", "guidance_in")) for link in renamed(
+            f"time_guidance_embed.{part}_embedder.", f"{own}.", {"linear_1": "in_layer", "linear_2": "out_layer"})),
+        *renamed("", "", {f"{name}.linear": f"{name}.lin" for name in (
+            "double_stream_modulation_img", "double_stream_modulation_txt", "single_stream_modulation")}),
+    ),
+    layers=LAYERS,
+    sizes=(3072, 4096, 6144),
+    depths={"double_blocks": (5, 8), "single_blocks": (20, 24, 48)},
 )  # fmt: skip

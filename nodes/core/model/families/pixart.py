@@ -25,6 +25,12 @@ _LINKS: tuple[Link, ...] = (
           "linear_1": "0", "linear_2": "2"})),
 )  # fmt: skip
 
+LAYERS = """
+blocks.#: attn.qkv attn.proj cross_attn.q_linear cross_attn.kv_linear cross_attn.proj mlp.fc1 mlp.fc2
+: t_block.1 x_embedder.proj t_embedder.mlp.0 t_embedder.mlp.2 y_embedder.y_proj.fc1 y_embedder.y_proj.fc2
+    final_layer.linear
+"""
+
 FAMILY = Family(
     "pixart", "PixArt",
     marks=(has(r"^blocks_#_cross_attn_(?:q|kv)_linear$", "attention named kv_linear"),
@@ -34,4 +40,7 @@ FAMILY = Family(
                 lambda f: "hidden size 1152"
                 if f.columns(r"^transformer_blocks_#_attn1_to_[qkv]$") == 1152 else "")),
     links=_LINKS,
+    layers=LAYERS,
+    sizes=(1152,),
+    depths={"blocks": (28,)},
 )  # fmt: skip

@@ -6,6 +6,13 @@ from ..family import Family
 from ..marks import blocks_between, both, has
 from ._flux import HIDDEN, NOT_SINGLE, maybe
 
+LAYERS = """
+transformer_blocks.#: img_mod.1 img_mlp.net.0.proj img_mlp.net.2 txt_mod.1 txt_mlp.net.0.proj txt_mlp.net.2
+    attn.to_q attn.to_k attn.to_v attn.add_q_proj attn.add_k_proj attn.add_v_proj attn.to_out.0 attn.to_add_out
+: time_text_embed.timestep_embedder.linear_1 time_text_embed.timestep_embedder.linear_2 img_in txt_in
+    norm_out.linear proj_out
+"""
+
 FAMILY = Family(
     "qwen_image", "Qwen-Image",
     marks=(
@@ -18,4 +25,8 @@ FAMILY = Family(
     against=(NOT_SINGLE, has(r"^transformer_blocks_#_img_mlp_w[123]$|_ff_linear_", ""),
              has(r"^transformer_blocks_#_ff_(?:context_)?net", "")),
     hidden=HIDDEN,
+    layers=LAYERS,
+    sizes=(3072,),
+    depths={"transformer_blocks": (60,)},
+    said=r"^qwen[-_]?image(?![-_]?2)",
 )  # fmt: skip

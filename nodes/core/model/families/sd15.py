@@ -14,4 +14,5 @@ FAMILY = Family(
            both(has(r"^unet:\d+$", "layers by number, as cloneofsimo writes SD 1.5"),
                 lambda f: "some take 768 columns" if 768 in f.in_widths and 1024 not in f.in_widths else "")),
     against=(columns(CONTEXT, (1024, 2048, 1280), ""), lambda f: "x" if f.inner_depth > 1 else ""),
+    said=r"^stable-diffusion-v1|^sd_v1",
 )  # fmt: skip

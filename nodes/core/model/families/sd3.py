@@ -34,17 +34,28 @@ _LINKS: tuple[Link, ...] = (
     }),
 )  # fmt: skip
 
+LAYERS = """
+joint_blocks.#: context_block.attn.qkv context_block.attn.proj context_block.mlp.fc1 context_block.mlp.fc2
+    context_block.adaLN_modulation.1 x_block.attn.qkv x_block.attn.proj x_block.attn2.qkv x_block.attn2.proj
+    x_block.mlp.fc1 x_block.mlp.fc2 x_block.adaLN_modulation.1
+: x_embedder.proj t_embedder.mlp.0 t_embedder.mlp.2 y_embedder.mlp.0 y_embedder.mlp.2 context_embedder
+    final_layer.linear final_layer.adaLN_modulation.1
+"""
+
 FAMILY = Family(
     "sd3", "SD3",
     marks=(has(r"^joint_blocks_#_(?:x|context)_block_", "joint blocks"),
            both(has(r"^transformer_blocks_#_attn_(?:to|add)_[qkv]", "joint attention"),
-                has(r"^pos_embed_proj$|^transformer_blocks_#_norm1_context_linear$|_ff_context_net_#_proj$",
-                    "diffusers names of SD3"))),
+                has(r"^pos_embed_proj$", "diffusers names of SD3"))),
     hints=(both(has(r"^transformer_blocks_#_attn_(?:to|add)_[qkv]", "joint attention"),
                 maybe("SD3", (1536, 2432))),),
     against=(NOT_SINGLE, has(r"img_mlp|_ff_linear_", "")),
     hidden=((r"^joint_blocks_#_x_block_attn_(?:qkv|proj)$", 1), (r"^joint_blocks_#_context_block_attn_qkv$", 1),
             *HIDDEN),
     variant=by_hidden("SD3", {1536: "SD3 / SD3.5 medium", 2432: "SD3.5 large"}, "joint_blocks"),
+    said=r"^stable-diffusion-3|^sd_?3",
     links=_LINKS,
+    layers=LAYERS,
+    sizes=(1536, 2432),
+    depths={"joint_blocks": (24, 38)},
 )  # fmt: skip

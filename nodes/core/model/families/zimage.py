@@ -6,11 +6,24 @@ from ..family import Family
 from ..marks import both, has
 from ._lumina import HIDDEN, LINKS, hidden
 
+LAYERS = """
+noise_refiner.# layers.#: attention.qkv attention.out feed_forward.w1 feed_forward.w2 feed_forward.w3
+    adaLN_modulation.0
+context_refiner.#: attention.qkv attention.out feed_forward.w1 feed_forward.w2 feed_forward.w3
+dec_net.res_blocks.#: mlp.0 mlp.2 adaLN_modulation.1
+: x_embedder t_embedder.mlp.0 t_embedder.mlp.2 cap_embedder.1 final_layer.linear final_layer.adaLN_modulation.1
+    dec_net.cond_embed dec_net.input_embedder.embedder.0 dec_net.final_layer.linear
+"""
+
 FAMILY = Family(
     "zimage", "Z-Image",
     marks=(both(has(r"^(?:layers|noise_refiner|context_refiner)_#_", "layers with refiners"),
                 lambda f: "hidden size 3840, Lumina 2 has 2304" if hidden(f) == 3840 else ""),
            has(r"^cap_pad_token$", "has padding tokens")),
     hidden=(*HIDDEN, (r"^x_pad_token$", 1)),
+    said=r"^z[-_]?image",
     links=LINKS,
+    layers=LAYERS,
+    sizes=(3840,),
+    depths={"layers": (30,)},
 )  # fmt: skip

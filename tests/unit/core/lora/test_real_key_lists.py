@@ -28,9 +28,15 @@ FOLDER = Path(os.environ.get("PATCHBAY_ARCH_FIXTURES", DEFAULT))
 # Source and file: kind and architecture.
 ANSWERS: dict[str, tuple[str, str]] = {
     "XLabs-AI/flux-RealismLora/lora.safetensors": ("lora", "FLUX.1"),
-    "gokaygokay/Flux-2D-Game-Assets-LoRA/game_assets_v3.safetensors": ("lora", "FLUX.1"),
-    "manycore-research/FLUX.1-Wireframe-dev-lora/lora.safetensors": ("lora", "FLUX.1"),
-    "strangerzonehf/Flux-Sketch-Smudge-LoRA/Sketch-Smudge.safetensors": ("lora", "FLUX.1"),
+    "gokaygokay/Flux-2D-Game-Assets-LoRA/game_assets_v3.safetensors": (
+        "lora",
+        "FLUX.1 or Chroma or LongCat-Image or Bria",
+    ),
+    "manycore-research/FLUX.1-Wireframe-dev-lora/lora.safetensors": (
+        "lora",
+        "FLUX.1 or Chroma or LongCat-Image or Bria",
+    ),
+    "strangerzonehf/Flux-Sketch-Smudge-LoRA/Sketch-Smudge.safetensors": ("lora", "FLUX.1 or LongCat-Image"),
     "DiffSynth-Studio/Qwen-Image-Edit-2511-ICEdit-LoRA/model.safetensors": ("lora", "Qwen-Image"),
     "fal/Qwen-Image-Edit-2511-Multiple-Angles-LoRA/qwen-image-edit-2511-multiple-angles-lora.safetensors": (
         "lora",
@@ -39,25 +45,31 @@ ANSWERS: dict[str, tuple[str, str]] = {
     "flymy-ai/qwen-image-realism-lora/flymy_realism.safetensors": ("lora", "Qwen-Image"),
     "TenStrip/Wan2.2_H3_Motion_Lora/H3_Wan2.2_i2v_motion_rank1024_test1.safetensors": (
         "lora",
-        "unknown architecture with 50 blocks",
+        "MiniMax-H3",
     ),
     "deadman44/Wan2.2_T2i_T2v_LoRA/lora_wan2.2_myjc_High_v01.safetensors": ("lora", "Wan 2.x"),
     "lightx2v/Wan2.2-Distill-Loras/wan2.2_i2v_A14b_high_noise_lora_rank64_lightx2v_4step_1022.safetensors": (
         "lora",
         "Wan 2.x",
     ),
-    "strangerzonehf/Flux-Ultimate-LoRA-Collection/2021-Art.safetensors": ("lora", "FLUX.1"),
+    "strangerzonehf/Flux-Ultimate-LoRA-Collection/2021-Art.safetensors": ("lora", "FLUX.1 or LongCat-Image"),
     "thedeoxen/refcontrol-FLUX.2-klein-9B-reference-pose-lora/refcontrol_v2_poses.safetensors": (
         "lora",
-        "FLUX.2 or FLUX.1",
+        "FLUX.2 (up to 8 double + 24 single blocks)",
     ),
     "linoyts/Flux2-Klein-Delight-LoRA/pytorch_lora_weights.safetensors": (
         "lora",
-        "FLUX.2 or FLUX.1 or Qwen-Image or SD3",
+        "FLUX.2 or FLUX.1 or Chroma or 16 others",
     ),
-    "Shakker-Labs/FLUX.1-dev-LoRA-Dark-Fantasy/FLUX.1-dev-lora-Dark-Fantasy.safetensors": ("lora", "FLUX.1"),
+    "Shakker-Labs/FLUX.1-dev-LoRA-Dark-Fantasy/FLUX.1-dev-lora-Dark-Fantasy.safetensors": (
+        "lora",
+        "FLUX.1 or LongCat-Image",
+    ),
     "AX1Y2JP/FLUX.1-schnell-krea-lora-merged/flux1-krea-schnell-DF11.safetensors": ("diffusion_model", "FLUX.1"),
-    "Shakker-Labs/FLUX.1-dev-LoRA-add-details/FLUX-dev-lora-add_details.safetensors": ("lora", "FLUX.1"),
+    "Shakker-Labs/FLUX.1-dev-LoRA-add-details/FLUX-dev-lora-add_details.safetensors": (
+        "lora",
+        "FLUX.1 or Chroma or LongCat-Image or Bria",
+    ),
     "lopi999/Wan2.2-I2V_General-NSFW-LoRA/NSFW-22-H-e8.safetensors": ("lora", "Wan 2.x"),
     "AlekseyCalvin/HSToric_Color_Wan2.2_5B_LoRA_BySilverAgePoets/HSTcolorWan225b_000000200.safetensors": (
         "lora",
