@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from .core.check.inspect import inspect_file
 from .core.report.report import to_json
 from .core.report.text import report_text
+from .host.comfyui.version import comfyui_version
 from .sockets import CATEGORY, report_outputs, with_inputs
 
 _SOURCES = {
@@ -60,7 +61,7 @@ class PatchbayInspectFile(io.ComfyNode):
 
     @classmethod
     def execute(cls, source: dict[str, str], measure_layers: bool, hashes: bool) -> io.NodeOutput:
-        report = inspect_file(_path(source), hashes=hashes, tensors=measure_layers)
+        report = inspect_file(_path(source), hashes, measure_layers, comfyui_version())
         text = report_text(report)
         return io.NodeOutput(report, text, ui=with_inputs({"patchbay_report": [to_json(report)], "text": [text]}))
 

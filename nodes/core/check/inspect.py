@@ -20,7 +20,9 @@ from ..lora.layer_norms import LayerStrength, load_layer, measure_layer
 from ..lora.places import place_layer
 from ..model.blocks import BlockLayout
 from ..model.facts import strip_prefix
+from ..model.identify import ArchitectureMatch
 from ..report.report import BlockGroup, LayerReport, LayerState, Level, LoraSummary, ModelSummary, Report
+from .readers.programs import which_read
 
 _MAX_FIELDS = 300
 _MAX_VALUE = 2_000
@@ -28,12 +30,15 @@ _MAX_BLOCK_KINDS = 40
 _CHECKPOINT_PREFIX = "model.diffusion_model."
 
 
-def inspect_file(path: str | os.PathLike[str], hashes: bool = False, tensors: bool = False) -> Report:
+def inspect_file(
+    path: str | os.PathLike[str], hashes: bool = False, tensors: bool = False, comfyui: str = ""
+) -> Report:
     """What a model or LoRA file is, from its header.
 
     Args:
         hashes: Also compute the hashes under which hubs know the file; reads it whole.
         tensors: Also measure the norm of every layer of a LoRA; loads its tensors one layer at a time.
+        comfyui: Version of the ComfyUI that is installed, for what it reads; empty outside of ComfyUI.
 
     Raises:
         HeaderError: the file is no model, is cut off or contradicts itself; one sentence that says so.
@@ -42,11 +47,13 @@ def inspect_file(path: str | os.PathLike[str], hashes: bool = False, tensors: bo
     header = read_header(path)
     computed = file_hashes(Path(path), header.data_start) if hashes else {}
     if looks_like_lora(header):
-        return inspect_lora(read_lora(header), computed, tensors)
+        return inspect_lora(read_lora(header), computed, tensors, comfyui)
     return inspect_model(header, computed)
 
 
-def inspect_lora(lora: LoraFile, hashes: dict[str, str] | None = None, tensors: bool = False) -> Report:
+def inspect_lora(
+    lora: LoraFile, hashes: dict[str, str] | None = None, tensors: bool = False, comfyui: str = ""
+) -> Report:
     """The report on a LoRA file that is already read."""
     header = lora.header
     identified = identify_lora(lora)
@@ -76,7 +83,13 @@ def inspect_lora(lora: LoraFile, hashes: dict[str, str] | None = None, tensors: 
         level=Level.WARNING if bad or dead or not lora.layers else Level.OK,
         lora=summary,
         layers=layers,
-        notes=(*_evidence(identified), *lora.notes, *_lora_notes(lora), *_hash_notes(header, hashes or {})),
+        notes=(
+            *_evidence(identified),
+            *lora.notes,
+            *_lora_notes(lora),
+            *(str(reading) for reading in which_read(lora, _sure(architecture), comfyui)),
+            *_hash_notes(header, hashes or {}),
+        ),
     )
 
 
@@ -168,6 +181,11 @@ def _layer_report(layer: LoraLayer, strength: LayerStrength | None, architecture
         spectral_norm=strength.spectral_norm if strength else None,
         not_measured=strength.not_measured if strength else "only the header was read",
     )
+
+
+def _sure(match: ArchitectureMatch | None) -> str:
+    """The id of an architecture that is more than one of several."""
+    return match.id if match is not None and match.certainty != "ambiguous" else ""
 
 
 def _architecture_text(identified: Identification) -> str:

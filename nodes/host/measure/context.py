@@ -16,6 +16,7 @@ from comfy.weight_adapter import WeightAdapterBase
 from ..apply.plan import owned_patches
 from ..bypass.hooks import bypass_stack
 from ..comfyui.private import source_of
+from ..comfyui.version import comfyui_version
 from .memory_nvml import driver_version
 from .model_facts import loading_mode
 
@@ -27,7 +28,7 @@ def machine_context(device: torch.device) -> dict[str, Any]:
     from comfy.cli_args import args
 
     context: dict[str, Any] = {
-        "comfyui": _comfyui_version(),
+        "comfyui": comfyui_version(),
         "torch": torch.__version__,
         "comfy_aimdo": _version("comfy-aimdo"),
         "comfy_kitchen": _version("comfy-kitchen"),
@@ -105,14 +106,6 @@ def _model_path(model: Any) -> str:
     """The file that the model was loaded from, as far as its loader left word of it."""
     first = source_of(model)
     return first if isinstance(first, str) and os.path.isfile(first) else ""
-
-
-def _comfyui_version() -> str:
-    try:
-        import comfyui_version
-    except ImportError:
-        return ""
-    return str(getattr(comfyui_version, "__version__", ""))
 
 
 def _version(package: str) -> str:
