@@ -48,7 +48,7 @@ def arithmetic() -> tuple[str, ...]:
     """What decides, beside the model, which numbers come out: ComfyUI's version, its attention and its fast modes."""
     from comfy.cli_args import args
 
-    return _comfyui_version(), _version("comfy-kitchen"), _attention(), str(sorted(map(str, args.fast or ())))
+    return comfyui_version(), _version("comfy-kitchen"), _attention(), str(sorted(map(str, args.fast or ())))
 
 
 def model_context(model: Any) -> dict[str, Any]:
