@@ -120,6 +120,7 @@ def static_checks(runtime: Runtime) -> list[Check]:
     tsc = ROOT / "node_modules" / "typescript" / "bin" / "tsc"
     if (ROOT / "jsconfig.json").exists() and tsc.exists():
         checks.append(Check("tsc", (*node, str(tsc), "-p", "jsconfig.json")))
+        checks.append(Check("tsc, published types", (*node, str(tsc), "-p", "tests/unit/js/published")))
     if scripts := _scripts("*.test.mjs"):
         checks.append(Check("node --test", (*node, "--test", *scripts)))
     return checks

@@ -1,4 +1,7 @@
-/** The few members of the ComfyUI frontend that the pack uses (seen in 1.47.12). Everything else is off limits. */
+/**
+ * The few members of the ComfyUI frontend that the pack uses; everything else is off limits. What is not in every version
+ * since 1.39 is optional. `tests/unit/js/published` compares them with the types that the frontend publishes.
+ */
 
 export interface ComfyApp {
   registerExtension(extension: ComfyExtension): void;
@@ -27,7 +30,7 @@ export interface ComfyExtensionManager {
   registerSidebarTab?(tab: ComfySidebarTab): void;
   unregisterSidebarTab?(id: string): void;
   sidebarTab?: { activeSidebarTabId?: string | null; toggleSidebarTab?(id: string): void };
-  command?: { execute(id: string): Promise<unknown> };
+  command?: { execute(id: string): unknown };
   dialog?: {
     prompt(options: { title: string; message: string; defaultValue?: string }): Promise<string | null>;
     confirm(options: { title: string; message: string }): Promise<boolean | null>;
@@ -91,10 +94,14 @@ export interface ComfyNode {
   setSize(size: [number, number]): void;
   computeSize(): ArrayLike<number>;
   removeWidget?(widget: DomWidget): void;
+  onExecuted?(output: NodeOutput): void;
+  onRemoved?(): void;
+  onSerialize?(stored: { size?: ArrayLike<number> }): void;
+}
+
+/** What the frontend adds to every node when it starts, without saying so in its published types. */
+export interface DomNode extends ComfyNode {
   addDOMWidget(name: string, type: string, element: HTMLElement, options: DomWidgetOptions): DomWidget;
-  onExecuted?: (this: ComfyNode, output: NodeOutput) => void;
-  onRemoved?: (this: ComfyNode) => void;
-  onSerialize?: (this: ComfyNode, stored: { size?: ArrayLike<number> }) => void;
 }
 
 export interface DomWidgetOptions {

@@ -52,7 +52,7 @@ export function attachPanel(node, kind) {
   const panel = kind.create({ node, language, forwardWheel, viewUrl, contentChanged: growth(node, claim, () => attached.has(entry)) });
   claim(0);
   kinds.set(panel.root, kind);
-  const widget = node.addDOMWidget(kind.name, kind.type, panel.root, {
+  const widget = /** @type {import("../../types/app").DomNode} */ (node).addDOMWidget(kind.name, kind.type, panel.root, {
     serialize: false,
     hideOnZoom: false,
     getMinHeight: () => minHeight,
