@@ -96,7 +96,7 @@ class PatchbaySaveConditioning(io.ComfyNode):
         elsewhere = folder_paths.get_full_path(CONDITIONING_FOLDER, name)
         if elsewhere and not path.exists():
             raise PatchbayError(
-                f"{name}: a file of this name comes with the pack or lies in another model folder, and a new one "
+                f"{name}: a file of this name comes with the pack or is in another model folder, and a new one "
                 "would hide it. Choose another file name."
             )
         file = load_conditioning_file(path) if path.exists() else ConditioningFile()

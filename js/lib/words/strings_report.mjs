@@ -4,7 +4,7 @@
 /** @type {Record<string, [string, string][]>} */
 export const REPORT_SENTENCES = {
   ja: [
-    ["{name} does not fit: it holds no layer that changes anything.", "{name} は適合しません：何かを変える層がありません。"],
+    ["{name} does not fit: it contains no layer that changes anything.", "{name} は適合しません：何かを変える層がありません。"],
     ["{name} fits {model}: all {#total} layers land.", "{name} は {model} に適合します：{#total} 層すべてに行き先があります。"],
     ["{name} fits {model}: every layer for the model lands ({*lands} with those of the text encoder).", "{name} は {model} に適合します：モデル用の層にはすべて行き先があります（テキストエンコーダーを含めると {*lands}）。"],
     ["{name} does not fit {model}: it is made for {file}, and {*would}.", "{name} は {model} に適合しません：{file} 用に作られたものです（{*would}）。"],
@@ -39,7 +39,7 @@ export const REPORT_SENTENCES = {
     ["The LoRA's architecture is not recognised from its header.", "ヘッダーからはLoRAのアーキテクチャを判別できません。"],
     ["The model's architecture is not recognised from its header.", "ヘッダーからはモデルのアーキテクチャを判別できません。"],
     ["The file is made for {name}, and so is the model.", "ファイルもモデルも {name} です。"],
-    ["{name} holds no layer that this pack knows: nothing was changed.", "{name} にはこのパックが対応する層がありません。何も変更していません。"],
+    ["{name} contains no layer that this pack knows: nothing was changed.", "{name} にはこのパックが対応する層がありません。何も変更していません。"],
     ["All {#total} layers are at strength 0: the model is unchanged.", "{#total} 層すべてが強度0です。モデルは変わりません。"],
     ["Nothing was applied: of {#total} layers {*details}.", "何も適用されませんでした（全 {#total} 層：{*details}）。"],
     ["none lands", "行き先なし"],
@@ -252,7 +252,7 @@ export const REPORT_SENTENCES = {
     ["{#applied} of {#total} layers in {hooks}; {#changing} change their strength while sampling.", "{#total} 層中 {#applied} 層（{hooks}）。{#changing} 層の強度がサンプリング中に変わります。"],
     ["{#applied} of {#total} layers in {hooks}; their strength stays the same.", "{#total} 層中 {#applied} 層（{hooks}）。強度は変わりません。"],
     ["{#lost} do not fit ({states}).", "{#lost} 層には行き先がありません（{states}）。"],
-    ["{name} holds no layer that this pack knows: the hooks change nothing.", "{name} にはこのパックが対応する層がありません。フックは何も変えません。"],
+    ["{name} contains no layer that this pack knows: the hooks change nothing.", "{name} にはこのパックが対応する層がありません。フックは何も変えません。"],
     ["No layer of {name} fits this model: the hooks change nothing.", "{name} のどの層もこのモデルに行き先がありません。フックは何も変えません。"],
     ["ComfyUI samples conditioning with hooks without dynamic VRAM: it loads this model a second time, in the older way, for such runs.", "ComfyUIはフック付きの条件付けをdynamic VRAMなしでサンプリングします。そのため、このモデルを従来の方法でもう一度読み込みます。"],
     ["{#count} layers written to {file}, {#converted} of them converted; {#left} left out.", "{#count} 層を {file} に書き込みました（うち {#converted} 層を変換、{#left} 層を省略）。"],

@@ -136,9 +136,9 @@ def _keep(metadata: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     notes: list[str] = []
     for key in (ADAPTER_METADATA, *HEADER_ALPHAS):
         if kept.pop(key, None) is not None:
-            notes.append(f"{key} is left out: its scale now stands in the alpha tensors.")
+            notes.append(f"{key} is removed: its scale is now in the alpha tensors.")
     if kept.pop(_LEGACY_HASH, None) is not None:
-        notes.append(f"{_LEGACY_HASH} is left out: it was the source file's.")
+        notes.append(f"{_LEGACY_HASH} is removed: it belonged to the source file.")
     return kept, notes
 
 
@@ -160,7 +160,7 @@ def _correct_network(kept: dict[str, str], ranks: list[int], converted: bool) ->
         kept["ss_network_dim"] = str(ranks[0]) if len(set(ranks)) == 1 else "Dynamic"
         notes.append(f"ss_network_dim is now {kept['ss_network_dim']}.")
     if converted and kept.pop("ss_network_args", None) is not None:
-        notes.append("ss_network_args is left out: it describes the source's format.")
+        notes.append("ss_network_args is removed: it describes the source's format.")
     if converted and "ss_network_module" in kept:
         kept["ss_network_module"] = "networks.lora"
         notes.append("ss_network_module is now networks.lora.")

@@ -51,7 +51,7 @@ def plan_bake(
         HeaderError: the file holds no tensors that can be read.
     """
     if blocks.strip() and model is None:
-        raise PatchbayError("strengths by block need --model: its layers decide what a block is.")
+        raise PatchbayError("strengths by block need --model: its layers define the blocks.")
     file = read_lora(header)
     planner = _Planner(file, model, strength_model, strength_clip, parse_block_strengths(blocks))
     return planner.plan(_read_tensors(header))

@@ -123,7 +123,7 @@ def write_renumbered(path: Path, source: Header, renumbered: Renumbered) -> Writ
     metadata = dict(renumbered.file.header.metadata)
     notes = []
     if metadata.pop(_LEGACY_HASH, None) is not None:
-        notes.append(f"{_LEGACY_HASH} is left out: it was the source file's.")
+        notes.append(f"{_LEGACY_HASH} is removed: it belonged to the source file.")
     keys = [*renumbered.keys, *renumbered.alphas]
     with TensorWriter(path, keys, metadata_size(metadata) + 400) as writer:
         _copy(writer, source, renumbered.keys)

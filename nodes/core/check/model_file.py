@@ -64,12 +64,12 @@ def model_of_header(header: Header) -> ModelFile:
     """
     if looks_like_lora(header):
         raise IncompatibleModelError(
-            f"{header.name}: is a LoRA; --model wants the file of a diffusion model or a checkpoint."
+            f"{header.name}: is a LoRA; --model needs the file of a diffusion model or a checkpoint."
         )
     identified = identify_model(header)
     if identified.kind in _NO_MODEL:
         raise IncompatibleModelError(
-            f"{header.name}: holds no diffusion model ({identified.kind_name}); --model wants one, or a checkpoint."
+            f"{header.name}: holds no diffusion model ({identified.kind_name}); --model needs one, or a checkpoint."
         )
     stored, match = _stored(header)
     own = own_names(stored, match.id)

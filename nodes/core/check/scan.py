@@ -118,12 +118,11 @@ def scan_file(path: Path, model: Path | None = None, measure: bool = False) -> S
 
 
 def _with_verdict(row: ScanRow, lora: LoraFile, model: Path, measure: bool) -> ScanRow:
-    from .files import check_header, check_lora_file, needs_renaming
+    from ..match.readings import as_loaded
+    from .files import check_lora_file
 
-    if needs_renaming(lora.header):
-        checked = check_header(lora.header, _model(model), measure)
-    else:
-        checked = check_lora_file(lora, _model(model), measure)
+    header = as_loaded(lora.header)
+    checked = check_lora_file(lora if header is lora.header else read_lora(header), _model(model), measure)
     verdict, counts = checked.verdict, checked.report.counts
     total = sum(counts.values()) - counts.get("dead", 0)
     return row._replace(

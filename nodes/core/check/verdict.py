@@ -240,7 +240,7 @@ def _summary(
     coverage: float | None,
 ) -> str:
     if not total:
-        return f"{name} does not fit: it holds no layer that changes anything."
+        return f"{name} does not fit: it contains no layer that changes anything."
     strength = "" if coverage is None else f", {coverage:.1%} of its squared norm,"
     lands = f"{landing} of its {total} layers{strength}"
     if fit is Fit.FITS:

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """The command. Exit code 1 where layers were left out because their block has no counterpart."""
     pair = (options.from_model, options.to_model)
     if any(pair) and (not all(pair) or options.map or options.model):
-        raise UsageError("measuring a map wants --from-model and --to-model, and neither --map nor --model.")
+        raise UsageError("measuring a map needs --from-model and --to-model, without --map and --model.")
     if all(pair):
         require("measuring a block map", "numpy")
     try:

@@ -160,7 +160,7 @@ def _check_offsets(infos: list[TensorInfo], name: str) -> int:
     for key, dtype, shape, begin, end in infos:
         if begin != start or end < begin:
             raise HeaderError(
-                f'{name}: tensor "{shown(key)}" lies at bytes {begin}-{end}, expected to start at {start}; '
+                f'{name}: tensor "{shown(key)}" is at bytes {begin}-{end}, expected to start at {start}; '
                 "tensors must follow each other without holes or overlaps."
             )
         start = end

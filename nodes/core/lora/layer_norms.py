@@ -48,7 +48,7 @@ def measure_layer(
         return LayerStrength(not_measured=f"the scale is {layer.scale_source}")
     missing = [role for role in layer.roles if role not in tensors]
     if missing:
-        return LayerStrength(not_measured=f"{', '.join(missing)} not at hand")
+        return LayerStrength(not_measured=f"{', '.join(missing)} missing")
     try:
         # A DoRA whose inner delta is zero still rescales the weight to its magnitude.
         dead = not layer.dora and layer.adapter.is_dead(tensors)
@@ -78,7 +78,7 @@ def layer_delta(layer: LoraLayer, tensors: Mapping[str, Tensor], weight: Tensor 
         raise AdapterFormatError(layer.note or "the format is not known")
     if layer.dora:
         if weight is None:
-            raise AdapterFormatError("DoRA depends on the model's own weight, which is not at hand")
+            raise AdapterFormatError("DoRA depends on the model's own weight, which is not available")
         inner = layer.adapter.delta(tensors, layer.scale, weight)
         return dora_delta(inner, tensors["dora_scale"], weight)
     return layer.adapter.delta(tensors, layer.scale, weight)

@@ -134,7 +134,7 @@ def renumber(block_map: BlockMap, family: Family | None) -> Callable[[str], str 
             return name
         if numbered.index not in pairs:
             raise BlockMapError(
-                f"block map: the file names {numbered.container}.{numbered.index}, the map speaks of "
+                f"block map: the file names {numbered.container}.{numbered.index}, the map names "
                 f"{min(pairs)}-{max(pairs)} only; it belongs to another model, or the pair is missing."
             )
         new = pairs[numbered.index]

@@ -110,7 +110,7 @@ def _with_scales(header: Header, wanted: _Wanted) -> tuple[LoraFile, dict[str, f
     file = replace(file, layers=layers)
     if not _same_scales(file, wanted):
         raise BlockMapError(
-            f"{header.name}: the scale of its layers stands in a configuration by block number, which a block map "
+            f"{header.name}: the scale of its layers is in a configuration by block number, which a block map "
             "cannot carry along. Convert the file first (lora-patchbay convert)."
         )
     return file, alphas

@@ -79,7 +79,7 @@ def _add(pairs: dict[int, int | None], item: str) -> None:
         raise BlockMapError(f'block map: "{item[:60]}": both sides must be ranges of one length, the smaller first.')
     for step in range(last - first + 1):
         if first + step in pairs:
-            raise BlockMapError(f'block map: block {first + step} stands on the left side twice (in "{item[:60]}").')
+            raise BlockMapError(f'block map: block {first + step} appears on the left side twice (in "{item[:60]}").')
         pairs[first + step] = None if start is None else start + step
 
 

@@ -248,7 +248,7 @@ def _read_index(header: Header) -> list[dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise HeaderError(f'{name}: "prompts" in its metadata is not JSON; save or download it again.') from error
     if not isinstance(index, list) or not index:
-        raise HeaderError(f"{name}: holds no prompts.")
+        raise HeaderError(f"{name}: contains no prompts.")
     for number, prompt in enumerate(cast("list[Any]", index), start=1):
         if not _is_prompt(prompt, header):
             raise HeaderError(

@@ -107,12 +107,12 @@ SHIPPED: tuple[Preset, ...] = (
     _shipped(
         "Double blocks off",
         "double_blocks=0",
-        "Only the single blocks and what lies outside. For FLUX models and their relatives.",
+        "Only the single blocks and the layers outside the blocks. For FLUX models and similar ones.",
     ),
     _shipped(
         "Single blocks off",
         "single_blocks=0",
-        "Only the double blocks and what lies outside. For FLUX models and their relatives.",
+        "Only the double blocks and the layers outside the blocks. For FLUX models and similar ones.",
     ),
     _shipped("First half", "*.50-100%=0", "The first half of the blocks of each kind; the second half is off."),
     _shipped("Second half", "*.0-50%=0", "The second half of the blocks of each kind; the first half is off."),
@@ -129,17 +129,17 @@ SHIPPED: tuple[Preset, ...] = (
     _shipped(
         "Blocks only",
         "other=0",
-        "What lies in no block is off: input and output layers, embeddings, shared modulation.",
+        "Layers in no block are off: input and output layers, embeddings, shared modulation.",
     ),
     _shipped(
         "Input blocks off",
         "input_blocks=0",
-        "Only the middle and output blocks of a UNet (SD 1.5, SDXL) and what lies outside.",
+        "Only the middle and output blocks of a UNet (SD 1.5, SDXL) and the layers outside the blocks.",
     ),
     _shipped(
         "Output blocks off",
         "output_blocks=0",
-        "Only the input and middle blocks of a UNet (SD 1.5, SDXL) and what lies outside.",
+        "Only the input and middle blocks of a UNet (SD 1.5, SDXL) and the layers outside the blocks.",
     ),
     _shipped("Text encoder off", "te=0", "The diffusion model as it is, the text encoder not at all."),
 )

@@ -134,7 +134,7 @@ def _judge(layers: tuple[LayerReport, ...], name: str) -> tuple[Level, str, tupl
     problems = {state: len(names[state]) for state in LayerState if state in names and state not in _NO_PROBLEM}
     details = "; ".join(f"{count} {_WORDS[state]}" for state, count in problems.items())
     if not total:
-        return Level.ERROR, f"{name} holds no layer that this pack knows: nothing was changed.", ()
+        return Level.ERROR, f"{name} contains no layer that this pack knows: nothing was changed.", ()
     if not applied and skipped and not problems:
         return Level.OK, f"All {total} layers are at strength 0: the model is unchanged.", ()
     if not applied:

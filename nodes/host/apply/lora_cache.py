@@ -93,5 +93,5 @@ def _read(path: str, name: str, key: FileKey) -> LoadedLora:
     state: Any = comfy.utils.load_torch_file(path, safe_load=True)
     tensors = {k: v for k, v in state.items() if isinstance(v, torch.Tensor)}
     if not tensors:
-        raise HeaderError(f"{name}: holds no tensors; it is not a LoRA file.")
+        raise HeaderError(f"{name}: contains no tensors; it is not a LoRA file.")
     return LoadedLora(name, key, header, lora_file, tensors)

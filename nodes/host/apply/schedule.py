@@ -264,7 +264,7 @@ def _judge(
     changing = len({id(piece.value) for piece in pieces if len(piece.curve) > 1})
     notes = [f"For example {layer.lora_key}: {layer.reason}." for layer in lost[:1]]
     if not total:
-        return Level.ERROR, f"{name} holds no layer that this pack knows: the hooks change nothing.", notes
+        return Level.ERROR, f"{name} contains no layer that this pack knows: the hooks change nothing.", notes
     if not applied and lost:
         return Level.ERROR, f"No layer of {name} fits this model: the hooks change nothing.", notes
     summary = f"{len(applied)} of {len(total)} layers in {count_text(len(hooks), 'hook')}; " + (

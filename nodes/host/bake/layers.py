@@ -158,7 +158,7 @@ class LayerBuilder:
 
     def _tied(self, value: PatchValue, kind: str, renamed: bool) -> str:
         if isinstance(value, WriterAdapter) and value.weights[3] not in ((), (NEUMANN_TERMS,)):
-            return "how it is computed stands in the adapter_config.json beside its file, which one file cannot hold"
+            return "how it is computed is in the adapter_config.json beside its file, which is not copied"
         # Whose OFT it is, and so what its alpha bounds, is told by native names without any tool's metadata.
         bounded = kind in ("oft", "boft") and isinstance(value, WriterAdapter)
         if bounded and renamed and self._anonymous:
@@ -175,7 +175,7 @@ class LayerBuilder:
             if weight is None:
                 raise PatchbayError(
                     f"{source.name}: converting it needs the weight {patch.model_key}, which cannot be read from this "
-                    "model (it is stored packed or lies on no device). Load the model unquantised."
+                    "model (it is stored packed or is on no device). Load the model unquantised."
                 )
             return _change(patch, weight.to(device="cpu", dtype=torch.float32))
 

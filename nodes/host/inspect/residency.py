@@ -12,7 +12,7 @@ from ..comfyui.events import prompt_server
 from ..comfyui.model_keys import is_storage
 from ..comfyui.private import is_dynamic, is_executing, loaded_entries, page_of, resident_share
 
-NOT_TOLD = "this version of ComfyUI's dynamic loading does not tell what is resident"
+NOT_TOLD = "this version of ComfyUI's dynamic loading does not say what is resident"
 
 
 @dataclass(frozen=True)

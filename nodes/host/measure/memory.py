@@ -171,7 +171,7 @@ class MemoryWatch:
         return max(self._cast_peak if page_bytes(self._device) is not None else 0, stream_buffer_bytes() or 0)
 
     def _used_peak(self) -> Figure:
-        reason = _NO_DEVICE if self._on_cpu else f"{self._device.type} does not tell what is in use"
+        reason = _NO_DEVICE if self._on_cpu else f"{self._device.type} does not say what is in use"
         return self._polled("used", reason)
 
     def _polled(self, name: str, reason: str) -> Figure:

@@ -125,7 +125,7 @@ class WeightNorms:
         if (key, offset) not in known:
             weight = read_weight(patcher, key, offset)
             if weight is None:
-                return None, "the weight cannot be read (it is stored packed or lies on no device)"
+                return None, "the weight cannot be read (it is stored packed or is on no device)"
             known[key, offset] = frobenius_norm(weight)
         return known[key, offset], ""
 

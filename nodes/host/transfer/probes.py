@@ -100,7 +100,7 @@ def plan_probes(
         PatchbayError: there is no prompt or no noise level.
     """
     if not conditioning:
-        raise PatchbayError("conditioning: it holds no prompt. Connect at least one encoded prompt.")
+        raise PatchbayError("conditioning: it contains no prompt. Connect at least one encoded prompt.")
     schedule = [float(value) for value in sigmas.tolist()]
     if len(schedule) < 2 or schedule[0] <= 0:
         raise PatchbayError(

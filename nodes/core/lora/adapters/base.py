@@ -178,7 +178,7 @@ def require_weight(weight: Tensor | None, what: str) -> Tensor:
         AdapterFormatError: there is none.
     """
     if weight is None:
-        raise AdapterFormatError(f"{what} depends on the model's own weight, which is not at hand")
+        raise AdapterFormatError(f"{what} depends on the model's own weight, which is not available")
     return as_float(weight)
 
 

@@ -150,7 +150,7 @@ def read_number(text: str, where: str) -> float:
     special = _SPECIAL.get(text[:1].upper()) if len(text) <= 6 else None
     if special:
         raise BlockStrengthError(
-            f'{where}: "{text}" stands for {special}, which block strengths cannot say. Write the number instead.'
+            f'{where}: "{text}" means {special}, which block strengths cannot express. Write the number instead.'
         )
     if " " in text.strip():
         raise BlockStrengthError(

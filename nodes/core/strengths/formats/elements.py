@@ -114,7 +114,7 @@ def _expand(blocks: str, label: str) -> str:
             words.append(word)
             continue
         if first not in BLOCK_NAMES or last not in BLOCK_NAMES:
-            raise BlockStrengthError(f'{label}: "{word[:40]}" is no range of blocks, as in IN05-OUT05.')
+            raise BlockStrengthError(f'{label}: "{word[:40]}" is not a range of blocks such as IN05-OUT05.')
         start, end = sorted((BLOCK_NAMES.index(first), BLOCK_NAMES.index(last)))
         words += BLOCK_NAMES[start : end + 1]
     return " ".join(words)

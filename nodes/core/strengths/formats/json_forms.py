@@ -81,7 +81,7 @@ def _kj_format(family_id: str) -> StrengthFormat:
         for key, value in _parse(text, label, example).items():
             number = _number(value)
             if key not in known or number is None:
-                lost.append(f'"{str(key)[:60]}" is no block of {FAMILY_LABELS[family_id]} with a number.')
+                lost.append(f'"{str(key)[:60]}" is not a block of {FAMILY_LABELS[family_id]} with a number.')
             elif number != 0 and alpha is None:
                 raise BlockStrengthError(
                     f'{label}: {decimal_text(number)} for "{key}" replaces the LoRA\'s alpha. Write what that was in a '
@@ -98,7 +98,7 @@ def _kj_format(family_id: str) -> StrengthFormat:
         data = {key: cell_value(values, chosen, cell) for key, cell in cells.items()}
         if alpha is None and any(data.values()):
             raise BlockStrengthError(
-                f"{label}: KJNodes wants alphas, not strengths. Add the LoRA's alpha (its rank where it has none) as a "
+                f"{label}: KJNodes expects alphas, not strengths. Add the LoRA's alpha (or rank if it has none) as a "
                 "line of its own, # alpha=16."
             )
         head = "" if alpha is None else f"# alpha={decimal_text(alpha)}\n"
@@ -138,7 +138,8 @@ def _tuz_format() -> StrengthFormat:
                 known = str(index).isdigit() and int(index) < count
                 found = _tuz_block(f"{kind}.{index}", value, streams=key == "db") if known else None
                 if found is None:
-                    lost.append(f'"{key}" "{str(index)[:20]}" is no block of {FAMILY_LABELS["klein9b"]} with numbers.')
+                    family_name = FAMILY_LABELS["klein9b"]
+                    lost.append(f'"{key}" "{str(index)[:20]}" is not a block of {family_name} with numbers.')
                 settings += found or []
         return Reading(tuple(settings), tuple(lost), (note,))
 
@@ -195,7 +196,7 @@ def _diffusers_format(family_id: str) -> StrengthFormat:
                 found, unread = _read_unet(cast("dict[str, Any]", value), family_id, label)
                 settings, lost = settings + found, lost + unread
             else:
-                lost.append(f'"{key[:60]}" is no part of {FAMILY_LABELS[family_id]} with scales that can be read.')
+                lost.append(f'"{key[:60]}" is not a part of {FAMILY_LABELS[family_id]} with readable scales.')
         return Reading(tuple(settings), tuple(lost), (note,))
 
     def write(values: Sequence[float], chosen: Family, source: str) -> str:

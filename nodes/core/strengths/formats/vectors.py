@@ -99,7 +99,7 @@ def _split_line(text: str, label: str) -> tuple[str, list[str]]:
 
 
 def _hako() -> list[StrengthFormat]:
-    note = "BASE is the text encoder, blocks that the list leaves out are 0, and what lies in no block stays 1."
+    note = "BASE is the text encoder, blocks that the list leaves out are 0, and layers in no block stay 1."
     layouts = {
         "17": ("sd", _ins(_SD_IN), _outs(_SD_OUT)),
         "26": ("sd", _ins(range(12)), _outs(range(12))),
@@ -158,7 +158,7 @@ def _inspire() -> list[StrengthFormat]:
 
 
 def _remerger() -> list[StrengthFormat]:
-    note = "All double, then all single blocks; the text encoder and what lies in no block stay 1."
+    note = "All double, then all single blocks; the text encoder and layers in no block stay 1."
     return [
         _vector_format("lbw.remerger.flux1.57", "Remerger, 57 values, FLUX.1", note, "flux1", _flux_cells(19, 38)),
         _vector_format(

@@ -118,7 +118,7 @@ def test_files_that_are_there_or_no_loras(model: Path, lora: Path, tmp_path: Pat
     assert "is replaced" in run("bake", lora, "--overwrite", "-o", out)[1]
     assert "not replaced by itself" in run("bake", lora, "--overwrite", "-o", lora)[2]
     assert "is not a LoRA" in run("bake", model, "-o", out)[2]
-    assert "is a LoRA; --model wants" in run("bake", lora, "--model", lora, "-o", out)[2]
+    assert "is a LoRA; --model needs" in run("bake", lora, "--model", lora, "-o", out)[2]
     assert "No such file" in run("bake", tmp_path / "none.safetensors", "-o", out)[2]
 
 

@@ -102,7 +102,7 @@ def test_check_exit_codes(folder: Path) -> None:
         "",
         f"{model}: is not a LoRA; 'inspect' says what it is.\n",
     )
-    assert "lora.safetensors: is a LoRA; --model wants" in run("check", lora, "--model", lora)[2]
+    assert "lora.safetensors: is a LoRA; --model needs" in run("check", lora, "--model", lora)[2]
     assert run("check", lora)[0] == 64
     assert run("scan", folder, "--model", model)[0] == 2
     broken.unlink()

@@ -27,7 +27,7 @@ def test_a_loss_is_said_and_is_exit_code_1() -> None:
     code, text, err = run("--to", "tuz.klein9b", "other=0")
     assert code == 1
     assert json.loads(text)["sb"]["0"] == 1
-    assert err.startswith("not carried over: other: 0 was asked")
+    assert err.startswith("not carried over: other: asked for 0")
 
 
 def test_a_file_of_presets_is_read_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
