@@ -70,6 +70,8 @@ export const REPORT_SENTENCES = {
     ["no layer of this model has this name", "この名前の層はモデルにありません"],
     ["it belongs to a text encoder, and no CLIP is connected", "テキストエンコーダー用の層ですが、CLIPが接続されていません"],
     ["the connected CLIP has no layer of this name", "接続されたCLIPにこの名前の層はありません"],
+    ["its scale is {*source}", "スケール：{*source}"],
+    ["it scales rows or columns, and nothing in the file says which", "行と列のどちらを拡大縮小するのか、ファイルからは分かりません"],
     ["its format is not understood", "形式を解釈できません"],
     ["{key} in the same file changes this weight already", "同じファイルの {key} がすでにこの重みを変更しています"],
     ["expects rows {from}-{to} of a weight of shape {shape}", "形状 {shape} の重みの {from}～{to} 行を対象としています"],

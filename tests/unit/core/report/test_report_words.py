@@ -14,7 +14,7 @@ TABLE = ROOT / "js" / "lib" / "words" / "strings_report.mjs"
 SOURCES = {
     "core/check/verdict.py": ("SAMPLING", "_summary", "_advice", "_notes", "_explain", "torn_slice", "warning"),
     "core/check/architecture.py": ("file_fit",),
-    "core/check/files.py": ("_fate", "_on_target"),
+    "core/match/matches.py": ("missing", "judge", "_miss", "_second", "_refusal"),
     "core/transfer/fit_report.py": ("_judge", "_LEFT_ALONE", "_why_not", "_judge_guard", "_CONNECT", "_notes"),
     "core/transfer/guidance.py": ("guidance_note", "_CONNECT"),
     "core/check/inspect.py": ("_lora_sentence", "_lora_notes", "_model_sentence", "_model_provenance"),
@@ -42,7 +42,7 @@ SOURCES = {
     "core/match/depth.py": ("_sentence", "_shallower"),
     "core/match/renumbered.py": ("NO_COUNTERPART",),
     "host/apply/renumber.py": ("number_lora",),
-    "host/apply/plan.py": ("add", "_ask", "_unmatched"),
+    "host/apply/plan.py": ("add", "_ask", "_left_out", "_missed"),
     "host/bake/layers.py": ("notes",),
     "host/bake/report.py": ("layer_reports", "save_report"),
     "host/apply/schedule.py": ("_judge",),
