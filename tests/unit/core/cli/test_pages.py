@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from cli_runs import ROOT, program, run
+from pack.nodes.core.strengths.text import parse_block_strengths
 from safetensors.torch import load_file, save_file
 
 PAGES = ("README.md", "docs/command_line.md", "docs/measurement.md", "docs/strengths.md")
@@ -67,6 +68,14 @@ def test_a_command_that_a_page_shows_runs(line: str, place: Path) -> None:
     code, out, err = run(*words)
     assert (code, err) == (int(words[0] in ATTENTION), "")
     assert out
+
+
+def test_every_item_of_the_page_on_strengths_is_read() -> None:
+    text = (ROOT / "docs" / "strengths.md").read_text(encoding="utf-8")
+    items = [item for row in re.findall(r"^\| (`.*?`) \|", text, re.MULTILINE) for item in re.findall(r"`(.*?)`", row)]
+    assert len(items) > 10
+    for item in items:
+        parse_block_strengths(item)
 
 
 def test_every_command_is_shown() -> None:

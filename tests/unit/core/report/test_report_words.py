@@ -14,7 +14,8 @@ TABLE = ROOT / "js" / "lib" / "words" / "strings_report.mjs"
 SOURCES = {
     "core/check/verdict.py": ("SAMPLING", "_summary", "_advice", "_notes", "_explain", "torn_slice", "warning"),
     "core/check/architecture.py": ("file_fit",),
-    "core/match/matches.py": ("missing", "judge", "_miss", "_second", "_refusal"),
+    "core/match/matches.py": ("missing", "judge", "_miss", "_second", "_refusal", "NO_NAME", "ONLY_COMFYUI"),
+    "core/match/readings.py": ("DYLORA", "NO_SUCH_WEIGHT"),
     "core/transfer/fit_report.py": ("_judge", "_LEFT_ALONE", "_why_not", "_judge_guard", "_CONNECT", "_notes"),
     "core/transfer/guidance.py": ("guidance_note", "_CONNECT"),
     "core/check/inspect.py": ("_lora_sentence", "_lora_notes", "_model_sentence", "_model_provenance"),
