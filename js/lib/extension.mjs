@@ -1,84 +1,56 @@
-// What the pack registers with ComfyUI's frontend.
+// What the pack does on ComfyUI's page, from the first node on.
 
-import { createComparePanel } from "./compare/widget.mjs";
-import { useStyleSheet } from "./ui/dom.mjs";
-import { createStrengthEditor } from "./editor/widget.mjs";
-import { allNodes, lastRunOutputs, onLanguageChange, setting, workflowOnPage } from "./comfyui/app.mjs";
-import { languageFor } from "./words/i18n.mjs";
-import { createMeasurePanel } from "./measure/widget.mjs";
-import { attachPanel, detachPanels, hasPanel, languageChanged, showKnownOutputs, showMissingOutputs, takePlaces, wantsOutputs } from "./comfyui/node_panels.mjs";
-import { nodeMenuItems, panelExtension, refreshLoraNames, refreshPanel, setUpPanel, workflowChanged } from "./side_bar/extension.mjs";
-import { createReportPanel } from "./report/widget.mjs";
-import { createFitPanel, createShiftPanel } from "./shift/widget.mjs";
+import { allNodes, app, setting, workflowOnPage } from "./comfyui/app.mjs";
+import { attachedPanels, attachPanel, detachPanels, hasPanel, showKnownOutputs, takePlaces } from "./comfyui/node_panels.mjs";
+import { loadPart, prefetchPart, whenIdle } from "./parts.mjs";
 
 /**
- * @typedef {import("../types/app").ComfyExtension} ComfyExtension
+ * @typedef {import("../types/app").ComfyNode} ComfyNode
  * @typedef {import("./comfyui/node_panels.mjs").PanelKind} PanelKind
+ * @typedef {import("./parts.mjs").PartName} PartName
  */
 
-const SHOW_CARDS = "LoraPatchbay.Nodes.ShowReportCards";
-const SHOW_EDITOR = "LoraPatchbay.Nodes.ShowStrengthEditor";
+export const SHOW_CARDS = "LoraPatchbay.Nodes.ShowReportCards";
+export const SHOW_EDITOR = "LoraPatchbay.Nodes.ShowStrengthEditor";
 const COMPARE_MODE = "LoraPatchbay.Compare.StartMode";
 
-/** @type {PanelKind} */
-const REPORT_CARD = {
-  name: "patchbay_report",
-  type: "PATCHBAY_REPORT_CARD",
-  minHeight: 236,
-  initialSize: [420, 0],
-  create: createReportPanel,
+/**
+ * @param {PartName} part
+ * @param {string} create name of the function that makes the panel
+ * @param {() => unknown} [more] what else it is given
+ * @returns {PanelKind["load"]}
+ */
+const panelOf = (part, create, more) => async () => {
+  const [{ hostFor }, made] = await Promise.all([loadPart("host"), loadPart(part)]);
+  return (entry) => made[create](hostFor(entry), more?.());
 };
 
 /** @type {PanelKind} */
-const STRENGTH_EDITOR = {
-  name: "patchbay_strengths",
-  type: "PATCHBAY_STRENGTH_EDITOR",
-  minHeight: 256,
-  initialSize: [420, 0],
-  create: createStrengthEditor,
-};
+const REPORT_CARD = { name: "patchbay_report", type: "PATCHBAY_REPORT_CARD", minHeight: 236, initialSize: [420, 0], load: panelOf("report", "createReportPanel") };
+
+/** @type {PanelKind} */
+const STRENGTH_EDITOR = { name: "patchbay_strengths", type: "PATCHBAY_STRENGTH_EDITOR", minHeight: 256, initialSize: [420, 0], load: panelOf("editor", "createStrengthEditor") };
 
 /** Nodes whose text `blocks` is edited. */
 const EDITED_NODES = new Set(["PatchbayApplyLora", "PatchbayBlockStrengths"]);
 
 /** @type {PanelKind} */
 const COMPARE_VIEWER = {
-  name: "patchbay_compare",
-  type: "PATCHBAY_COMPARE",
-  minHeight: 220,
-  initialSize: [480, 520],
-  create: (host) => createComparePanel(host, setting(COMPARE_MODE)),
+  name: "patchbay_compare", type: "PATCHBAY_COMPARE", minHeight: 220, initialSize: [480, 520],
+  load: panelOf("compare", "createComparePanel", () => setting(COMPARE_MODE)),
 };
 
 /** @type {PanelKind} */
-const MEASUREMENT = {
-  name: "patchbay_measurement",
-  type: "PATCHBAY_MEASUREMENT",
-  minHeight: 300,
-  initialSize: [560, 0],
-  create: createMeasurePanel,
-};
+const MEASUREMENT = { name: "patchbay_measurement", type: "PATCHBAY_MEASUREMENT", minHeight: 300, initialSize: [560, 0], load: panelOf("measure", "createMeasurePanel") };
 
 /** A text field above the panel would take half of the room that is free: there is none. @type {PanelKind} */
 const BENCHMARK = { ...MEASUREMENT, minHeight: 600, initialSize: [620, 0] };
 
 /** While it runs, ComfyUI puts a text below the panel, which takes half of the room that is free. @type {PanelKind} */
-const FEATURE_SHIFT = {
-  name: "patchbay_shift",
-  type: "PATCHBAY_SHIFT",
-  minHeight: 600,
-  initialSize: [560, 0],
-  create: createShiftPanel,
-};
+const FEATURE_SHIFT = { name: "patchbay_shift", type: "PATCHBAY_SHIFT", minHeight: 600, initialSize: [560, 0], load: panelOf("shift", "createShiftPanel") };
 
 /** @type {PanelKind} */
-const FITTED_STRENGTHS = {
-  name: "patchbay_fit",
-  type: "PATCHBAY_FIT",
-  minHeight: 560,
-  initialSize: [560, 0],
-  create: createFitPanel,
-};
+const FITTED_STRENGTHS = { name: "patchbay_fit", type: "PATCHBAY_FIT", minHeight: 560, initialSize: [560, 0], load: panelOf("shift", "createFitPanel") };
 
 /** Panels of nodes whose report is no list of layers. @type {Record<string, PanelKind>} */
 const OWN_PANELS = {
@@ -89,101 +61,82 @@ const OWN_PANELS = {
   PatchbayFitStrengths: FITTED_STRENGTHS,
 };
 
-/** Names of the nodes with a `PATCHBAY_REPORT` output. @type {Set<string>} */
-const reportNodes = new Set();
+/** Names of the nodes with a `PATCHBAY_REPORT` output. @type {ReadonlySet<string>} */
+let reportNodes = new Set();
 
-const { t } = languageFor("en");
-
-/** @param {import("../types/app").ComfyNode} node */
+/** @param {ComfyNode} node */
 const hasReport = (node) => reportNodes.has(node.comfyClass ?? "") && !OWN_PANELS[node.comfyClass ?? ""];
 
-/** @param {import("../types/app").ComfyNode} node */
+/** @param {ComfyNode} node */
 const hasStrengths = (node) => EDITED_NODES.has(node.comfyClass ?? "");
 
-let ready = false;
+/** The side bar, once something needed it. @type {typeof import("./side_bar/extension.mjs") | null} */
+let side = null;
+
+/** @returns {Promise<typeof import("./side_bar/extension.mjs")>} */
+export async function sideBar() {
+  side ??= await loadPart("side_bar");
+  return /** @type {typeof import("./side_bar/extension.mjs")} */ (side);
+}
 
 /**
- * Obeys a switch at once, on every node of the workflow.
+ * @param {ComfyNode} node
+ * @param {ReadonlySet<string>} withReports names of the nodes with a report
+ */
+export function nodeCreated(node, withReports) {
+  reportNodes = withReports;
+  if (hasStrengths(node) && setting(SHOW_EDITOR) !== false) attachPanel(node, STRENGTH_EDITOR);
+  const own = OWN_PANELS[node.comfyClass ?? ""];
+  if (own) attachPanel(node, own);
+  else if (hasReport(node) && setting(SHOW_CARDS) !== false) attachPanel(node, REPORT_CARD);
+  loraIsNear();
+}
+
+/** A node that has a LoRA, ours or not: its card and the side bar may be asked for. */
+export function loraIsNear() {
+  if (!side) whenIdle(() => void sideBar());
+}
+
+/** Somebody uses the page. */
+export function pageIsUsed() {
+  if (!side) whenIdle(() => prefetchPart("side_bar"));
+}
+
+/** Obeys a switch at once, on every node of the workflow. @param {boolean} wanted */
+export const showCards = (wanted) => showPanels(REPORT_CARD, wanted, hasReport);
+
+/** @param {boolean} wanted */
+export const showEditors = (wanted) => showPanels(STRENGTH_EDITOR, wanted, hasStrengths);
+
+/**
  * @param {PanelKind} kind
  * @param {boolean} wanted
- * @param {(node: import("../types/app").ComfyNode) => boolean} fits
+ * @param {(node: ComfyNode) => boolean} fits
  */
 function showPanels(kind, wanted, fits) {
-  if (!ready) return;
   if (!wanted) return detachPanels(kind);
   for (const node of allNodes()) {
     if (fits(node) && !hasPanel(node, kind)) attachPanel(node, kind);
   }
 }
 
-/** @type {ComfyExtension} */
-export const extension = {
-  name: "lora-patchbay.main",
-  aboutPageBadges: [{ label: "LoRA Patchbay", url: "https://github.com/lora-patchbay/lora-patchbay", icon: "pi pi-sliders-h" }],
-  ...panelExtension,
-  settings: [
-    ...panelExtension.settings,
-    {
-      id: SHOW_CARDS,
-      category: ["LoRA Patchbay", "Nodes", "Show report cards"],
-      name: t("setting.cards"),
-      tooltip: t("setting.cards.hint"),
-      type: "boolean",
-      defaultValue: true,
-      onChange: (value) => showPanels(REPORT_CARD, value !== false, hasReport),
-    },
-    {
-      id: SHOW_EDITOR,
-      category: ["LoRA Patchbay", "Nodes", "Show the strength editor"],
-      name: t("setting.editor"),
-      tooltip: t("setting.editor.hint"),
-      type: "boolean",
-      defaultValue: true,
-      onChange: (value) => showPanels(STRENGTH_EDITOR, value !== false, hasStrengths),
-    },
-    {
-      id: COMPARE_MODE,
-      category: ["LoRA Patchbay", "Compare viewer", "Start with"],
-      name: t("setting.mode"),
-      tooltip: t("setting.mode.hint"),
-      type: "combo",
-      defaultValue: "side",
-      options: ["side", "slider", "blink", "difference"].map((value) => ({ value, text: t(`compare.${value}`) })),
-    },
-  ],
+/** @param {ComfyNode} node */
+export const nodeMenuItems = (node) => side?.nodeMenuItems(node) ?? [];
 
-  setup() {
-    ready = true;
-    for (const name of ["panel", "report_card", "strength_editor", "compare", "measure", "shift", "fit", "map", "sidebar", "lora_card"]) {
-      useStyleSheet(new URL(`../css/${name}.css`, import.meta.url).href);
-    }
-    onLanguageChange(languageChanged);
-    setUpPanel();
-  },
+export function namesRefreshed() {
+  side?.refreshLoraNames();
+}
 
-  beforeRegisterNodeDef(_nodeType, definition) {
-    if (definition.output?.includes("PATCHBAY_REPORT")) reportNodes.add(definition.name);
-  },
+export function outputsUpdated() {
+  showKnownOutputs();
+  side?.refreshPanel();
+}
 
-  nodeCreated(node) {
-    if (hasStrengths(node) && setting(SHOW_EDITOR) !== false) attachPanel(node, STRENGTH_EDITOR);
-    const own = OWN_PANELS[node.comfyClass ?? ""];
-    if (own) attachPanel(node, own);
-    else if (hasReport(node) && setting(SHOW_CARDS) !== false) attachPanel(node, REPORT_CARD);
-  },
-
-  getNodeMenuItems: nodeMenuItems,
-  refreshComboInNodes: refreshLoraNames,
-
-  onNodeOutputsUpdated() {
-    showKnownOutputs();
-    refreshPanel();
-  },
-
-  async afterConfigureGraph() {
-    takePlaces();
-    showKnownOutputs();
-    workflowChanged(workflowOnPage());
-    if (wantsOutputs()) showMissingOutputs(await lastRunOutputs());
-  },
-};
+export async function graphConfigured() {
+  takePlaces();
+  showKnownOutputs();
+  side?.workflowChanged(workflowOnPage());
+  if (attachedPanels().length === 0) return;
+  const [{ showPastResults }] = await Promise.all([loadPart("host"), ...attachedPanels().map(({ kind }) => kind.load())]);
+  if (app.rootGraph) await showPastResults(workflowOnPage());
+}

@@ -12,7 +12,15 @@ export interface ComfyApp {
   readonly ui?: { settings?: { addEventListener?(type: string, listener: () => void): void } };
 }
 
+declare global {
+  interface Window {
+    /** What the frontend gives to extensions; /scripts/app.js hands on the same. */
+    comfyAPI: { app: { app: ComfyApp }; api: { api: ComfyApi } };
+  }
+}
+
 export interface ComfyCanvas {
+  onDrawForeground?: (this: ComfyCanvas, ...given: unknown[]) => void;
   processMouseWheel(event: WheelEvent): void;
   setDirty(foreground: boolean, background?: boolean): void;
   selectedItems?: Set<unknown>;

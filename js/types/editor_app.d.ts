@@ -5,6 +5,8 @@ import type { ComfyGraph, ComfyNode } from "./app";
 export interface EditorWidget {
   name?: string;
   value?: unknown;
+  /** Widgets that belong to this one: what becomes of a seed after a run. */
+  linkedWidgets?: EditorWidget[];
   callback?(value: unknown): void;
 }
 
@@ -19,6 +21,7 @@ export interface EditorGraph extends ComfyGraph {
   nodes?: EditorNode[];
   getNodeById?(id: number | string): EditorNode | null;
   getLink?(id: number): EditorLink | null | undefined;
+  links?: Map<number, EditorLink>;
   /** Only on a subgraph: its own inputs and outputs. */
   inputs?: { linkIds?: number[] }[];
   outputs?: { linkIds?: number[] }[];
@@ -27,7 +30,11 @@ export interface EditorGraph extends ComfyGraph {
 export interface EditorNode extends ComfyNode {
   widgets?: EditorWidget[];
   inputs?: { name?: string; type?: unknown; link?: number | null; widget?: { name?: string } }[];
-  outputs?: { name?: string; type?: unknown; links?: number[] | null }[];
+  outputs?: { name?: string; type?: unknown }[];
+  getInputLink?(slot: number): EditorLink | null | undefined;
+  type?: string;
+  /** Only on the page: a reroute, a primitive, a note. */
+  isVirtualNode?: boolean;
   graph?: EditorGraph | null;
   subgraph?: EditorGraph;
 }

@@ -103,4 +103,15 @@ export interface Report {
   model_blocks: ModelBlock[];
   counts: Partial<Record<LayerState, number>>;
   coverage: number | null;
+  /** Only in what a node sends to the page. */
+  inputs?: RunInputs;
+}
+
+/** Mirror of `RunInputs` in nodes/core/report/inputs.py. */
+export interface RunInputs {
+  run: string;
+  node: string;
+  nodes: Record<string, { class_type: string; inputs: Record<string, unknown> }>;
+  files: Record<string, string>;
+  fingerprint: string;
 }

@@ -15,7 +15,8 @@ TEXT = "all=0, double_blocks.*=1"
 PRESETS = ROOT / "workflows" / "Block strength presets and LoRA stacks (Klein Nano).json"
 
 FOOT_SAYS = """
-(text) => [...document.querySelectorAll(".patchbay-sb-foot")].some((foot) => foot.textContent.includes(text))
+(text) => [...document.querySelectorAll("[data-under-test] .patchbay-sb-foot")]
+  .some((foot) => foot.textContent.includes(text))
 """
 _NODE = """
 (title) => [window.app.rootGraph, ...window.app.rootGraph.subgraphs.values()]
@@ -219,7 +220,7 @@ def test_copies_files_and_subgraphs_have_the_text(comfy_page: ComfyPage) -> None
     assert _bar(_editor(comfy_page, "the copy"), "single_blocks.2").get_attribute("aria-valuenow") == "-0.25"
     comfy_page.page.evaluate(_MOVE_INTO_SUBGRAPH, NODE)
     editor = _editor(comfy_page)
-    assert "Blocks of the model file" in editor.locator(".patchbay-sb-foot").inner_text()
+    comfy_page.page.wait_for_function(FOOT_SAYS, arg="Blocks of the model file")
     _bar(editor, "single_blocks.2").focus()
     comfy_page.page.keyboard.press("ArrowUp")
     assert _text(comfy_page) == "single_blocks.2=-0.2"

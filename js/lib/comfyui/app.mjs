@@ -1,8 +1,7 @@
-// What touches ComfyUI's frontend is here and, for the side bar, in panel_host.mjs.
+// What the web side asks of ComfyUI's frontend from the first moment on.
 
 import { api } from "../../../../scripts/api.js";
 import { app } from "../../../../scripts/app.js";
-import { languageFor } from "../words/i18n.mjs";
 
 export { app };
 
@@ -14,13 +13,6 @@ export { app };
 /** @param {string} id */
 export function setting(id) {
   return app.extensionManager?.setting?.get(id);
-}
-
-export const language = () => languageFor(setting("Comfy.Locale"));
-
-/** @param {() => void} listener */
-export function onLanguageChange(listener) {
-  app.ui?.settings?.addEventListener?.("Comfy.Locale.change", listener);
 }
 
 /** Draws the canvas again: the classic one does not see that a node changed by itself. */
@@ -89,22 +81,6 @@ export function nodeByExecutionId(executionId) {
   const last = way.pop() ?? "";
   const graph = way.reduce((inside, id) => inside?.getNodeById?.(id)?.subgraph, app.rootGraph);
   return graph?.getNodeById?.(last);
-}
-
-/**
- * The results of the newest finished run of the workflow that is open, by execution id; empty where there is none.
- * @returns {Promise<Record<string, NodeOutput>>}
- */
-export async function lastRunOutputs() {
-  const workflow = workflowOnPage();
-  if (!workflow) return {};
-  const response = await api.fetchApi("/history?max_items=32");
-  if (!response.ok) return {};
-  /** @type {Record<string, {prompt?: unknown[], outputs?: Record<string, NodeOutput>}>} */
-  const history = await response.json();
-  const runs = Object.values(history).filter((run) => workflowId(run.prompt) === workflow);
-  runs.sort((a, b) => Number(a.prompt?.[0] ?? 0) - Number(b.prompt?.[0] ?? 0));
-  return Object.assign({}, ...runs.map((run) => run.outputs ?? {}));
 }
 
 /**

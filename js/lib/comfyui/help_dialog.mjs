@@ -2,7 +2,7 @@
 
 import { h } from "../ui/dom.mjs";
 import { renderHelp } from "../ui/help_page.mjs";
-import { language } from "./app.mjs";
+import { language } from "./page_language.mjs";
 import { panelIcon } from "../ui/icons.mjs";
 
 const FOLDER = new URL("../../help/", import.meta.url);

@@ -1,20 +1,23 @@
-// Panels on nodes: a DOM widget that shows a node's `ui` output and stores nothing.
+// Panels on nodes: a DOM widget that shows a node's `ui` output and stores nothing. The widget is there at once; what it
+// shows comes with its modules.
 
-import { forwardWheel, language, lastOutput, nodeByExecutionId, redraw, viewUrl } from "./app.mjs";
+import { lastOutput, redraw } from "./app.mjs";
 
 /**
  * @typedef {import("../../types/app").ComfyNode} ComfyNode
  * @typedef {import("../../types/app").DomWidget} DomWidget
+ * @typedef {import("../../types/app").NodeOutput} NodeOutput
  * @typedef {import("../words/i18n.mjs").Language} Language
  *
  * @typedef {object} Panel
- * @property {HTMLElement} root
- * @property {(output: import("../../types/app").NodeOutput) => void} show a node's whole `ui`; what is not for this panel is ignored
+ * @property {boolean} [isResult] whether it shows what a run made, which is dimmed where the canvas is another one now
+ * @property {(output: NodeOutput) => void} show a node's whole `ui`; what is not for this panel is ignored
  * @property {() => void} languageChanged
  * @property {() => void} dispose
  *
  * @typedef {object} PanelHost
  * @property {ComfyNode} node
+ * @property {HTMLElement} root the panel's element, to be filled
  * @property {() => Language} language
  * @property {(event: WheelEvent) => void} forwardWheel
  * @property {(image: import("../../types/compare").ImageRef) => string} viewUrl
@@ -25,9 +28,18 @@ import { forwardWheel, language, lastOutput, nodeByExecutionId, redraw, viewUrl 
  * @property {string} type widget type; must be unknown to the frontend, or it draws its own
  * @property {number} minHeight
  * @property {[number, number]} initialSize least size of a new node
- * @property {(host: PanelHost) => Panel} create
+ * @property {() => Promise<(entry: Attached) => Panel>} load brings the modules that make the panel
  *
- * @typedef {{node: ComfyNode, kind: PanelKind, panel: Panel, widget: DomWidget}} Attached
+ * @typedef {object} Attached
+ * @property {ComfyNode} node
+ * @property {PanelKind} kind
+ * @property {HTMLElement} root
+ * @property {DomWidget} widget
+ * @property {Panel | null} panel nothing until its modules are there
+ * @property {NodeOutput | undefined} output what it shows
+ * @property {(output: NodeOutput) => void} show
+ * @property {() => void} afterShow
+ * @property {(pixels: number) => void} claim height above the least one
  */
 
 /** A node grows to show what was unfolded, up to here. */
@@ -39,29 +51,51 @@ const attached = new Set();
 /** Every panel that was ever made, by its element. @type {WeakMap<Element, PanelKind>} */
 const kinds = new WeakMap();
 
+export const attachedPanels = () => [...attached];
+
 /**
  * @param {ComfyNode} node
  * @param {PanelKind} kind
  */
 export function attachPanel(node, kind) {
   let minHeight = kind.minHeight;
-  const claim = (/** @type {number} */ pixels) => {
-    minHeight = kind.minHeight + pixels;
-    panel.root.style.setProperty("min-height", `${minHeight}px`);
-  };
-  const panel = kind.create({ node, language, forwardWheel, viewUrl, contentChanged: growth(node, claim, () => attached.has(entry)) });
-  claim(0);
-  kinds.set(panel.root, kind);
-  const widget = /** @type {import("../../types/app").DomNode} */ (node).addDOMWidget(kind.name, kind.type, panel.root, {
+  const root = document.createElement("div");
+  root.className = "patchbay-panel";
+  kinds.set(root, kind);
+  const widget = /** @type {import("../../types/app").DomNode} */ (node).addDOMWidget(kind.name, kind.type, root, {
     serialize: false,
     hideOnZoom: false,
     getMinHeight: () => minHeight,
   });
   widget.serialize = false;
-  const entry = { node, kind, panel, widget };
+  /** @type {Attached} */
+  const entry = {
+    node, kind, root, widget, panel: null, output: undefined,
+    show(output) {
+      // A report is as long as its file has layers: it is neither read nor written anew where it is the same one.
+      if (!entry.panel || output === entry.output) return;
+      entry.output = output;
+      entry.panel.show(output);
+      entry.afterShow();
+    },
+    afterShow() {},
+    claim(pixels) {
+      minHeight = kind.minHeight + pixels;
+      root.style.setProperty("min-height", `${minHeight}px`);
+    },
+  };
+  entry.claim(0);
   attached.add(entry);
   growTo(node, kind.initialSize);
   followNode(entry);
+  void bring(entry);
+}
+
+/** @param {Attached} entry */
+async function bring(entry) {
+  const create = await entry.kind.load();
+  if (!attached.has(entry)) return;
+  entry.panel = create(entry);
   showLast(entry);
 }
 
@@ -86,10 +120,10 @@ export const hasPanel = (node, kind) => [...attached].some((entry) => entry.node
  * stood for its node before.
  */
 export function takePlaces() {
-  for (const { node, kind, panel } of attached) {
-    if (panel.root.isConnected) continue;
+  for (const { node, kind, root } of attached) {
+    if (root.isConnected) continue;
     const places = document.querySelectorAll(`[data-node-id="${CSS.escape(String(node.id))}"] .patchbay-panel`);
-    [...places].find((place) => kinds.get(place) === kind)?.replaceWith(panel.root);
+    [...places].find((place) => kinds.get(place) === kind)?.replaceWith(root);
   }
 }
 
@@ -98,29 +132,10 @@ export function showKnownOutputs() {
   attached.forEach(showLast);
 }
 
-/**
- * Results by execution id, for nodes of which the page knows nothing itself.
- * @param {Record<string, import("../../types/app").NodeOutput>} outputs
- */
-export function showMissingOutputs(outputs) {
-  for (const [id, output] of Object.entries(outputs)) {
-    const node = nodeByExecutionId(id);
-    for (const entry of attached) {
-      if (entry.node === node && !lastOutput(node)) entry.panel.show(output);
-    }
-  }
-}
-
-export const wantsOutputs = () => [...attached].some((entry) => !lastOutput(entry.node));
-
-export function languageChanged() {
-  for (const { panel } of attached) panel.languageChanged();
-}
-
 /** @param {Attached} entry */
 function showLast(entry) {
   const output = lastOutput(entry.node);
-  if (output) entry.panel.show(output);
+  if (output) entry.show(output);
 }
 
 /** Chains two callbacks of this one node; what was there before runs first. @param {Attached} entry */
@@ -129,7 +144,7 @@ function followNode(entry) {
   const { onExecuted, onRemoved } = node;
   node.onExecuted = function (output) {
     onExecuted?.call(this, output);
-    if (attached.has(entry)) entry.panel.show(output);
+    if (attached.has(entry)) entry.show(output);
   };
   node.onRemoved = function () {
     onRemoved?.call(this);
@@ -140,7 +155,7 @@ function followNode(entry) {
 /** @param {Attached} entry */
 function release(entry) {
   attached.delete(entry);
-  entry.panel.dispose();
+  entry.panel?.dispose();
 }
 
 /** @param {ComfyNode} node @param {[number, number]} size */
@@ -153,18 +168,18 @@ function growTo(node, [width, height]) {
 /**
  * Room for what was unfolded: the panel may claim more height, and the node grows by as much, once for each time that
  * something is unfolded. Folding everything gives it back. Nothing here follows the node's size.
- * @param {ComfyNode} node
- * @param {(pixels: number) => void} claim
- * @param {() => boolean} isAttached
+ * @param {Attached} entry
+ * @returns {PanelHost["contentChanged"]}
  */
-function growth(node, claim, isAttached) {
+export function growthOf(entry) {
+  const { node, claim } = entry;
   let claimed = 0;
   const { onSerialize } = node;
   // What is unfolded is not stored: neither is its room, or the node would stay tall after an undo or a reload.
   node.onSerialize = function (stored) {
     onSerialize?.call(this, stored);
     const [width, height] = Array.from(stored.size ?? []);
-    if (isAttached() && claimed > 0 && width !== undefined && height !== undefined) stored.size = [width, height - claimed];
+    if (attached.has(entry) && claimed > 0 && width !== undefined && height !== undefined) stored.size = [width, height - claimed];
   };
   /** @param {number} wanted */
   const change = (wanted) => {
@@ -176,6 +191,5 @@ function growth(node, claim, isAttached) {
     node.setSize([width, height + by]);
     redraw();
   };
-  /** @param {number} hiddenPixels @param {boolean} anyOpen */
   return (hiddenPixels, anyOpen) => change(anyOpen ? claimed + Math.max(0, hiddenPixels) : 0);
 }

@@ -3,7 +3,9 @@
 import { listenToKeys, listenToStage, sizeOf } from "./input.mjs";
 import { asPayload, FIT, initialState, sameStage, withMode, withPayload, withScale, withStep } from "./state.mjs";
 import { buildCompareView, renderCompare } from "./view.mjs";
-import { h } from "../ui/dom.mjs";
+import { alike } from "../ui/alike.mjs";
+import { setAttributes } from "../ui/dom.mjs";
+import { onCanvasChange } from "../comfyui/canvas_watch.mjs";
 
 /**
  * @typedef {import("../../types/compare").CompareState} CompareState
@@ -19,12 +21,15 @@ const BLINK_MILLISECONDS = 700;
  * @returns {Panel}
  */
 export function createComparePanel(host, firstMode) {
-  const root = h("div", { class: "patchbay-panel patchbay-compare", role: "region" });
+  const { root } = host;
+  setAttributes(root, { class: "patchbay-panel patchbay-compare", role: "region" });
   let state = initialState(firstMode);
   let view = build();
   const observer = new ResizeObserver(() => render());
   observer.observe(view.stage);
-  const timer = setInterval(tick, BLINK_MILLISECONDS);
+  const unwatch = onCanvasChange(lookAtStage);
+  /** Runs only while pictures blink. @type {ReturnType<typeof setInterval> | undefined} */
+  let blinking;
   let drawnOn = sizeOf(view.stage);
 
   /** @param {CompareState} next */
@@ -68,22 +73,32 @@ export function createComparePanel(host, firstMode) {
 
   function render() {
     drawnOn = sizeOf(view.stage);
+    blink(state.mode === "blink" && !state.blinkPaused && state.payload !== null);
     renderCompare(view, state, { language: host.language(), urlOf: host.viewUrl, stage: drawnOn });
   }
 
-  /** The next picture of a blinking pair; also the moment to see that the canvas was moved, which no event tells. */
-  function tick() {
-    if (!root.isConnected || document.hidden) return;
-    if (state.mode === "blink" && !state.blinkPaused) return set({ ...state, blinkShowsB: !state.blinkShowsB });
-    if (state.payload && !sameStage(sizeOf(view.stage), drawnOn)) render();
+  /** @param {boolean} wanted */
+  function blink(wanted) {
+    if (wanted === (blinking !== undefined)) return;
+    clearInterval(blinking);
+    blinking = wanted ? setInterval(nextPicture, BLINK_MILLISECONDS) : undefined;
+  }
+
+  function nextPicture() {
+    if (root.isConnected && !document.hidden) set({ ...state, blinkShowsB: !state.blinkShowsB });
+  }
+
+  /** The canvas may have been moved or zoomed: the pictures lie on the screen's own pixels. */
+  function lookAtStage() {
+    if (root.isConnected && state.payload && !sameStage(sizeOf(view.stage), drawnOn)) render();
   }
 
   render();
   return {
-    root,
+    isResult: true,
     show(output) {
       const payload = asPayload(Array.isArray(output.patchbay_compare) ? output.patchbay_compare[0] : null);
-      if (!payload || JSON.stringify(payload) === JSON.stringify(state.payload)) return;
+      if (!payload || alike(payload, state.payload)) return;
       set(withPayload(state, payload));
     },
     languageChanged() {
@@ -94,7 +109,8 @@ export function createComparePanel(host, firstMode) {
     },
     dispose() {
       observer.disconnect();
-      clearInterval(timer);
+      unwatch();
+      blink(false);
     },
   };
 }

@@ -1,5 +1,6 @@
 // What a node puts before its own text: a preset, and another program's block weights (nodes/host/apply/block_strengths.py, compose).
 
+import { canvasMayHaveChanged } from "../comfyui/canvas_watch.mjs";
 import { requestJson } from "../comfyui/editor.mjs";
 import { widgetText } from "../comfyui/links.mjs";
 
@@ -61,7 +62,7 @@ function remembered(key, ask) {
     known.delete(oldest);
   }
   // What cannot be had counts as empty: the node itself says what is wrong with it.
-  ask().then((text) => (asked.text = text), () => (asked.text = ""));
+  ask().then((text) => (asked.text = text), () => (asked.text = "")).then(canvasMayHaveChanged);
   return asked.text;
 }
 

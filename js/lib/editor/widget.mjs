@@ -1,6 +1,7 @@
 // The strength editor as a part of a node. The text widget is the truth: this shows it and writes it, and keeps nothing.
 
-import { h } from "../ui/dom.mjs";
+import { setAttributes } from "../ui/dom.mjs";
+import { onCanvasChange, watchValue } from "../comfyui/canvas_watch.mjs";
 import { baseText, hasBase, joinTexts } from "./base.mjs";
 import { askLayout, changeBegins, changeEnds, loraNode, modelFile, writeWidget } from "../comfyui/editor.mjs";
 import { listenToBars } from "./input.mjs";
@@ -26,8 +27,8 @@ import { parseTyped } from "./text.mjs";
 
 export const TEXT_WIDGET = "blocks";
 
-/** How soon a text that somebody else wrote (undo, a workflow, a promoted widget) is shown. */
-const LOOK_MILLISECONDS = 200;
+/** Widgets whose text the bars show, whoever writes it. */
+const WATCHED = [TEXT_WIDGET, "preset", "import_format", "import_text", "lora_name"];
 const ROW_OF_KEYS_MILLISECONDS = 600;
 const LARGEST = 100;
 
@@ -39,7 +40,8 @@ class StrengthEditor {
   constructor(host) {
     this.host = host;
     this.node = /** @type {EditorNode} */ (host.node);
-    this.root = h("div", { class: "patchbay-panel patchbay-editor", role: "region" });
+    this.root = host.root;
+    setAttributes(this.root, { class: "patchbay-panel patchbay-editor", role: "region" });
     /** @type {Board | null} */
     this.board = null;
     this.source = "";
@@ -65,19 +67,19 @@ class StrengthEditor {
     this.view = this.build();
     listenToBars(this.root, this.gestures());
     this.root.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
-    this.timer = setInterval(() => this.look(), LOOK_MILLISECONDS);
+    for (const name of WATCHED) watchValue(this.node.widgets?.find((widget) => widget.name === name));
+    this.unwatch = onCanvasChange(() => this.look());
     this.look(true);
   }
 
   /** @returns {Panel} */
   panel() {
     return {
-      root: this.root,
       show: (output) => this.onReport(output),
       languageChanged: () => this.rebuild(),
       dispose: () => {
         this.disposed = true;
-        clearInterval(this.timer);
+        this.unwatch();
         this.settle();
         if (this.gesture) this.finish();
       },

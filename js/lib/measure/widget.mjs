@@ -1,6 +1,7 @@
 // The measurement as a part of a node: keeps what was unfolded when it renders again.
 
-import { h } from "../ui/dom.mjs";
+import { alike } from "../ui/alike.mjs";
+import { h, setAttributes } from "../ui/dom.mjs";
 import { asMeasurement, measurementView } from "./view.mjs";
 
 /**
@@ -13,7 +14,8 @@ import { asMeasurement, measurementView } from "./view.mjs";
  * @returns {Panel}
  */
 export function createMeasurePanel(host) {
-  const root = h("div", { class: "patchbay-panel patchbay-card patchbay-measure", "data-capture-wheel": "true", tabindex: -1, role: "region" });
+  const { root } = host;
+  setAttributes(root, { class: "patchbay-panel patchbay-card patchbay-measure", "data-capture-wheel": "true", tabindex: -1, role: "region" });
   /** @type {Measurement | null} */
   let measurement = null;
   /** @type {Set<string>} */
@@ -48,10 +50,10 @@ export function createMeasurePanel(host) {
   );
   render();
   return {
-    root,
+    isResult: true,
     show(output) {
       const shown = asMeasurement(Array.isArray(output.patchbay_measurement) ? output.patchbay_measurement[0] : null);
-      if (!shown || JSON.stringify(shown) === JSON.stringify(measurement)) return;
+      if (!shown || alike(shown, measurement)) return;
       measurement = shown;
       render();
     },

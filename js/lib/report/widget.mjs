@@ -1,6 +1,7 @@
 // The report card as a part of a node: keeps the state, renders it again when it changes.
 
-import { h } from "../ui/dom.mjs";
+import { alike } from "../ui/alike.mjs";
+import { setAttributes } from "../ui/dom.mjs";
 import { renderReportCard } from "./card.mjs";
 import { copyText } from "../ui/save_file.mjs";
 
@@ -17,7 +18,8 @@ const COPIED_MILLISECONDS = 1600;
  * @returns {Panel}
  */
 export function createReportPanel(host) {
-  const root = h("div", { class: "patchbay-panel patchbay-card", "data-capture-wheel": "true", tabindex: -1 });
+  const { root } = host;
+  setAttributes(root, { class: "patchbay-panel patchbay-card", "data-capture-wheel": "true", tabindex: -1 });
   /** @type {CardState} */
   const state = { report: null, text: "", language: host.language(), open: new Set() };
   const actions = {
@@ -42,10 +44,10 @@ export function createReportPanel(host) {
   root.addEventListener("wheel", (event) => onWheel(root, event, host), { passive: false });
   render();
   return {
-    root,
+    isResult: true,
     show(output) {
       const report = asReport(first(output.patchbay_report));
-      if (!report || JSON.stringify(report) === JSON.stringify(state.report)) return;
+      if (!report || alike(report, state.report)) return;
       // What the strengths mean for the model stands in the notes: there is nothing else to see.
       if (!state.report && report.kind === "strengths") state.open.add("notes");
       state.report = report;

@@ -1,6 +1,7 @@
 // Feature shifts and fitted strengths as parts of a node: keep what was chosen and unfolded when they render again.
 
-import { h } from "../ui/dom.mjs";
+import { alike } from "../ui/alike.mjs";
+import { h, setAttributes } from "../ui/dom.mjs";
 import { fitView } from "./fit_view.mjs";
 import { copyText } from "../ui/save_file.mjs";
 import { asFit, asShift } from "./model.mjs";
@@ -55,7 +56,8 @@ export function createFitPanel(host) {
  * @returns {Panel}
  */
 function createPanel(host, name, read, draw) {
-  const root = h("div", { class: `patchbay-panel patchbay-card patchbay-shift patchbay-shift-of-${name}`, "data-capture-wheel": "true", tabindex: -1, role: "region" });
+  const { root } = host;
+  setAttributes(root, { class: `patchbay-panel patchbay-card patchbay-shift patchbay-shift-of-${name}`, "data-capture-wheel": "true", tabindex: -1, role: "region" });
   /** @type {T | null} */
   let data = null;
   let text = "";
@@ -108,10 +110,10 @@ function createPanel(host, name, read, draw) {
   );
   render();
   return {
-    root,
+    isResult: true,
     show(output) {
       const shown = read(output);
-      if (shown === null || JSON.stringify(shown) === JSON.stringify(data)) return;
+      if (shown === null || alike(shown, data)) return;
       data = shown;
       text = String(first(output.text) ?? "");
       render();

@@ -1,77 +1,18 @@
-// The side bar and the LoRA card as ComfyUI registers them: settings, commands, keys, menus, events.
+// The side bar and the LoRA card as the page's commands, menus and the server's messages reach them.
 
 import { openHelp } from "../comfyui/help_dialog.mjs";
-import { language, nodeByExecutionId, onLanguageChange, outputKey, setting } from "../comfyui/app.mjs";
-import { languageFor } from "../words/i18n.mjs";
+import { nodeByExecutionId, outputKey, setting, workflowOnPage } from "../comfyui/app.mjs";
+import { language, onLanguageChange } from "../comfyui/page_language.mjs";
 import { loraMenuItems, lorasOfNode, MENU_SETTING, openLoraCard, refreshLoraNames } from "./lora_dialog.mjs";
 import { mountPanel, nodeFinished, refreshPanel, runEnded, setProgress, shownReport, showNode, unmountPanel, workflowChanged } from "./panel.mjs";
-import { onServerEvent, openSidebar, selectedNode, setSidebar, SIDEBAR_ID, titleOfExecution, toast, toggleSidebar } from "./host.mjs";
+import { onServerEvent, openSidebar, selectedNode, titleOfExecution, toast } from "./host.mjs";
 import { copyText } from "../ui/save_file.mjs";
 
-/** @typedef {import("../../types/app").ComfyExtension} ComfyExtension */
-
-const SIDEBAR_SETTING = "LoraPatchbay.Panel.ShowSidebar";
 const LIVE_SETTING = "LoraPatchbay.Panel.LiveProgress";
 
-const { t } = languageFor("en");
-
-let registered = false;
-let ready = false;
-
-/** @type {Required<Pick<ComfyExtension, "commands" | "keybindings" | "menuCommands" | "settings">>} */
-export const panelExtension = {
-  settings: [
-    {
-      id: SIDEBAR_SETTING,
-      category: ["LoRA Patchbay", "Side bar", "Show side bar"],
-      name: t("setting.sidebar"),
-      tooltip: t("setting.sidebar.hint"),
-      type: "boolean",
-      defaultValue: true,
-      onChange: (value) => ready && showSidebar(value !== false),
-    },
-    {
-      id: LIVE_SETTING,
-      category: ["LoRA Patchbay", "Side bar", "Show progress"],
-      name: t("setting.live"),
-      tooltip: t("setting.live.hint"),
-      type: "boolean",
-      defaultValue: true,
-      onChange: (value) => value === false && setProgress(null),
-    },
-    {
-      id: MENU_SETTING,
-      category: ["LoRA Patchbay", "Side bar", "LoRA card in menus"],
-      name: t("setting.menu"),
-      tooltip: t("setting.menu.hint"),
-      type: "boolean",
-      defaultValue: true,
-    },
-  ],
-  commands: [
-    { id: "Patchbay.ToggleSidebar", label: t("command.toggle"), icon: "pi pi-sliders-h", function: toggleSidebar },
-    { id: "Patchbay.ShowSelected", label: t("command.show"), icon: "pi pi-sliders-h", function: showSelected },
-    { id: "Patchbay.LoraCard", label: t("command.card"), icon: "pi pi-id-card", function: cardOfSelected },
-    { id: "Patchbay.CopyReport", label: t("command.copy"), icon: "pi pi-copy", function: copyShown },
-    { id: "Patchbay.Help", label: t("command.help"), icon: "pi pi-question-circle", function: () => void openHelp() },
-  ],
-  // The second of each pair is what the same keys write on a Mac.
-  keybindings: [
-    { commandId: "Patchbay.ToggleSidebar", combo: { key: "p", alt: true } },
-    { commandId: "Patchbay.ToggleSidebar", combo: { key: "π", alt: true } },
-    { commandId: "Patchbay.LoraCard", combo: { key: "l", alt: true } },
-    { commandId: "Patchbay.LoraCard", combo: { key: "¬", alt: true } },
-  ],
-  menuCommands: [{ path: ["Extensions", "LoRA Patchbay"], commands: ["Patchbay.ToggleSidebar", "Patchbay.ShowSelected", "Patchbay.LoraCard", "Patchbay.CopyReport", "Patchbay.Help"] }],
-};
-
-/** Once ComfyUI's page stands. */
-export function setUpPanel() {
-  ready = true;
-  showSidebar(setting(SIDEBAR_SETTING) !== false);
-  onLanguageChange(refreshPanel);
-  refreshLoraNames();
-}
+onLanguageChange(refreshPanel);
+void refreshLoraNames();
+workflowChanged(workflowOnPage());
 
 /** @param {import("../../types/app").ComfyNode} node */
 export function nodeMenuItems(node) {
@@ -82,15 +23,7 @@ export function nodeMenuItems(node) {
   return items.length > 0 ? [null, ...items] : [];
 }
 
-export { refreshLoraNames, refreshPanel, workflowChanged };
-
-/** @param {boolean} wanted */
-function showSidebar(wanted) {
-  if (wanted === registered) return;
-  registered = wanted;
-  const words = language();
-  setSidebar(wanted ? { id: SIDEBAR_ID, icon: "pi pi-sliders-h", title: words.t("panel.title"), tooltip: words.t("panel.tooltip"), type: "custom", render: mountPanel, destroy: unmountPanel } : null);
-}
+export { mountPanel, openHelp, refreshLoraNames, refreshPanel, setProgress, unmountPanel, workflowChanged };
 
 /** @param {import("../../types/app").ComfyNode} node */
 function revealNode(node) {
@@ -100,20 +33,20 @@ function revealNode(node) {
   showNode(key);
 }
 
-function showSelected() {
+export function showSelected() {
   const node = selectedNode();
   if (node) revealNode(node);
   else openSidebar();
 }
 
-function cardOfSelected() {
+export function cardOfSelected() {
   const node = selectedNode();
   const [lora] = node ? lorasOfNode(node) : [];
   if (node && lora) void openLoraCard(node, lora.name);
   else toast("info", language().t("command.none"));
 }
 
-async function copyShown() {
+export async function copyShown() {
   const words = language();
   const shown = shownReport();
   if (!shown) return;
@@ -132,7 +65,6 @@ function showProgress(id, value, max, stage = "") {
 /** Nodes of the run that did not have to run again. @type {Set<string>} */
 const cached = new Set();
 
-// At load, not at set-up: the frontend complains of a message that nobody listens to.
 onServerEvent("patchbay.progress", ({ node, stage, value, max }) => {
   const key = `stage.${stage}`;
   const text = language().t(key);

@@ -2,7 +2,9 @@
 
 import { api } from "../../../../scripts/api.js";
 import { extrasOf, measurementOf, reportOfMeasurement } from "../measure/block_figures.mjs";
-import { allNodes, app, lastOutput, nodeByExecutionId, outputKey, setting, workflowId, workflowOnPage } from "../comfyui/app.mjs";
+import { allNodes, app, lastOutput, nodeByExecutionId, outputKey, setting, workflowOnPage } from "../comfyui/app.mjs";
+import * as history from "../comfyui/history.mjs";
+import { earlierLine } from "../comfyui/panel_host.mjs";
 import { asReport } from "../report/widget.mjs";
 
 /**
@@ -11,7 +13,7 @@ import { asReport } from "../report/widget.mjs";
  * @typedef {import("./sources.mjs").Source} Source
  */
 
-export const SIDEBAR_ID = "lora-patchbay";
+const SIDEBAR_ID = "lora-patchbay";
 
 const [MUTED, BYPASSED] = [2, 4];
 
@@ -37,9 +39,10 @@ export function reportSources(earlier) {
   return allNodes().flatMap((node) => {
     const key = outputKey(node);
     if (key === undefined) return [];
-    const found = reportOf(lastOutput(node) ?? earlier.get(key));
+    const output = lastOutput(node) ?? earlier.get(key);
+    const found = reportOf(output);
     if (!found) return [];
-    return [{ key, title: node.title || node.comfyClass || "", ...found, idle: node.mode === MUTED || node.mode === BYPASSED, nodeId: node.id }];
+    return [{ key, title: node.title || node.comfyClass || "", ...found, earlier: earlierLine(node, output), idle: node.mode === MUTED || node.mode === BYPASSED, nodeId: node.id }];
   });
 }
 
@@ -77,21 +80,11 @@ export function goToNode(key) {
   app.canvas.centerOnNode?.(node);
 }
 
-/**
- * Runs of the open workflow that the server remembers, oldest first.
- * @returns {Promise<{at: number, outputs: Record<string, NodeOutput>}[]>}
- */
+/** Runs of the open workflow that the server remembers, oldest first. */
 export async function pastRuns() {
   const workflow = workflowOnPage();
-  if (!workflow) return [];
-  const response = await api.fetchApi("/history?max_items=32");
-  if (!response.ok) return [];
-  /** @type {Record<string, {prompt?: unknown[], outputs?: Record<string, NodeOutput>, status?: {messages?: [string, {timestamp?: number}][]}}>} */
-  const history = await response.json();
-  return Object.values(history)
-    .filter((run) => workflowId(run.prompt) === workflow)
-    .map((run) => ({ at: run.status?.messages?.find(([kind]) => kind === "execution_start")?.[1]?.timestamp ?? 0, outputs: run.outputs ?? {} }))
-    .sort((a, b) => a.at - b.at);
+  const runs = workflow ? await history.pastRuns() : [];
+  return runs.filter((run) => run.workflow === workflow);
 }
 
 /**
@@ -119,19 +112,8 @@ export const onServerEvent = (type, listener) => api.addEventListener(type, (eve
 
 export const sidebarIsOpen = () => app.extensionManager.sidebarTab?.activeSidebarTabId === SIDEBAR_ID;
 
-export function toggleSidebar() {
-  app.extensionManager.sidebarTab?.toggleSidebarTab?.(SIDEBAR_ID);
-}
-
 export function openSidebar() {
-  if (!sidebarIsOpen()) toggleSidebar();
-}
-
-/** @param {import("../../types/app").ComfySidebarTab | null} tab `null` takes it away */
-export function setSidebar(tab) {
-  const manager = app.extensionManager;
-  if (tab) manager.registerSidebarTab?.(tab);
-  else manager.unregisterSidebarTab?.(SIDEBAR_ID);
+  if (!sidebarIsOpen()) app.extensionManager.sidebarTab?.toggleSidebarTab?.(SIDEBAR_ID);
 }
 
 /** @param {"info" | "success" | "warn" | "error"} severity @param {string} summary */

@@ -1,7 +1,8 @@
 // The LoRA card in a window of its own, and the ways to it: right-click menu and command.
 
 import { h } from "../ui/dom.mjs";
-import { language, setting } from "../comfyui/app.mjs";
+import { setting } from "../comfyui/app.mjs";
+import { language } from "../comfyui/page_language.mjs";
 import { renderLoraCard } from "./lora_card.mjs";
 import { lorasOf, modelFileOf } from "./lora_names.mjs";
 import { showFile } from "./panel.mjs";

@@ -1,9 +1,12 @@
 // The side bar's state: which report it shows and how. One for the page; it is drawn while its tab is open.
 
+import { alike } from "../ui/alike.mjs";
 import { h } from "../ui/dom.mjs";
 import { lacksSpectral, listedName, withSpectral } from "./file_norms.mjs";
 import { openHelp } from "../comfyui/help_dialog.mjs";
-import { language, outputKey } from "../comfyui/app.mjs";
+import { outputKey } from "../comfyui/app.mjs";
+import { onCanvasChange } from "../comfyui/canvas_watch.mjs";
+import { language } from "../comfyui/page_language.mjs";
 import { differenceMap } from "../map/diff.mjs";
 import { exportName, layersCsv, layersTable, reportJson } from "../map/export.mjs";
 import { availableMetrics, METRICS, viewOf } from "../map/figures.mjs";
@@ -12,7 +15,7 @@ import { mapSvg, PALETTES } from "../map/svg.mjs";
 import { createTip } from "../map/tip.mjs";
 import { ask, goToNode, idleNodes, keyOfExecution, loraNames, pageTheme, pastRuns, reportOf, reportSources, selectedNode, toast } from "./host.mjs";
 import { atMost, renderProgress } from "./progress.mjs";
-import { alike, chooseSource, comparable, withRun } from "./sources.mjs";
+import { chooseSource, comparable, withRun } from "./sources.mjs";
 import { renderPanel, sidesOf, sourceTitle } from "./view.mjs";
 import { asReport } from "../report/widget.mjs";
 import { reportWords } from "../words/report_words.mjs";
@@ -26,9 +29,6 @@ import { copyText, saveBlob, saveText, toPng } from "../ui/save_file.mjs";
  * @typedef {import("../../types/map").MetricId} MetricId
  * @typedef {import("../../types/map").LoadedAnswer} LoadedAnswer
  */
-
-/** How often the selection is looked at while the side bar is open. */
-const SELECTION_MILLISECONDS = 250;
 
 const wish = { chosen: /** @type {string | null} */ (null), follow: true, selected: /** @type {string | null} */ (null), newest: /** @type {string | null} */ (null) };
 const look = {
@@ -50,13 +50,15 @@ const earlier = new Map();
 let workflow = "";
 /** Nodes that were bypassed or muted when it was last looked or drawn. */
 let idle = "";
+/** What was said of the inputs when it was last drawn. */
+let earlierShown = "";
 /** @type {LoadedAnswer | null} */
 let loaded = null;
 /** Reports of LoRA files by name, for what runs do not measure; nothing while a file is read or cannot be. @type {Map<string, Report | null>} */
 const measuredFiles = new Map();
 /** @type {import("./progress.mjs").Progress | null} */
 let progress = null;
-/** What is on the page now. @type {{root: HTMLElement, body: HTMLElement, bar: HTMLElement, tip: ReturnType<typeof createTip>, timer: ReturnType<typeof setInterval>} | null} */
+/** What is on the page now. @type {{root: HTMLElement, body: HTMLElement, bar: HTMLElement, tip: ReturnType<typeof createTip>, unwatch: () => void} | null} */
 let drawn = null;
 let drawnAs = "";
 /** @type {{report: Report, number: number} | null} */
@@ -78,7 +80,7 @@ export function mountPanel(element) {
   body.addEventListener("scroll", () => tip.tell(null, null), { passive: true });
   element.replaceChildren(root);
   element.style.setProperty("height", "100%");
-  drawn = { root, body, bar, tip, timer: setInterval(followSelection, SELECTION_MILLISECONDS) };
+  drawn = { root, body, bar, tip, unwatch: onCanvasChange(followSelection) };
   drawnAs = "";
   wish.selected = selectedKey();
   draw();
@@ -88,7 +90,7 @@ export function mountPanel(element) {
 
 export function unmountPanel() {
   if (!drawn) return;
-  clearInterval(drawn.timer);
+  drawn.unwatch();
   drawn.root.remove();
   drawn = null;
 }
@@ -166,10 +168,11 @@ function selectedKey() {
   return node ? outputKey(node) ?? null : null;
 }
 
-/** The frontend tells neither what is selected nor what is bypassed. */
+/** What is selected, what is bypassed, and whether the report is that of the canvas. */
 function followSelection() {
   const [selected, now] = [selectedKey(), idleNodes()];
-  const changed = (selected !== wish.selected && wish.follow && selected !== null) || now !== idle;
+  const shown = shownReport();
+  const changed = (selected !== wish.selected && wish.follow && selected !== null) || now !== idle || (shown?.earlier ?? "") !== earlierShown;
   wish.selected = selected;
   idle = now;
   if (changed) redraw();
@@ -257,7 +260,7 @@ function currentState() {
     maps: drawable ? { map, other: second, difference: second ? differenceMap(second, map) : null } : null,
     block: look.block, open: look.open, loadedKnown: loaded !== null,
   };
-  const signature = JSON.stringify([state.language.locale, shown.key, shown.idle, all.map(({ key, title }) => [key, title]), wish.follow, view, metric, state.compare, others.map(({ id }) => id), owner, look.block, view === "resident" && loaded, extras, Boolean(measuredFiles.get(name))]);
+  const signature = JSON.stringify([state.language.locale, shown.key, shown.idle, shown.earlier, all.map(({ key, title }) => [key, title]), wish.follow, view, metric, state.compare, others.map(({ id }) => id), owner, look.block, view === "resident" && loaded, extras, Boolean(measuredFiles.get(name))]);
   return { state, signature: `${signature} ${numberOf(report)}` };
 }
 
@@ -279,11 +282,13 @@ function draw() {
   const { state, signature } = currentState();
   if (signature === drawnAs) return;
   drawnAs = signature;
+  earlierShown = state.shown?.earlier ?? "";
   const { body, tip, root } = drawn;
   root.lang = state.language.locale;
   const focused = document.activeElement instanceof HTMLElement && body.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
   const place = body.scrollTop;
   tip.tell(null, null);
+  body.classList.toggle("patchbay-is-earlier", earlierShown !== "");
   body.replaceChildren(...renderPanel(state, actions));
   body.scrollTop = place;
   if (focused !== undefined) /** @type {HTMLElement | undefined} */ ([...body.querySelectorAll("[data-key]")].find((element) => element.getAttribute("data-key") === focused))?.focus({ preventScroll: true });

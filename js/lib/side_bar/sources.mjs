@@ -1,5 +1,7 @@
 // Which reports the side bar can show, and which of them it shows. Pure.
 
+import { alike } from "../ui/alike.mjs";
+
 /**
  * @typedef {import("../../types/report").Report} Report
  *
@@ -8,6 +10,7 @@
  * @property {string} title
  * @property {Report} report
  * @property {string} text the report for people
+ * @property {string} [earlier] how the inputs that made it differ from the canvas, in one line
  * @property {boolean} [idle] its node is bypassed or muted now
  * @property {number | string} [nodeId]
  * @property {import("../../types/measurement").Measurement | null} [measurement]
@@ -21,20 +24,6 @@ export const RUNS_KEPT = 8;
 
 /** What answers "what was patched" best comes first. */
 const KINDS = ["patches", "apply", "check", "inspect", "model"];
-
-/**
- * Whether two values of JSON say the same: a cached node sends its report again, as another object.
- * @param {unknown} a
- * @param {unknown} b
- * @returns {boolean}
- */
-export function alike(a, b) {
-  if (a === b) return true;
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null || Array.isArray(a) !== Array.isArray(b)) return false;
-  const [one, other] = [/** @type {Record<string, unknown>} */ (a), /** @type {Record<string, unknown>} */ (b)];
-  const names = Object.keys(one);
-  return names.length === Object.keys(other).length && names.every((name) => Object.hasOwn(other, name) && alike(one[name], other[name]));
-}
 
 /**
  * The source to show: the chosen one, or the selected node's while the panel follows the selection, or the newest, or the

@@ -117,15 +117,16 @@ function exportMenu(t, actions) {
 }
 
 /** @param {Source} shown @param {Language} language */
-function head({ report, idle, measurement: measured }, language) {
+function head({ report, idle, earlier, measurement: measured }, language) {
   const { t, locale } = language;
   // The measurement has a head of its own.
-  if (measured) return idle ? h("p", { class: "patchbay-muted" }, t("panel.bypassed")) : null;
+  if (measured) return idle || earlier ? h("section", {}, earlierLine(earlier), idle && h("p", { class: "patchbay-muted" }, t("panel.bypassed"))) : null;
   const level = ["ok", "warning", "error"].includes(report.level) ? report.level : "warning";
   const facts = subjectFacts(report, t, locale);
   return h(
     "section",
-    { class: "patchbay-side-head" },
+    { class: earlier ? "patchbay-side-head patchbay-is-earlier" : "patchbay-side-head" },
+    earlierLine(earlier),
     h("div", { class: "patchbay-header" }, h("span", { class: `patchbay-level patchbay-level-${level}` }, levelIcon(level), t(`level.${level}`)), h("span", { class: "patchbay-subject", title: facts.join(" · ") }, foreignText(facts.join(" · ")))),
     h("p", { class: "patchbay-summary" }, foreignText(plainText(reportWords(report.summary, locale), 600))),
     idle && h("p", { class: "patchbay-muted" }, t("panel.bypassed")),
@@ -133,6 +134,9 @@ function head({ report, idle, measurement: measured }, language) {
     coverage(report, language),
   );
 }
+
+/** That the report is not of what is on the canvas. @param {string | undefined} line */
+const earlierLine = (line) => (line ? h("p", { class: "patchbay-earlier", role: "status", title: line }, foreignText(line)) : null);
 
 /** @param {PanelState} state @param {PanelActions} actions */
 function controls(state, actions) {

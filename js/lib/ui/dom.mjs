@@ -52,6 +52,11 @@ function fill(element, props, children) {
 /** @param {string | number | Node} child */
 const toNode = (child) => (typeof child === "object" ? child : document.createTextNode(String(child)));
 
+/** @param {Element} element @param {Record<string, string | number>} attributes */
+export function setAttributes(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
+}
+
 /**
  * @param {Element} element
  * @param {Record<string, EventListener>} listeners
@@ -85,13 +90,4 @@ export function foreignText(text, props = {}) {
 export function foreignKey(text) {
   const parts = text.split(/(?<=[._/-])(?=[^._/-])/);
   return h("bdi", { class: "patchbay-key" }, ...parts.flatMap((part, at) => (at > 0 ? [h("wbr"), part] : [part])));
-}
-
-/**
- * Links a style sheet once.
- * @param {string} href
- */
-export function useStyleSheet(href) {
-  const known = [...document.querySelectorAll("link[rel=stylesheet]")].some((link) => link.getAttribute("href") === href);
-  if (!known) document.head.append(h("link", { rel: "stylesheet", href }));
 }

@@ -58,8 +58,6 @@ export const EDITOR_STRINGS = {
     "presets.paste": "Text in the format “{label}”. {note}",
     "presets.lost": "Not carried over",
     "presets.copied": "Copied as “{label}”",
-    "setting.editor": "Show the strength editor",
-    "setting.editor.hint": "Bars for the strength of every block on Apply LoRA and Block Strengths. The text stays authoritative.",
   },
   ja: {
     "editor.label": "ブロックごとの強度",
@@ -116,7 +114,5 @@ export const EDITOR_STRINGS = {
     "presets.paste": "「{label}」形式のテキスト。{note}",
     "presets.lost": "引き継げないもの",
     "presets.copied": "「{label}」形式でコピーしました",
-    "setting.editor": "強度エディターを表示",
-    "setting.editor.hint": "「LoRAを適用」と「ブロック強度」に、ブロックごとの強度のバーを表示します。正となるのは常にテキストです。",
   },
 };

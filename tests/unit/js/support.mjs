@@ -41,6 +41,18 @@ export function report(layers, changes = {}) {
 }
 
 /**
+ * ComfyUI's graph as plain objects.
+ * @param {any[]} nodes
+ * @param {[number, number, number, number, number?][]} links id, from, output, to, input
+ */
+export function graph(nodes, links) {
+  const map = new Map(links.map(([id, origin_id, origin_slot, target_id, target_slot = 0]) => [id, { id, origin_id, origin_slot, target_id, target_slot }]));
+  const made = { nodes, links: map, getNodeById: (id) => nodes.find((node) => String(node.id) === String(id)), getLink: (id) => map.get(id) };
+  for (const node of nodes) node.graph = made;
+  return made;
+}
+
+/**
  * Compares with the file of that name; `UPDATE_SNAPSHOTS=1` writes it.
  * @param {string} name
  * @param {string} actual

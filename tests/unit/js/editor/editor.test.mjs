@@ -6,18 +6,11 @@ import { loraNodeOf, modelFileOf } from "../../../../js/lib/comfyui/links.mjs";
 import { axisFor, energyShare, partsOf, statesOf } from "../../../../js/lib/editor/state.mjs";
 import { buildEditor, renderEditor } from "../../../../js/lib/editor/view.mjs";
 import { languageFor } from "../../../../js/lib/words/i18n.mjs";
-import { freshPage, layer, matchesSnapshot, readable, report } from "../support.mjs";
+import { freshPage, graph, layer, matchesSnapshot, readable, report } from "../support.mjs";
 
 const { layouts } = JSON.parse(readFileSync(new URL("../../strength_vectors.json", import.meta.url), "utf8"));
 const language = languageFor("en");
 const LORA = { ...layouts.flux, source: "lora", energy: { "double_blocks.0": { "img_attn.qkv": 0.5, "txt_mlp.0": 0.1 }, "single_blocks.3": { linear1: 0.4 } } };
-
-/** A graph of plain objects: `links` are [id, from, slot, to]. */
-function graph(nodes, links) {
-  const made = { nodes, getNodeById: (id) => nodes.find((node) => node.id === id), getLink: (id) => links.map(([name, origin_id, origin_slot, target_id]) => ({ name, origin_id, origin_slot, target_id })).find(({ name }) => name === id) };
-  for (const node of nodes) node.graph = made;
-  return made;
-}
 
 test("the model file is found through other nodes and in and out of subgraphs", () => {
   const inner = graph([{ id: 7, inputs: [{ name: "model", type: "MODEL", link: 3 }] }], [[3, -10, 0, 7]]);
@@ -29,24 +22,21 @@ test("the model file is found through other nodes and in and out of subgraphs", 
 
 test("a text node speaks of the LoRA that it leads to", () => {
   const apply = { id: 2, widgets: [{ name: "lora_name", value: "ink" }] };
-  const text = { id: 1, widgets: [], outputs: [{ links: [4] }] };
+  const text = { id: 1, widgets: [] };
   graph([text, apply], [[4, 1, 0, 2]]);
   assert.equal(loraNodeOf(text, () => null), apply);
   assert.equal(loraNodeOf(apply, () => null), apply);
 });
 
 test("the way to the LoRA goes through reroutes and in and out of subgraphs", () => {
-  const text = { id: 1, widgets: [], outputs: [{ links: [1] }] };
-  const inner = graph([text], []);
+  const text = { id: 1, widgets: [] };
+  const inner = graph([text], [[1, 1, 0, -20, 1]]);
   const deeper = { id: 9, widgets: [{ name: "lora_name", value: "ink" }] };
-  const host = { id: 2, subgraph: inner, outputs: [{ links: [] }, { links: [2] }] };
-  const reroute = { id: 3, inputs: [{ link: 2 }], outputs: [{ links: [3] }] };
-  const other = { id: 4, inputs: [{ link: null }, { link: 3 }], subgraph: { ...graph([deeper], []), inputs: [{ linkIds: [] }, { linkIds: [5] }] } };
-  const linksOf = (all) => (id) => all.map(([name, target_id, target_slot]) => ({ name, target_id, target_slot })).find(({ name }) => name === id);
-  graph([host, reroute, other], []);
-  inner.getLink = linksOf([[1, -20, 1]]);
-  host.graph.getLink = linksOf([[2, 3, 0], [3, 4, 1]]);
-  other.subgraph.getLink = linksOf([[5, 9, 0]]);
+  const host = { id: 2, subgraph: inner };
+  const reroute = { id: 3, inputs: [{ link: 2 }] };
+  const inside = { ...graph([deeper], [[5, -10, 1, 9]]), inputs: [{ linkIds: [] }, { linkIds: [5] }] };
+  const other = { id: 4, inputs: [{ link: null }, { link: 3 }], subgraph: inside };
+  graph([host, reroute, other], [[2, 2, 1, 3], [3, 3, 0, 4, 1]]);
   assert.equal(loraNodeOf(text, (which) => (which === inner ? host : null)), deeper);
 });
 

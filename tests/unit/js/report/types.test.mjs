@@ -7,7 +7,7 @@ const python = read("nodes/core/report/report.py");
 const types = read("js/types/report.d.ts");
 
 /** What `to_json` adds to the fields. */
-const ADDED = { Report: ["schema", "version", "counts", "coverage"], LayerReport: ["norm_ratio"] };
+const ADDED = { Report: ["schema", "version", "counts", "coverage", "inputs"], LayerReport: ["norm_ratio"] };
 
 /** Fields of a Python dataclass. @param {string} name */
 function pythonFields(name) {

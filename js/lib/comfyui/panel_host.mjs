@@ -1,0 +1,94 @@
+// What a panel on a node gets from the page, and whether its result is that of the canvas.
+
+import { allNodes, app, forwardWheel, lastOutput, viewUrl } from "./app.mjs";
+import { onCanvasChange } from "./canvas_watch.mjs";
+import { pastRuns } from "./history.mjs";
+import { attachedPanels, growthOf } from "./node_panels.mjs";
+import { language, onLanguageChange } from "./page_language.mjs";
+import { differences, earlierText, inputsOf } from "./run_inputs.mjs";
+
+/**
+ * @typedef {import("../../types/app").ComfyNode} ComfyNode
+ * @typedef {import("../../types/app").NodeOutput} NodeOutput
+ * @typedef {import("./node_panels.mjs").Attached} Attached
+ */
+
+let watching = false;
+
+/** @param {Attached} entry @returns {import("./node_panels.mjs").PanelHost} */
+export function hostFor(entry) {
+  if (!watching) {
+    watching = true;
+    onCanvasChange(() => attachedPanels().forEach(markEarlier));
+    onLanguageChange(languageChanged);
+  }
+  entry.afterShow = () => markEarlier(entry);
+  return { node: entry.node, root: entry.root, language, forwardWheel, viewUrl, contentChanged: growthOf(entry) };
+}
+
+function languageChanged() {
+  for (const entry of attachedPanels()) {
+    entry.panel?.languageChanged();
+    markEarlier(entry);
+  }
+}
+
+/** @param {import("../../types/editor_app").EditorGraph} graph */
+const hostOf = (graph) => /** @type {import("../../types/editor_app").EditorNode[]} */ (allNodes()).find((node) => node.subgraph === graph);
+
+/**
+ * How a result's inputs differ from the canvas, in one line; empty where they do not or where it does not say.
+ * @param {ComfyNode} node
+ * @param {NodeOutput | undefined} output
+ */
+export function earlierLine(node, output) {
+  const inputs = inputsOf(output);
+  if (!inputs || !node.graph) return "";
+  const found = differences(inputs, /** @type {import("../../types/editor_app").EditorNode} */ (node), hostOf);
+  return found.length > 0 ? earlierText(found, language().t) : "";
+}
+
+/** Dims a panel whose result is of other inputs, and says of which. @param {Attached} entry */
+function markEarlier({ node, root, panel, output }) {
+  if (!panel?.isResult) return;
+  const line = earlierLine(node, output);
+  if ((root.getAttribute("data-earlier") ?? "") === line) return;
+  if (line) {
+    root.setAttribute("data-earlier", line);
+    root.setAttribute("aria-description", line);
+    root.title = line;
+  } else {
+    for (const name of ["data-earlier", "aria-description", "title"]) root.removeAttribute(name);
+  }
+}
+
+/**
+ * For nodes of which the page knows no result: the newest that was made from what is on the canvas, else the newest of this
+ * workflow, which is then shown as of an earlier run.
+ * @param {string} workflow id
+ */
+export async function showPastResults(workflow) {
+  const without = attachedPanels().filter((entry) => entry.panel?.isResult && !entry.output && !lastOutput(entry.node));
+  if (without.length === 0) return;
+  const runs = (await pastRuns()).slice().reverse();
+  for (const entry of without) {
+    if (entry.output || !app.rootGraph) continue;
+    const output = bestOf(entry.node, runs, workflow);
+    if (output) entry.show(output);
+  }
+}
+
+/** @param {ComfyNode} node @param {import("./history.mjs").PastRun[]} runs newest first @param {string} workflow */
+export function bestOf(node, runs, workflow) {
+  /** @type {NodeOutput | null} */
+  let second = null;
+  for (const run of runs) {
+    for (const output of Object.values(run.outputs)) {
+      const inputs = inputsOf(output);
+      if (!inputs || inputs.nodes[inputs.node]?.class_type !== node.comfyClass) continue;
+      if (earlierLine(node, output) === "") return output;
+      if (run.workflow === workflow && workflow && inputs.node.split(":").pop() === String(node.id)) second ??= output;
+    }
+  }
+  return second;
+}
