@@ -19,8 +19,11 @@ declare global {
   }
 }
 
+/** Left, top, width, height; the frontend's own class has more. */
+export type Rectangle = any;
+
 export interface ComfyCanvas {
-  onDrawForeground?: (this: ComfyCanvas, ...given: unknown[]) => void;
+  onDrawForeground?: (context: CanvasRenderingContext2D, area: Rectangle) => void;
   processMouseWheel(event: WheelEvent): void;
   setDirty(foreground: boolean, background?: boolean): void;
   selectedItems?: Set<unknown>;

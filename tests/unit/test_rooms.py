@@ -19,7 +19,8 @@ HOST = (
     "comfyui", "match", "norms", "bypass", "restage", "apply", "inspect", "bake", "measure", "transfer", "routes",
 )  # fmt: skip
 JS = (
-    "ui", "words", "comfyui", "report", "measure", "map", "editor", "compare", "shift", "side_bar", "part_files", "parts", "extension",
+    "ui", "words", "comfyui", "report", "measure", "map", "editor", "compare", "shift", "side_bar",
+    "part_files", "parts", "extension",
 )  # fmt: skip
 """The folders from the ground up; a file may import from its own folder and from those before it."""
 

@@ -58,8 +58,8 @@ function start() {
   for (const type of TOLD) api.addEventListener(type, canvasMayHaveChanged);
   const { canvas } = app;
   const { onDrawForeground } = canvas;
-  canvas.onDrawForeground = function (...given) {
-    onDrawForeground?.apply(this, given);
+  canvas.onDrawForeground = function (context, area) {
+    onDrawForeground?.call(this, context, area);
     // A look that follows a drawing needs no second one: what it starts is drawn again.
     wake();
   };
