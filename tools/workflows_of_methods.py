@@ -19,7 +19,7 @@ def methods_nano(object_info: dict[str, Any]) -> Graph:
         "costs nothing, every step a little. On *quantised* models (fp8, nvfp4, GGUF) nothing is rounded again.\n\n"
         "**auto** takes the cheaper one and says why. Set the upper node to it.\n\n"
         "Change both strengths and run again. **Compare Images** shows that the two stay the same up to rounding, and "
-        "**Show Patches** lists what runs beside the weights.",
+        "**Show Patches** lists what is computed alongside the weights.",
         (-420, 0),
         (380, 520),
         "Read me",

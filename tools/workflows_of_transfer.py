@@ -101,7 +101,7 @@ def shift_nano(object_info: dict[str, Any]) -> Graph:
         "it points the same way, block by block.\n\n"
         "The distilled model has guidance built in. How much is measured, with the *negative* prompt, so that like is "
         "compared with like; the notes of the report say what was found.\n\n"
-        "The floor (the same run twice) and another seed stand beside every figure. The verdict is about the model's "
+        "The floor (the same run twice) and another seed are given with every figure. The verdict is about the model's "
         "output; look at pictures too.",
         (-420, 0),
         (380, 440),
@@ -166,9 +166,9 @@ def refit_nano(object_info: dict[str, Any]) -> Graph:
         "squares on what the layers compute; the rank stays. The new LoRA is compared with the others on held-out "
         "prompts.\n\n"
         "It is saved to your loras folder **only if it certainly helps**. On Klein Nano the LoRA transfers by itself, "
-        "so there is nothing to save: the table shows it beside the other ways, and the last note says so.\n\n"
+        "so there is nothing to save: the table shows it with the other methods, and the last note says so.\n\n"
         "Where a file was saved, a note names it: choose it in **Apply LoRA** and compare pictures. Training on the "
-        "model itself remains the better way where pictures to train on are at hand.",
+        "model itself remains better if you have pictures to train on.",
         (-420, 0),
         (380, 460),
         "Read me",
