@@ -41,7 +41,8 @@ def node_ids() -> set[str]:
 
 
 def web_sources() -> str:
-    return "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "js").rglob("*.mjs")))
+    files = [*sorted((ROOT / "js").glob("*.js")), *sorted((ROOT / "js").rglob("*.mjs"))]
+    return "\n".join(path.read_text(encoding="utf-8") for path in files)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -14,7 +14,8 @@ JAPANESE = [
 ]  # fmt: skip
 ENGLISH = [
     ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"),
-    *(ROOT / "js" / "docs").glob("*/en.md"), *(ROOT / "js" / "help").glob("*.en.md"), *(ROOT / "locales" / "en").glob("*.json"),
+    *(ROOT / "js" / "docs").glob("*/en.md"), *(ROOT / "js" / "help").glob("*.en.md"),
+    *(ROOT / "locales" / "en").glob("*.json"),
 ]  # fmt: skip
 INSTEAD = {"メモリー": "メモリ", "コンディショニング": "条件付け", "計測": "測定"}
 KANA = "[ぁ-んァ-ヶー一-龠]"
