@@ -13,7 +13,7 @@ from .host.comfyui.lora_input import lora_file, lora_file_input, lora_fingerprin
 from .host.inspect.check import check_lora
 from .sockets import CATEGORY, report_outputs, with_inputs
 
-REPORT_ONLY, WARN, STOP = "report only", "warn", "stop the run"
+REPORT_ONLY, WARN, STOP, STOP_ON_DOUBT = "report only", "warn", "stop the run", "stop the run, also on doubts"
 
 
 class PatchbayCheckLora(io.ComfyNode):
@@ -39,17 +39,18 @@ class PatchbayCheckLora(io.ComfyNode):
                 lora_file_input(),
                 io.Combo.Input(
                     "when_unfit",
-                    options=[REPORT_ONLY, WARN, STOP],
+                    options=[REPORT_ONLY, WARN, STOP, STOP_ON_DOUBT],
                     default=WARN,
                     tooltip="What to do if the LoRA does not fit, or fits only in part: only say so here, also write a "
-                    "warning to the log, or stop the run before sampling with the reason on this node.",
+                    "warning to the log, or stop the run before sampling with the reason on this node. The last "
+                    "choice also stops where everything lands but the report has doubts.",
                 ),
             ],
             outputs=[
                 io.Boolean.Output(
                     "fits",
                     tooltip="True if every layer for this model can be applied and the file is made for its "
-                    "architecture.",
+                    "architecture. Doubts do not change it.",
                 ),
                 io.Float.Output(
                     "coverage",
@@ -69,12 +70,12 @@ class PatchbayCheckLora(io.ComfyNode):
         path = lora_file(lora_name)
         checked = check_lora(path, lora_name, model, clip)
         verdict, report = checked.verdict, checked.report
-        sentence = f"{verdict.summary} {verdict.advice}"
-        if not verdict.fits:
-            if when_unfit == STOP:
-                raise IncompatibleModelError(sentence)
-            if when_unfit == WARN:
-                logging.warning("LoRA Patchbay: %s", sentence)
+        doubts = [f"Doubt: {doubt.sentence}." for doubt in verdict.doubts]
+        sentence = " ".join((verdict.summary, *doubts, verdict.advice))
+        if when_unfit == STOP_ON_DOUBT and (doubts or not verdict.fits) or when_unfit == STOP and not verdict.fits:
+            raise IncompatibleModelError(sentence)
+        if when_unfit == WARN and (doubts or not verdict.fits):
+            logging.warning("LoRA Patchbay: %s", sentence)
         text = report_text(report)
         ui = {"patchbay_report": [to_json(report)], "text": [text]}
         return io.NodeOutput(verdict.fits, verdict.coverage, report, text, ui=with_inputs(ui))

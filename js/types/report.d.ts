@@ -84,6 +84,11 @@ export interface ModelBlock {
   not_compared: string;
 }
 
+export interface Doubt {
+  id: string;
+  sentence: string;
+}
+
 export interface Report {
   schema: "patchbay.report";
   version: number;
@@ -100,6 +105,7 @@ export interface Report {
   notes: string[];
   verdict: string;
   advice: string;
+  doubts: Doubt[];
   model_blocks: ModelBlock[];
   counts: Partial<Record<LayerState, number>>;
   coverage: number | null;

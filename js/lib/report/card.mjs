@@ -52,6 +52,7 @@ export function renderReportCard(element, state, actions) {
   element.replaceChildren(
     header(report, state, actions),
     h("p", { class: "patchbay-summary" }, foreignText(plainText(reportWords(report.summary, language.locale), 600))),
+    doubtList(report, language) ?? "",
     counts(report, language),
     coverage(report, language) ?? "",
     renderFacts(report, language) ?? "",
@@ -99,6 +100,12 @@ export function subjectFacts(report, t, locale) {
     report.strength_model !== null && report.strength_clip !== null && t("card.strengthsBoth", { model: strength, clip }),
     report.strength_model !== null && report.strength_clip === null && t("card.strengths", { model: strength }),
   ].filter((fact) => typeof fact === "string" && fact !== "").map(String);
+}
+
+/** Why a file that fits may not do what its maker meant. @param {{doubts?: Report["doubts"]}} report @param {Language} language */
+export function doubtList({ doubts }, { locale }) {
+  if (!doubts?.length) return null;
+  return h("ul", { class: "patchbay-doubts" }, ...doubts.slice(0, 20).map(({ sentence }) => h("li", {}, levelIcon("warning"), foreignText(plainText(reportWords(sentence, locale), 600)))));
 }
 
 /** A check applies nothing: there, layers only have a place. @param {{counts: Report["counts"], kind?: string}} report a check of files has no kind @param {Language} language */

@@ -6,7 +6,7 @@ import { factList } from "../report/file_facts.mjs";
 import { formatBytes, formatCount, plainText } from "../ui/format.mjs";
 import { levelIcon, panelIcon } from "../ui/icons.mjs";
 import { groupTitle } from "../map/words.mjs";
-import { counts, coverageMeter } from "../report/card.mjs";
+import { counts, coverageMeter, doubtList } from "../report/card.mjs";
 import { reportWords } from "../words/report_words.mjs";
 
 /**
@@ -20,7 +20,7 @@ import { reportWords } from "../words/report_words.mjs";
  * @property {string} reason
  * @property {FileCheck | null} [check] what of the LoRA lands in the model, where that can be told from the files
  *
- * @typedef {Pick<Report, "level" | "summary" | "coverage" | "counts"> & {verdict: string}} FileCheck
+ * @typedef {Pick<Report, "level" | "summary" | "coverage" | "counts"> & Partial<Pick<Report, "doubts">> & {verdict: string}} FileCheck
  *
  * @typedef {object} LoraCardState
  * @property {string} name
@@ -70,7 +70,8 @@ function badge({ fit, hasModel, report }, language) {
   const { t, locale } = language;
   const check = fit?.check;
   const verdict = check?.verdict ?? fit?.verdict ?? report?.verdict ?? "";
-  const [level, text] = VERDICTS[verdict] ?? ["warning", "lora.verdict.unknown"];
+  const doubtful = verdict === "fits" && (check?.doubts?.length ?? 0) > 0;
+  const [level, text] = doubtful ? ["warning", "lora.verdict.doubtful"] : (VERDICTS[verdict] ?? ["warning", "lora.verdict.unknown"]);
   const reason = check?.summary ?? fit?.reason ?? report?.advice ?? "";
   if (!hasModel && !fit) return h("p", { class: "patchbay-muted" }, t("lora.noModel"));
   return h(
@@ -78,6 +79,7 @@ function badge({ fit, hasModel, report }, language) {
     { class: "patchbay-lora-verdict" },
     h("span", { class: `patchbay-level patchbay-level-${level}` }, levelIcon(level), t(text)),
     h("p", {}, foreignText(plainText(reportWords(reason, locale), 500))),
+    check && doubtList(check, language),
     check && counts(check, language),
     check && coverageMeter(check.coverage, language),
     h("p", { class: "patchbay-muted" }, t(check ? "lora.filesOnly" : "lora.headersOnly")),

@@ -11,6 +11,7 @@ from dataclasses import replace
 from ..errors import HeaderError
 from ..files.header import read_header
 from ..files.tensors import Header
+from ..lora.dead import mark_dead
 from ..lora.file import LoraFile, LoraLayer, read_lora
 from ..lora.file_kinds import looks_like_lora
 from ..match.matches import Match, Patch, match_layers
@@ -55,7 +56,7 @@ def check_header(header: Header, model: ModelFile, measure: bool = False) -> Che
 
 def check_lora_file(file: LoraFile, model: ModelFile, measure: bool = False) -> Checked:
     """The same for a LoRA whose layers are already known."""
-    fates = _Checker(file, model, "" if measure else NOT_READ).fates()
+    fates = mark_dead(file, _Checker(file, model, "" if measure else NOT_READ).fates())
     if measure:
         from ..lora.numpy_norms import measure_layers
 

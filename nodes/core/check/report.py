@@ -11,6 +11,7 @@ from ..lora.file import LoraFile
 from ..model.blocks import BlockLayout
 from ..model.identify import ArchitectureMatch, identify_architecture
 from ..report.report import LayerReport, LoraSummary, ModelSummary, Report
+from .doubts import find_doubts
 from .verdict import Stranger, Verdict, explain, judge, lora_facts, untouched_blocks
 
 
@@ -71,6 +72,7 @@ def conclude(
     """
     base = os.path.basename(name)
     layers = explain(layers, stranger)
+    doubts = () if stranger is not None else find_doubts(file, base, layers, model.match, model.shapes)
     report = Report(
         kind="check",
         title=f"{base} for {model.summary.architecture}",
@@ -81,7 +83,7 @@ def conclude(
         strength_clip=strength_clip,
         layers=layers,
     )
-    verdict = judge(layers, base, model.match, model.summary.architecture, stranger, report.coverage)
+    verdict = judge(layers, base, model.match, model.summary.architecture, stranger, report.coverage, doubts)
     provenance = read_training(file.header.metadata).provenance
     trained = f"Trained on a {provenance.kind} model ({provenance.certainty}: {provenance.evidence})."
     notes = (
@@ -97,5 +99,6 @@ def conclude(
         notes=notes,
         verdict=verdict.fit.value,
         advice=verdict.advice,
+        doubts=verdict.doubts,
     )
     return Checked(verdict, report)

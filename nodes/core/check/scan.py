@@ -44,6 +44,8 @@ class ScanRow(NamedTuple):
     coverage: str = ""
     """Share of the file's strength that lands, 0 to 1; empty where that was not measured."""
     advice: str = ""
+    doubts: str = ""
+    """Ids of the doubts about a LoRA that fits: ``depth, scale_spread``."""
 
 
 SCAN_COLUMNS = ScanRow._fields
@@ -130,6 +132,7 @@ def _with_verdict(row: ScanRow, lora: LoraFile, model: Path, measure: bool) -> S
         landing=f"{counts.get('applied', 0)}/{total}",
         coverage=f"{verdict.coverage:.4f}" if verdict.measured else "",
         advice=clean(verdict.advice, 300),
+        doubts=", ".join(doubt.id for doubt in verdict.doubts),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from ..lora.dead import UNUSED
 from ..lora.file import LoraFile
 from ..lora.file_kinds import lora_facts
 from ..match.matches import NO_CLIP
@@ -16,7 +17,7 @@ from ..model.blocks import BlockLayout, Place
 from ..model.facts import Facts, collect_facts, is_text_encoder_name
 from ..model.identify import ArchitectureMatch, identify_architecture
 from ..model.slices import Offset, fused_slices
-from ..report.report import LayerReport, LayerState, Level
+from ..report.report import Doubt, LayerReport, LayerState, Level
 
 RELATIVES = frozenset({frozenset({"flux1", "chroma"}), frozenset({"sdxl", "sdxl_refiner"})})
 """Architectures that share most of their layers in meaning too: a LoRA of one is not foreign to the other."""
@@ -67,6 +68,8 @@ class Verdict:
     summary: str
     advice: str
     notes: tuple[str, ...]
+    doubts: tuple[Doubt, ...] = ()
+    """Why a file that fits may not do what its maker meant."""
 
     @property
     def fits(self) -> bool:
@@ -193,6 +196,7 @@ def judge(
     model_name: str,
     stranger: Stranger | None,
     coverage: float | None,
+    doubts: tuple[Doubt, ...] = (),
 ) -> Verdict:
     """The verdict on a file, from the fate of its layers.
 
@@ -204,21 +208,23 @@ def judge(
     """
     fates = _fates(layers)
     alive = [state for state in fates.values() if state is not LayerState.DEAD]
+    dead = len(fates) - len(alive)
     landing = sum(1 for state in alive if state is LayerState.APPLIED)
     waiting = len({x.lora_key for x in layers if x.state is LayerState.NO_SUCH_LAYER and NO_CLIP in x.reason})
     share = coverage if coverage is not None else (landing / len(alive) if alive else 0.0)
-    if not landing or stranger is not None:
+    if stranger is not None or not (landing or (dead and not alive)):
         fit = Fit.NOT
     elif landing + waiting == len(alive):
         fit = Fit.FITS
     else:
         fit = Fit.IN_PART
-    advice = _advice(fit, stranger, waiting, model_name, fates)
-    troubled = fit is not Fit.FITS or waiting or len(alive) < len(fates)
+    advice = _advice(fit, stranger, waiting, model_name, fates, doubts)
+    ailing = any(x.state is LayerState.DEAD and not x.reason.startswith(UNUSED) for x in layers)
+    troubled = fit is not Fit.FITS or waiting or doubts or ailing
     level = Level.ERROR if fit is Fit.NOT else Level.WARNING if troubled else Level.OK
-    summary = _summary(fit, name, model_name, stranger, landing, len(alive), coverage)
+    summary = _summary(fit, name, model_name, stranger, landing, len(alive) or dead, coverage, bool(doubts))
     notes = tuple(_notes(layers, stranger, model, coverage, waiting))
-    return Verdict(fit, share, coverage is not None, level, summary, advice, notes)
+    return Verdict(fit, share, coverage is not None, level, summary, advice, notes, doubts)
 
 
 def _fates(layers: Sequence[LayerReport]) -> dict[str, LayerState]:
@@ -238,11 +244,16 @@ def _summary(
     landing: int,
     total: int,
     coverage: float | None,
+    doubtful: bool = False,
 ) -> str:
     if not total:
         return f"{name} does not fit: it contains no layer that changes anything."
     strength = "" if coverage is None else f", {coverage:.1%} of its squared norm,"
     lands = f"{landing} of its {total} layers{strength}"
+    if fit is Fit.FITS and doubtful:
+        if not landing:
+            return f"{name} fits {model}, but all of its {total} layers are dead: it changes nothing."
+        return f"{name} fits {model}, but not without doubt: {lands} land."
     if fit is Fit.FITS:
         if landing == total:
             return f"{name} fits {model}: all {total} layers land."
@@ -256,7 +267,12 @@ def _summary(
 
 
 def _advice(
-    fit: Fit, stranger: Stranger | None, waiting: int, model: str, fates: Mapping[str, LayerState]
+    fit: Fit,
+    stranger: Stranger | None,
+    waiting: int,
+    model: str,
+    fates: Mapping[str, LayerState],
+    doubts: Sequence[Doubt] = (),
 ) -> str:
     if stranger is not None:
         return f"Use it with {stranger.file}, or look for a version of this LoRA made for {model}."
@@ -264,6 +280,8 @@ def _advice(
         return "Choose another file: this is not a LoRA that this pack knows."
     if LayerState.NOT_UNDERSTOOD in fates.values():
         return "Download the file again or ask its author: some of its layers are incomplete or in an unknown format."
+    if doubts and fit is Fit.FITS:
+        return "Read the doubts before you use it."
     if waiting and fit is not Fit.IN_PART:
         return "Connect a CLIP if its text-encoder part is to be used too."
     if fit is Fit.NOT:

@@ -9,8 +9,8 @@ from pathlib import Path
 from ..errors import PatchbayError
 from ..report.text import clean
 
-EXIT_OK, EXIT_WARNING, EXIT_UNREADABLE, EXIT_UNFIT, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 3, 64, 130
-_GRAVITY = (EXIT_OK, EXIT_WARNING, EXIT_UNFIT, EXIT_UNREADABLE)
+EXIT_OK, EXIT_WARNING, EXIT_UNREADABLE, EXIT_UNFIT, EXIT_DOUBT, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 64, 130
+_GRAVITY = (EXIT_OK, EXIT_DOUBT, EXIT_WARNING, EXIT_UNFIT, EXIT_UNREADABLE)
 _LONGEST = 2_000
 
 
@@ -19,7 +19,7 @@ class UsageError(PatchbayError):
 
 
 def gravest(codes: Sequence[int]) -> int:
-    """The most serious of several exit codes: 2 before 3 before 1."""
+    """The most serious of several exit codes: 2 before 3 before 1 before 4."""
     return max(codes, key=_GRAVITY.index, default=EXIT_OK)
 
 

@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
         prog="lora-patchbay",
         description="Say what is in a LoRA or model file and whether they fit, from the headers of the files.",
         epilog="Exit codes: 0 all is well, 1 something asks for attention or fits only in part, 2 a file could not be "
-        "read or written, 3 a LoRA does not fit, 64 wrong usage, 130 interrupted.",
+        "read or written, 3 a LoRA does not fit, 4 a LoRA fits but not without doubt, 64 wrong usage, 130 interrupted.",
     )
     made.add_argument("--version", action="version", version=f"lora-patchbay {__version__}")
     commands = made.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from ..errors import PatchbayError
 from ..report.report import Level, Report, to_json
 from ..report.text import report_text
-from .exits import EXIT_OK, EXIT_UNFIT, EXIT_UNREADABLE, EXIT_WARNING, describe, gravest
+from .exits import EXIT_DOUBT, EXIT_OK, EXIT_UNFIT, EXIT_UNREADABLE, EXIT_WARNING, describe, gravest
 from .output import LAYER_COLUMNS, layer_rows, say, write_json, write_rows
 
 VERDICT_CODES = {"fits": EXIT_OK, "fits in part": EXIT_WARNING, "does not fit": EXIT_UNFIT}
@@ -59,5 +59,6 @@ def report_each(options: argparse.Namespace, out: TextIO, err: TextIO, make: Cal
 
 def report_code(report: Report) -> int:
     """Exit code of a file that could be read."""
-    attention = EXIT_OK if report.level is Level.OK else EXIT_WARNING
-    return VERDICT_CODES.get(report.verdict, EXIT_OK) or attention
+    if report.verdict:  # text-encoder layers wait for a CLIP, which no file of a model has: the file fits all the same
+        return VERDICT_CODES[report.verdict] or (EXIT_DOUBT if report.doubts else EXIT_OK)
+    return EXIT_OK if report.level is Level.OK else EXIT_WARNING

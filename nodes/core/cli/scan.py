@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from ..check.scan import ScanRow, find_files, scan_file
 from .check import read_model
-from .exits import EXIT_OK, EXIT_UNREADABLE, EXIT_WARNING, UsageError, gravest, require
+from .exits import EXIT_DOUBT, EXIT_OK, EXIT_UNREADABLE, EXIT_WARNING, UsageError, gravest, require
 from .output import with_progress, write_scan
 from .reports import VERDICT_CODES, add_forms, add_measure
 
@@ -64,7 +64,8 @@ def row_code(row: ScanRow) -> int:
     """Exit code of one line."""
     if row.error:
         return EXIT_UNREADABLE
-    return VERDICT_CODES.get(row.verdict, EXIT_OK) or (EXIT_WARNING if row.warning else EXIT_OK)
+    attention = EXIT_DOUBT if row.doubts else EXIT_WARNING if row.warning else EXIT_OK
+    return VERDICT_CODES.get(row.verdict, EXIT_OK) or attention
 
 
 def _rows(files: Sequence[Path], options: argparse.Namespace) -> Iterator[ScanRow]:

@@ -17,21 +17,11 @@ from ..files.numbers import Array, NumberReader, UnreadableNumbers
 from ..files.tensors import Header
 from ..report.report import LayerReport, LayerState
 from .adapters.diff import WholeAdapter
+from .dead import DEAD, FACTORS
 from .file import LoraLayer
 
 _CHUNK = 1 << 19
 """Elements that are turned into float64 at a time (4 MiB)."""
-
-_FACTORS: Mapping[str, tuple[str, ...]] = {
-    "lora": ("up", "down", "mid"), "loha": ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"),
-    "lokr": ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b"), "oft": ("oft_blocks",),
-    "boft": ("oft_blocks",), "oft_2": ("oft_R",), "diff": ("diff",), "diff_b": ("diff_b",), "norm": ("w_norm",),
-    "norm_b": ("b_norm",), "ia3": ("ia3_weight",),
-}  # fmt: skip
-"""Tensors of each adapter of which one that is all zero leaves no change."""
-
-DEAD = "all zero in the file: it changes nothing"
-
 
 def measure_layers(header: Header, fates: Sequence[tuple[LayerReport, LoraLayer]]) -> list[LayerReport]:
     """The reports with ``delta_norm``, or ``not_measured`` with the reason; a layer that is all zero becomes dead."""
@@ -57,7 +47,7 @@ def _is_dead(reader: _Reader, layer: LoraLayer) -> bool:
     kind = layer.adapter.name if layer.adapter is not None else ""
     if layer.dora or "reshape" in layer.roles or (kind in ("oft", "boft") and "rescale" in layer.roles):
         return False
-    factors = [layer.roles[role] for role in _FACTORS.get(kind, ()) if role in layer.roles]
+    factors = [layer.roles[role] for role in FACTORS.get(kind, ()) if role in layer.roles]
     return any(not any(part.any() for part in reader.parts(key)) for key in factors)
 
 

@@ -9,15 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..errors import AdapterFormatError
+from ..files.peek import Peek
 from ..lora.adapters.base import Ranges, RowCut
 from ..lora.adapters.diff import peft_ia3_dims
 from ..lora.adapters.rows import cut_rows, taken_shape
+from ..lora.dead import UNUSED, has_zero_factor
 from ..lora.file import LoraFile, LoraLayer
 from ..model.facts import is_text_encoder_name
 from ..report.report import LayerState
 from .model_names import FileNames, Found, ModelNames, Spot
 from .name_table import Target, target_key, target_offset
-from .peek import is_all_zero
 from .readings import DYLORA, NO_SUCH_WEIGHT, Understanding
 from .shapes import misfit, slice_shape
 
@@ -26,8 +27,6 @@ NO_CLIP = "no CLIP is connected"
 
 NO_NAME = "no layer of this model has this name"
 ONLY_COMFYUI = "only ComfyUI's own table knows this name"
-DEAD = "all zero in the file: it changes nothing"
-
 Takes = Mapping[str, tuple[int, Ranges]]
 """Role to the dimension and the ranges of a tensor that are used; a role that is missing is used whole."""
 
@@ -158,9 +157,10 @@ class _Matcher:
     def _second(self, layer: LoraLayer, other: LoraLayer, found: Found) -> Match:
         """A layer whose weight another one of the file changes already."""
         # A trainer that fuses q, k and v keeps the modules of the three, unused: their factors are zero.
-        if is_all_zero(self._file.header, layer):
-            return Match(layer, state=LayerState.DEAD, reason=DEAD, known=found.known)
         reason = f"{other.name} in the same file changes this weight already"
+        with Peek(self._file.header) as peek:
+            if has_zero_factor(peek, layer):
+                return Match(layer, state=LayerState.DEAD, reason=f"{UNUSED}: {reason}", known=found.known)
         return Match(layer, state=LayerState.NOT_UNDERSTOOD, reason=reason, known=found.known)
 
     def _refusal(self, layer: LoraLayer, tensors: Mapping[str, tuple[int, ...]], weight: tuple[int, ...]) -> str:

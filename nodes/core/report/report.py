@@ -174,6 +174,15 @@ class ModelBlock:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """Why a file that fits may not do what its maker meant."""
+
+    id: str
+    """Stable name of the kind: ``depth``, ``all_zero``, ``scale_spread``, ..."""
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Report:
     """The result of one node for one model and, where there is one, one LoRA."""
 
@@ -196,6 +205,8 @@ class Report:
     """``fits``, ``fits in part`` or ``does not fit``; empty where that is not the question."""
     advice: str = ""
     """What to do, in one sentence."""
+    doubts: tuple[Doubt, ...] = ()
+    """Beside a verdict: why a file that fits may not do what its maker meant."""
     model_blocks: tuple[ModelBlock, ...] = ()
     """The model block by block, where the model itself is the subject."""
 

@@ -33,6 +33,7 @@ def report_text(report: Report) -> str:
     """
     sections = [
         _head(report),
+        _doubts(report),
         _model(report.model) if report.model else [],
         _lora(report.lora) if report.lora else [],
         _strengths(report),
@@ -83,6 +84,10 @@ def _head(report: Report) -> list[str]:
     summary = clean(report.summary, 1000)
     advice = clean(report.advice, 1000)
     return [clean(report.title), *([mark + summary] if summary else []), *([advice] if advice else [])]
+
+
+def _doubts(report: Report) -> list[str]:
+    return [f"Doubt ({doubt.id}): {clean(doubt.sentence, 1000)}." for doubt in report.doubts]
 
 
 def _model(model: ModelSummary) -> list[str]:

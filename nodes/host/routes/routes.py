@@ -171,7 +171,7 @@ def _fit_answer(lora: Path, model: Path) -> dict[str, Any]:
     except PatchbayError:
         return answer
     report = to_json(checked.report)
-    fields = ("verdict", "level", "summary", "coverage", "counts")
+    fields = ("verdict", "level", "summary", "coverage", "counts", "doubts")
     return {**answer, "check": {name: report[name] for name in fields}}
 
 

@@ -119,7 +119,8 @@ def test_verdicts() -> None:
     assert judge([waiting], 0.0).fit is compat.Fit.NOT
     assert judge([good], 1.0, stranger()).fit is compat.Fit.NOT
     assert judge([], None).fit is compat.Fit.NOT
-    assert judge([dead], None).fit is compat.Fit.NOT
+    assert judge([dead], None).fit is compat.Fit.FITS  # with a doubt
+    assert judge([dead, lost], None).fit is compat.Fit.NOT
 
 
 def test_a_coverage_that_was_not_measured_is_a_share_of_layers_and_says_so() -> None:

@@ -17,28 +17,36 @@ from cli_runs import ROOT, run
 from lora_files import flux2_shapes, lora_shapes, write_lora, write_raw
 from pack.nodes.core.check.scan import SCAN_COLUMNS
 from pack.nodes.core.cli import main as cli
-from pack.nodes.core.cli.exits import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNFIT, EXIT_UNREADABLE, EXIT_USAGE, EXIT_WARNING
+from pack.nodes.core.cli.exits import (
+    EXIT_DOUBT,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_UNFIT,
+    EXIT_UNREADABLE,
+    EXIT_USAGE,
+    EXIT_WARNING,
+)
 from pack.nodes.core.cli.output import LAYER_COLUMNS
 
 
-def write_zeros(path: Path, shapes: dict[str, tuple[int, int]]) -> Path:
-    """A sparse file of float16 zeros."""
+def write_ones(path: Path, shapes: dict[str, tuple[int, int]]) -> Path:
+    """A file of float16 ones."""
     header: dict[str, object] = {}
     end = 0
     for key, (rows, columns) in shapes.items():
         start, end = end, end + rows * columns * 2
         header[key] = {"dtype": "F16", "shape": [rows, columns], "data_offsets": [start, end]}
     write_raw(path, header)
-    with open(path, "r+b") as file:
-        file.truncate(path.stat().st_size + end)
+    with open(path, "ab") as file:
+        file.write(b"\x00\x3c" * (end // 2))
     return path
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_zeros(tmp_path / "model.safetensors", flux2_shapes())  # type: ignore[arg-type]
+    write_ones(tmp_path / "model.safetensors", flux2_shapes())  # type: ignore[arg-type]
     (tmp_path / "sub").mkdir()
-    write_zeros(tmp_path / "sub" / "lora.safetensors", lora_shapes(flux2_shapes()))  # type: ignore[arg-type]
+    write_ones(tmp_path / "sub" / "lora.safetensors", lora_shapes(flux2_shapes()))  # type: ignore[arg-type]
     (tmp_path / "notes.txt").write_text("not looked at")
     return tmp_path
 
@@ -86,11 +94,26 @@ def test_check_forms(folder: Path) -> None:
     assert len({row["model_key"] for row in rows}) == len(rows) == 22
 
 
+def test_a_doubt_has_an_exit_code_of_its_own(folder: Path) -> None:
+    lora, model = folder / "sub" / "lora.safetensors", folder / "model.safetensors"
+    raw = lora.read_bytes()
+    start = 8 + int.from_bytes(raw[:8], "little")
+    dead = folder / "dead.safetensors"
+    dead.write_bytes(raw[:start] + bytes(len(raw) - start))
+    code, out, _ = run("check", dead, "--model", model, "--json")
+    (report,) = json.loads(out)
+    assert (code, report["verdict"], [doubt["id"] for doubt in report["doubts"]]) == (4, "fits", ["all_zero"])
+    assert run("check", lora, dead, "--model", model)[0] == 4
+    code, out, _ = run("scan", folder, "--model", model, "--csv")
+    rows = {row["file"]: row["doubts"] for row in csv.DictReader(io.StringIO(out))}
+    assert (code, rows["dead.safetensors"], rows[str(Path("sub", "lora.safetensors"))]) == (4, "all_zero", "")
+
+
 def test_check_exit_codes(folder: Path) -> None:
     lora, model = folder / "sub" / "lora.safetensors", folder / "model.safetensors"
-    foreign = write_zeros(folder / "foreign.safetensors", lora_shapes(flux2_shapes(hidden=256)))  # type: ignore[arg-type]
+    foreign = write_ones(folder / "foreign.safetensors", lora_shapes(flux2_shapes(hidden=256)))  # type: ignore[arg-type]
     extra = {"nothing.there.lora_A.weight": (4, 8), "nothing.there.lora_B.weight": (8, 4)}
-    partly = write_zeros(folder / "partly.safetensors", lora_shapes(flux2_shapes()) | extra)  # type: ignore[operator]
+    partly = write_ones(folder / "partly.safetensors", lora_shapes(flux2_shapes()) | extra)  # type: ignore[operator]
     broken = folder / "broken.safetensors"
     broken.write_bytes(b"<!doctype html>")
     assert run("check", partly, "--model", model)[0] == 1
@@ -116,7 +139,7 @@ def test_check_exit_codes(folder: Path) -> None:
 
 def test_scan_with_a_model_and_measured(tmp_path: Path) -> None:
     """In parallel, too: every process reads the model once."""
-    model = write_zeros(tmp_path / "model.safetensors", flux2_shapes())  # type: ignore[arg-type]
+    model = write_ones(tmp_path / "model.safetensors", flux2_shapes())  # type: ignore[arg-type]
     loras = tmp_path / "loras"
     loras.mkdir()
     for i in range(70):
@@ -144,7 +167,7 @@ def test_scan_forms(folder: Path) -> None:
 
 
 def test_scan_exit_codes(folder: Path) -> None:
-    write_zeros(folder / "odd.safetensors", {"a.alpha": (2, 2), "a.lora_up.weight": (2, 2), "b.lora_up.weight": (2, 2)})
+    write_ones(folder / "odd.safetensors", {"a.alpha": (2, 2), "a.lora_up.weight": (2, 2), "b.lora_up.weight": (2, 2)})
     assert run("scan", folder)[0] == 1
     (folder / "bad.safetensors").write_bytes(b"")
     assert run("scan", folder)[0] == 2
@@ -154,7 +177,7 @@ def test_scan_exit_codes(folder: Path) -> None:
 
 def test_scan_in_parallel(tmp_path: Path) -> None:
     for i in range(70):
-        write_zeros(tmp_path / f"{i:02}.safetensors", {"a.lora_up.weight": (2, 2), "a.lora_down.weight": (2, 2)})
+        write_ones(tmp_path / f"{i:02}.safetensors", {"a.lora_up.weight": (2, 2), "a.lora_down.weight": (2, 2)})
     one, two = run("scan", tmp_path, "--csv", "--jobs", 1), run("scan", tmp_path, "--csv", "--jobs", 2)
     assert one == two
     assert len(one[1].splitlines()) == 71
@@ -189,7 +212,7 @@ def test_the_page_names_every_option_column_and_exit_code() -> None:
     assert named == {option for option in options if option.startswith("--")} - {"--help"} | {"--version"}
     assert all(f"`{column}`" in page for column in (*SCAN_COLUMNS, *LAYER_COLUMNS))
     codes = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
-    assert codes == {EXIT_OK, EXIT_WARNING, EXIT_UNREADABLE, EXIT_UNFIT, EXIT_USAGE, EXIT_INTERRUPTED}
+    assert codes == {EXIT_OK, EXIT_WARNING, EXIT_UNREADABLE, EXIT_UNFIT, EXIT_DOUBT, EXIT_USAGE, EXIT_INTERRUPTED}
 
 
 def _commands() -> dict[str, argparse.ArgumentParser]:

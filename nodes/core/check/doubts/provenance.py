@@ -1,0 +1,60 @@
+"""What a file says it was made for, and what it says it is: another version of the model, a training adapter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ...lora.file import LoraFile
+from ...model.identify import ArchitectureMatch
+from ...report.report import Doubt
+
+_SAYS = (
+    "ss_base_model_version", "ss_sd_model_name", "modelspec.architecture", "modelspec.title", "base_model",
+    "base_model_name_or_path", "ss_output_name",
+)  # fmt: skip
+_TITLES = ("modelspec.title", "ss_output_name", "title", "name")
+_WAN_21 = re.compile(r"wan[-_. ]?(?:video[-_. ]?)?v?2[._]?1(?!\d)", re.IGNORECASE)
+_TRAINING_ADAPTER = re.compile(r"training[-_. ]?adapter|train[-_. ]?assist", re.IGNORECASE)
+_IMAGE_CHANNELS = 36
+"""Input channels of Wan's image-to-video models."""
+
+
+def is_wan_22(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a Wan model is surely of 2.2: its image-to-video model has no image attention, the 5B 48 channels.
+
+    The text-to-video models of 2.1 and 2.2 have the same shapes.
+    """
+    first = shapes.get("patch_embedding.weight", ())
+    if len(first) != 5:
+        return False
+    image_attention = any(".k_img." in key or key.startswith("img_emb.") for key in shapes)
+    return first[1] == 48 or (first[1] == _IMAGE_CHANNELS and not image_attention)
+
+
+def other_version(
+    file: LoraFile, model: ArchitectureMatch | None, shapes: Mapping[str, tuple[int, ...]]
+) -> Doubt | None:
+    """Wan 2.1 in the metadata, Wan 2.2 in the model: every layer lands, on weights that were trained anew."""
+    if model is None or model.id != "wan" or not is_wan_22(shapes):
+        return None
+    field = next((name for name in _SAYS if _WAN_21.search(file.header.metadata.get(name, "")[:300])), None)
+    if field is None:
+        return None
+    return Doubt(
+        "other_version",
+        f"its metadata say Wan 2.1 ({field}), the model is Wan 2.2: the names are the same, the weights were trained "
+        "anew, so that it may be weak or wrong; compare with and without it",
+    )
+
+
+def training_adapter(file: LoraFile, name: str) -> Doubt | None:
+    """A training adapter, which is added while others train and taken away to draw."""
+    titles = [name, *(file.header.metadata.get(field, "")[:300] for field in _TITLES)]
+    if not any(_TRAINING_ADAPTER.search(title) for title in titles):
+        return None
+    return Doubt(
+        "training_adapter",
+        "it calls itself a training adapter: trainers add it to a distilled model while they train and leave it out "
+        "to draw; at a positive strength it undoes the distillation",
+    )
