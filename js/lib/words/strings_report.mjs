@@ -6,6 +6,9 @@ export const REPORT_SENTENCES = {
   ja: [
     ["{name} does not fit: it contains no layer that changes anything.", "{name} は適合しません：何かを変える層がありません。"],
     ["{name} does not fit: it holds no layer that changes anything.", "{name} は適合しません：何かを変える層がありません。"],
+    ["only ComfyUI's own table knows this name", "この名前はComfyUI自身の対応表にだけあります"],
+    ["it scales rows or columns, and nothing in the file says which", "行と列のどちらを拡大縮小するのか、ファイルからは判断できません"],
+    ["its scale is {reason}", "倍率が不明です（{reason}）"],
     ["all zero, and unused: {*reason}", "すべてゼロで、使われていません：{*reason}"],
     ["a full replacement of the model's own weight", "モデル自身の重みをまるごと置き換えます"],
     ["{*names}: tensors of no adapter that is known", "{*names}：未対応のアダプターのテンソルです"],
