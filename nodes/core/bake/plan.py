@@ -54,7 +54,7 @@ def plan_bake(
         raise PatchbayError("strengths by block need --model: its layers define the blocks.")
     file = read_lora(header)
     planner = _Planner(file, model, strength_model, strength_clip, parse_block_strengths(blocks))
-    return planner.plan(_read_tensors(header))
+    return planner.plan(read_tensors(header))
 
 
 class _Planner:
@@ -185,7 +185,7 @@ def factor_suffixes(keys: Iterable[str]) -> tuple[str, str]:
     return ".lora_up.weight", ".lora_down.weight"
 
 
-def _read_tensors(header: Header) -> Mapping[str, Tensor]:
+def read_tensors(header: Header) -> Mapping[str, Tensor]:
     if header.loaded is not None:
         return header.loaded
     if header.container != "safetensors" or header.path is None:

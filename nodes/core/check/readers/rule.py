@@ -122,7 +122,9 @@ def _has_row_magnitude(lora: LoraFile, layer: LoraLayer) -> bool:
 def _is_odd_rotation(layer: LoraLayer) -> bool:
     if layer.format not in ("oft", "boft"):
         return False
-    return "rescale" in layer.roles or bool(layer.alpha) or (layer.format == "boft" and "alpha" not in layer.roles)
+    if layer.format == "boft":
+        return bool(layer.alpha) or "alpha" not in layer.roles
+    return bool(layer.alpha) or "rescale" in layer.roles
 
 
 def _is_outside(name: str) -> bool:
