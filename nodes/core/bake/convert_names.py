@@ -84,15 +84,16 @@ class DiffusersNames:
 
 
 def _modules(link: Link, numbers: tuple[str, ...], shape: tuple[int, ...]) -> tuple[Module, ...]:
+    total, columns = shape[0], shape[1] if len(shape) > 1 else None
     order = link.order
     if order == HALVES_OF_TWO:
-        order = HALVES if len(shape) > 1 and shape[0] == 2 * shape[1] else STRAIGHT
-    columns = shape[1] if len(shape) > 1 else None
-    heights = fill_heights(link.file, [None for _ in link.file], shape[0], columns)
+        order = HALVES if columns is not None and total == 2 * columns else STRAIGHT
+    unknown: list[int | None] = [None] * len(link.file)
+    heights = fill_heights(link.file, unknown, total, columns)
     found: list[Module] = []
     for part, (name, rows) in enumerate(zip(link.file, heights, strict=True)):
         runs: list[tuple[int, int, int]] = []
-        for piece in read_stack(order, part, heights, (shape[0],)):
+        for piece in read_stack(order, part, heights, (total,)):
             there = piece.start
             for first, count in piece.ranges or ((0, piece.rows),):
                 runs.append((first, there, count))
