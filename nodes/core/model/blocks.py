@@ -30,6 +30,8 @@ _STREAMS = {
         r"|^(mlp|mod)C$|^(qkv|proj|mlp|mod)_y$"
     ),
 }
+_MEDIA = {"audio": re.compile(r"^audio_|_to_audio_"), "video": re.compile(r"^video_|_to_video_")}
+"""What models of picture and sound call the layers of each; in a block with layers for sound the others are video."""
 _ROLES = {
     "attn": re.compile(r"attn|attention|^to_[qkv]$|^to_out$|^(q|k|v|o|qkv|proj)$|^add_[qkv]_proj$", re.IGNORECASE),
     "mlp": re.compile(
@@ -103,7 +105,8 @@ def layer_parts(layer: str) -> frozenset[str]:
     ends = range(1, len(segments) + 1)
     names = {".".join(segments[start:end]) for end in ends for start in range(end)} | {layer}
     names.update(match[1] for s in segments if (match := _PROJECTIONS.match(s)))
-    names.update(stream for stream, pattern in _STREAMS.items() if any(pattern.search(s) for s in segments))
+    for words in (_STREAMS, _MEDIA):
+        names.update(word for word, pattern in words.items() if any(pattern.search(s) for s in segments))
     if any(_ROLES["mlp"].search(s) for s in segments):
         names.add("mlp")
     elif any(_ROLES["attn"].search(s) for s in segments):
@@ -127,6 +130,7 @@ class BlockLayout:
         self._text_containers = _find_containers(sorted(self._text_encoder_keys))
         self._two_streams = _two_stream_modules(self._keys)
         self._with_attention = _kinds_with_attention(self._keys, self._containers)
+        self._with_sound = _kinds_with_sound(self._keys, self._containers)
         self._places: dict[str, Place] = {}
 
     @property
@@ -170,6 +174,8 @@ class BlockLayout:
             return Place(key, block, _strip_parameter(key), text_encoder=True, inner=inner)
         block, inside = _split_block(key.removeprefix(MODEL_PREFIX), self._containers)
         layer = _strip_parameter(inside)
+        if block and block.kind in self._with_sound and not layer_parts(layer) & _MEDIA.keys():
+            return Place(key, block, layer, extra=_VIDEO)
         if block and layer in _FLUX_LINEARS and block.kind in self._with_attention:
             return Place(key, block, layer, extra=_MLP, beside_attention=True)
         module = layer.rpartition(".")[0]
@@ -235,6 +241,7 @@ def _index(segments: list[str], position: int) -> int | None:
 
 _IMAGE = frozenset({"img"})
 _MLP = frozenset({"mlp"})
+_VIDEO = frozenset({"video"})
 _FLUX_LINEARS = ("linear1", "linear2")
 """In a single block of FLUX these hold its attention and its MLP; elsewhere they are an MLP."""
 
@@ -246,6 +253,17 @@ def _kinds_with_attention(keys: Iterable[str], containers: dict[str, tuple[int, 
         block, inside = _split_block(key.removeprefix(MODEL_PREFIX), containers)
         if block and block.kind not in found and _ROLES["attn"].search(inside.partition(".")[0]):
             found.add(block.kind)
+    return frozenset(found)
+
+
+def _kinds_with_sound(keys: Iterable[str], containers: dict[str, tuple[int, ...]]) -> frozenset[str]:
+    """Containers whose blocks have layers for sound beside others (LTX-2)."""
+    found: set[str] = set()
+    for key in keys:
+        if "audio_" in key:
+            block, inside = _split_block(key.removeprefix(MODEL_PREFIX), containers)
+            if block and any(_MEDIA["audio"].search(segment) for segment in inside.split(".")):
+                found.add(block.kind)
     return frozenset(found)
 
 

@@ -60,7 +60,8 @@ _PARAMETERS = ("_table", "y_embedding", "pos_embed", "positional_encoding", "pos
 def identify_architecture(facts: Facts) -> ArchitectureMatch:
     """The architecture that names and shapes belong to; an unknown one is described by its own containers."""
     table = _known_names()
-    matrices = [name for name, shape in facts.shapes.items() if shape[1] is not None or name in table]
+    layers = ((name, columns) for name, (_, columns) in facts.shapes.items() if not name.endswith(_PARAMETERS))
+    matrices = [name for name, columns in layers if columns is not None or name in table]
     entries = [entry for entry in _entries(matrices) if not any(rule(facts) for rule in entry.family.against)]
     most = max((entry.known for entry in entries), default=0)
     leading = [entry for entry in entries if entry.known == most or not entry.family.layers]

@@ -1,6 +1,7 @@
 """Named slices of fused weights: q, k and v inside ``qkv``, attention and MLP inside a single block's linears.
 
-A table of shapes, not of models: the name of the layer and the ratio of its sides decide.
+The names are those of the families' fused layers (a test goes through all of them); the ratio of a weight's sides says
+how wide each slice is, so that nothing has to be known of the model's size.
 """
 
 from __future__ import annotations
@@ -22,7 +23,14 @@ class WeightSlice:
     """Part names that select it: ``("q", "attn")``."""
 
 
-_QKV = frozenset({"qkv", "in_proj", "to_qkv", "qkv_proj", "qkv_x"})
+_QKV = frozenset(
+    {
+        "qkv", "in_proj", "to_qkv", "qkv_proj", "qkv_x", "qkv_y", "Wqkv", "img_qkv", "txt_qkv", "img_attn_qkv",
+        "txt_attn_qkv", "img_qkv_proj",
+    }
+)  # fmt: skip
+_KV = frozenset({"to_kv", "kv_linear", "kv_proj", "txt_kv_proj", "linear1_kv"})
+_GATED = frozenset({"gate_up", "gate_up_proj"})
 
 
 def fused_slices(place: Place, shape: tuple[int, ...]) -> tuple[WeightSlice, ...]:
@@ -36,9 +44,13 @@ def fused_slices(place: Place, shape: tuple[int, ...]) -> tuple[WeightSlice, ...
         return ()
     rows, columns = shape
     last = place.layer.rsplit(".", 1)[-1]
-    if last in _QKV and columns < rows <= 3 * columns and (rows - columns) % 2 == 0:
-        shared = (rows - columns) // 2  # less than the queries where several of them share one key and value
-        return _split_rows([("q", columns), ("k", shared), ("v", shared)], attn=())
+    # SeedVR2 has a fused layer for each stream: ``proj_qkv.vid``.
+    if last in _QKV or place.layer.rpartition(".")[0].endswith("proj_qkv"):
+        return _split_rows(_qkv_heights(rows, columns), attn=())
+    if last in _KV and rows % 2 == 0 and rows != 3 * columns:  # three: differential attention has two keys
+        return _split_rows([("k", rows // 2), ("v", rows // 2)], attn=())
+    if last in _GATED and rows % 2 == 0:
+        return _split_rows([("gate", rows // 2), ("up", rows // 2)], attn=("mlp",))
     if place.text_encoder or place.beside_attention:
         return ()
     if last == "linear1" and rows > 3 * columns:
@@ -47,6 +59,19 @@ def fused_slices(place: Place, shape: tuple[int, ...]) -> tuple[WeightSlice, ...
     if last == "linear2" and columns > rows:
         return (WeightSlice((1, 0, rows), ("attn",)), WeightSlice((1, rows, columns - rows), ("mlp",)))
     return ()
+
+
+def _qkv_heights(rows: int, columns: int) -> list[tuple[str, int]]:
+    """Rows of q, k and v; none where they are not three, such as in differential attention (q and k twice).
+
+    Where several queries share one key and value the queries are as many as the columns and the rest is halved; heads
+    may also be wider than what they are made from (MiniMax-H3), and then the three are alike.
+    """
+    if rows >= 3 * columns and rows % 3 == 0 and rows != 5 * columns:
+        return [(name, rows // 3) for name in "qkv"]
+    if columns < rows < 3 * columns and (rows - columns) % 2 == 0:
+        return [("q", columns), ("k", (rows - columns) // 2), ("v", (rows - columns) // 2)]
+    return []
 
 
 def _split_rows(parts: list[tuple[str, int]], attn: tuple[str, ...]) -> tuple[WeightSlice, ...]:

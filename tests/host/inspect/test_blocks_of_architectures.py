@@ -68,6 +68,7 @@ NAMED: list[tuple[str, str, str]] = [
      "self_attn.qkv:q self_attn.qkv:k self_attn.qkv:v self_attn.proj"),
     ("LTX-Video 2B", "transformer_blocks.27.attn2", "attn2.to_q attn2.to_k attn2.to_v attn2.to_out.0"),
     ("LTX-Video 2B", "transformer_blocks.0.mlp", "ff.net.0.proj ff.net.2"),
+    ("LTX-2", "transformer_blocks.47.audio_ff", "audio_ff.net.0.proj audio_ff.net.2"),
     ("Chroma", "double.18.mlp", "img_mlp.0 img_mlp.2 txt_mlp.0 txt_mlp.2"),
     ("Chroma", "distilled_guidance_layer.layers.4.in_layer", "in_layer"),
 ]  # fmt: skip

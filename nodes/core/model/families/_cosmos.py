@@ -5,6 +5,7 @@ Names of diffusers' converter of Cosmos 2 and of OneTrainer's ``AnimaModel``; bo
 
 from __future__ import annotations
 
+from ..facts import Facts
 from ..family import Link, renamed
 from ..marks import Places
 
@@ -13,6 +14,14 @@ HIDDEN: Places = (
     (r"^transformer_blocks_#_attn1_to_[qkv]$", 1), (r"^blocks_#_cross_attn_(?:q|output)_proj$", 1),
     (r"^transformer_blocks_#_attn2_to_q$", 1),
 )  # fmt: skip
+
+
+def other_context(facts: Facts) -> str:
+    """Keys and values are made from what other families attend to, and not from 1024 columns."""
+    context = facts.columns(r"^transformer_blocks_#_attn2_to_[kv]$", r"^blocks_#_cross_attn_[kv]_proj$")
+    return "x" if context in (1152, 2048, 2240, 2304, 4096) else ""
+
+
 _ATTENTION = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out.0": "output_proj", "norm_q": "q_norm",
               "norm_k": "k_norm"}  # fmt: skip
 _MODULATIONS = (("norm1", "self_attn"), ("norm2", "cross_attn"), ("norm3", "mlp"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..family import Family, Inserted, renamed
 from ..marks import both, has
-from ._cosmos import HIDDEN, LINKS
+from ._cosmos import HIDDEN, LINKS, other_context
 
 _TO_40 = Inserted(
     "blocks", 28, 40, (2, 5, 8, 11, 14, 17, 21, 24, 27, 30, 33, 36),
@@ -39,8 +39,10 @@ FAMILY = Family(
     marks=(has(r"^llm_adapter_", "has an adapter from a language model"),),
     hints=(both(has(r"^blocks_#_(?:self|cross)_attn_[qkv]_proj$", "attention of Cosmos Predict 2"),
                 lambda f: "hidden size 2048" if f.columns(r"^blocks_#_self_attn_[qkv]_proj$") == 2048 else ""),),
+    against=(other_context,),
     hidden=HIDDEN,
     kinds=("blocks",), insertions=(_TO_40, _TO_52),
+    prefixes=("net.",),
     said=r"^anima",
     links=(*LINKS, *_ADAPTER),
     layers=LAYERS,

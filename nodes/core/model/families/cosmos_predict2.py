@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..family import Family
 from ..marks import both, by_hidden, has
-from ._cosmos import HIDDEN, LINKS
+from ._cosmos import HIDDEN, LINKS, other_context
 
 LAYERS = """
 t_embedder.#: linear_1 linear_2
@@ -20,9 +20,10 @@ FAMILY = Family(
     marks=(both(has(r"^blocks_#_adaln_modulation_self_attn", "AdaLN with a low-rank table"),
                 lambda f: "no language-model adapter" if f.whole and not f.find(r"^llm_adapter_") else ""),),
     hints=(has(r"^blocks_#_(?:(?:self|cross)_attn_[qkv]_proj|mlp_layer[12])$", "names of Cosmos Predict 2"),),
-    against=(has(r"^llm_adapter_", ""),),
+    against=(other_context, has(r"^llm_adapter_", ""),),
     hidden=HIDDEN,
     variant=by_hidden("Cosmos Predict 2", {2048: "Cosmos Predict 2 2B", 5120: "Cosmos Predict 2 14B"}, "blocks"),
+    prefixes=("net.",),
     said=r"^cosmos",
     links=LINKS,
     layers=LAYERS,

@@ -32,6 +32,7 @@ FAMILY = Family(
     against=(ratio(r"^double_blocks_#_(?:img|txt)_mlp_0$", 6, ""), has(r"_stream_modulation", ""),
              ratio(r"^single_blocks_#_linear1$", 9, "")),
     hidden=HIDDEN,
+    prefixes=("Hunyuan_video_I2V_lora_",),
     said=r"^hunyuan[-_ ]?video(?![-_ ]?1[._]?5)",
     links=LINKS,
     layers=LAYERS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..family import Family, Link, renamed
-from ..marks import both, has
+from ..marks import both, columns, has
 
 LAYERS = """
 transformer_blocks.#: attn1.to_q attn1.to_k attn1.to_v attn1.to_out.0 ff.net.0.proj ff.net.2 attn2.to_q attn2.to_k
@@ -22,11 +22,9 @@ FAMILY = Family(
     "ltx", "LTX-Video",
     marks=(has(r"^patchify_proj$|^audio_adaln_single|_audio_attn", "names of LTX"),
            both(has(r"^adaln_single_", "one AdaLN"), has(r"^transformer_blocks_#_attn1_to_q", "video attention")),
-           both(has(r"^transformer_blocks_#_attn[12]_to_[qkv]$", "self- and cross-attention blocks"),
-                lambda f: "hidden size of LTX"
-                if f.columns(r"^transformer_blocks_#_attn1_to_[qkv]$") in (2048, 4096) else "")),
+           ),
     hints=(has(r"^transformer_blocks_#_attn[12]_to_[qkv]", "self- and cross-attention blocks without a UNet"),),
-    against=(has(r"^pos_embed_proj$", ""),),
+    against=(has(r"^pos_embed_proj$", ""), columns(r"^transformer_blocks_#_attn2_to_[kv]$", (1024,), "")),
     hidden=((r"^transformer_blocks_#_attn1_to_[qkv]$", 1), (r"^patchify_proj$", 0)),
     variant=lambda f, h: "LTX-2" if f.find(r"audio") else {2048: "LTX-Video 2B", 4096: "LTX-Video 13B"}.get(
         h or 0, f"LTX-Video (hidden {h})" if h else "LTX-Video"),

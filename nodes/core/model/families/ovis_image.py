@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from ..family import Family
+from ..family import Family, Link, renamed
 from ..marks import has
 from ._flux import HIDDEN
+from ._flux import LINKS as FLUX_LINKS
 
 LAYERS = """
-transformer_blocks.#: norm1.linear norm1_context.linear attn.to_q attn.to_k attn.to_v attn.to_out.0 attn.add_q_proj
-    attn.add_k_proj attn.add_v_proj attn.to_add_out ff.net.0.proj ff.net.2 ff_context.net.0.proj ff_context.net.2
-single_transformer_blocks.#: norm.linear proj_mlp proj_out attn.to_q attn.to_k attn.to_v
-: timestep_embedder.linear_1 timestep_embedder.linear_2 context_embedder x_embedder norm_out.linear proj_out
+double_blocks.#: img_mod.lin img_attn.qkv img_attn.proj img_mlp.gate_proj img_mlp.up_proj img_mlp.down_proj txt_mod.lin
+    txt_attn.qkv txt_attn.proj txt_mlp.gate_proj txt_mlp.up_proj txt_mlp.down_proj
+single_blocks.#: linear1 linear2 modulation.lin
+: img_in txt_in time_in.in_layer time_in.out_layer final_layer.linear final_layer.adaLN_modulation.1
 """
+
+_BLOCK = "transformer_blocks.#."
+_OWN_MLP = ("img_mlp.0", "img_mlp.2", "txt_mlp.0", "txt_mlp.2", "vector_in.", "guidance_in.")
+_LINKS: tuple[Link, ...] = (
+    *(link for link in FLUX_LINKS if not any(part in link.model[0] for part in _OWN_MLP)),
+    # diffusers' SwiGLU has what is multiplied first and the gate behind it.
+    *(Link((f"{_BLOCK}{other}.net.0.proj",), tuple(f"double_blocks.#.{own}.{part}_proj" for part in ("up", "gate")))
+      for other, own in (("ff", "img_mlp"), ("ff_context", "txt_mlp"))),
+    *renamed(_BLOCK, "double_blocks.#.", {"ff.net.2": "img_mlp.down_proj", "ff_context.net.2": "txt_mlp.down_proj"}),
+    *renamed("timestep_embedder.", "time_in.", {"linear_1": "in_layer", "linear_2": "out_layer"}),
+)  # fmt: skip
 
 FAMILY = Family(
     "ovis_image",
@@ -22,8 +34,9 @@ FAMILY = Family(
         ),
     ),
     hidden=HIDDEN,
+    links=_LINKS,
     kinds=("double_blocks", "single_blocks"),
     layers=LAYERS,
     sizes=(3072,),
-    depths={"transformer_blocks": (6,), "single_transformer_blocks": (27,)},
+    depths={"double_blocks": (6,), "single_blocks": (27,)},
 )

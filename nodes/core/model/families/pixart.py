@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..family import Family, Link, renamed, stacked
-from ..marks import both, has
+from ..marks import both, columns, has
 from ._flux import QKV
 
 _D_DOUBLE = "transformer_blocks.#."
@@ -35,10 +35,9 @@ FAMILY = Family(
     "pixart", "PixArt",
     marks=(has(r"^blocks_#_cross_attn_(?:q|kv)_linear$", "attention named kv_linear"),
            has(r"^t_block_1$", "one AdaLN table"),
-           both(has(r"^adaln_single_", "one AdaLN"), has(r"^pos_embed_proj$", "position embedding of PixArt")),
-           both(has(r"^transformer_blocks_#_attn[12]_to_[qkv]$", "self- and cross-attention blocks"),
-                lambda f: "hidden size 1152"
-                if f.columns(r"^transformer_blocks_#_attn1_to_[qkv]$") == 1152 else "")),
+           both(has(r"^adaln_single_", "one AdaLN"),
+                columns(r"^transformer_blocks_#_attn[12]_to_[qkv]$", (1152,), "hidden size 1152"))),
+    hidden=((r"^blocks_#_attn_(?:qkv|proj)$", 1), (r"^transformer_blocks_#_attn[12]_to_q$", 1)),
     links=_LINKS,
     layers=LAYERS,
     sizes=(1152,),

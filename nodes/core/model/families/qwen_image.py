@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..family import Family
-from ..marks import blocks_between, both, has
+from ..marks import blocks_between, both, columns, has
 from ._flux import HIDDEN, NOT_SINGLE, maybe
 
 LAYERS = """
@@ -13,10 +13,13 @@ transformer_blocks.#: img_mod.1 img_mlp.net.0.proj img_mlp.net.2 txt_mod.1 txt_m
     norm_out.linear proj_out
 """
 
+_NAMES = has(r"^transformer_blocks_#_(?:img|txt)_(?:mlp_net_#|mod_1)", "image and text MLPs named img_mlp, txt_mlp")
+
 FAMILY = Family(
     "qwen_image", "Qwen-Image",
     marks=(
-        has(r"^transformer_blocks_#_(?:img|txt)_(?:mlp_net_#|mod_1)", "image and text MLPs named img_mlp, txt_mlp"),
+        both(_NAMES, columns(r"^txt_in$", (3584,), "text features of 3584")),
+        both(_NAMES, blocks_between("transformer_blocks", 13, 60)),  # Mage-Flow has the same layers in 12 blocks
         both(has(r"^transformer_blocks_#_attn_(?:to_q|add_q_proj)$", "joint attention"),
              blocks_between("transformer_blocks", 39, 60)),
     ),

@@ -50,8 +50,9 @@ _LINKS: tuple[Link, ...] = (
         # diffusers' own class for Wan Animate 2.
         *(link for attention in ("self_attn", "cross_attn") for link in renamed(
             f"{container}{attention}.", f"{container}{attention}.", {
-                "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "o", "add_k_proj": "k_img",
-                "add_v_proj": "v_img"})),
+                "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "o"})),
+        *renamed(f"{container}cross_attn.", f"{container}cross_attn.", {
+            "add_k_proj": "k_img", "add_v_proj": "v_img"}),
     )),
     *renamed("vace_blocks.#.", "vace_blocks.#.", {"proj_in": "before_proj", "proj_out": "after_proj"}),
     *renamed("condition_embedder.", "", {

@@ -174,7 +174,7 @@ def test_attention_of_flux1_and_klein_4b_is_ambiguous() -> None:
     match = identify_lora(lora).architecture
     assert match is not None
     assert match.certainty == "ambiguous"
-    assert set(match.candidates) == {"flux2", "flux1", "chroma", "hunyuan_video", "longcat_image"}
+    assert set(match.candidates) == {"flux2", "flux1", "chroma", "hunyuan_video", "longcat_image", "ovis_image"}
 
 
 def test_a_single_block_of_9b_is_9b() -> None:
@@ -218,6 +218,7 @@ MODELS: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
             "transformer_blocks.0.attn.to_q.weight": (3072, 3072),
             "transformer_blocks.0.img_mlp.net.0.proj.weight": (12288, 3072),
             "transformer_blocks.0.img_mod.1.weight": (18432, 3072),
+            "txt_in.weight": (3072, 3584),
         },
         "Qwen-Image",
     ),
