@@ -122,12 +122,13 @@ def _scan_table(rows: Sequence[ScanRow], out: TextIO) -> None:
     if not rows:
         say(out, "no model files here.")
         return
-    judged, warned = any(row.verdict for row in rows), any(row.warning for row in rows)
-    names = (*(("verdict", "layers") if judged else ()), *(("warning",) if warned else ()))
-    cells = [("file", "kind", "architecture", "formats", "rank", "size", *names)]
+    judged, doubted, warned = (any(getattr(row, name) for row in rows) for name in ("verdict", "doubts", "warning"))
+    names = (*(("verdict", "layers") if judged else ()), *(("doubts",) if doubted else ()))
+    cells = [("file", "kind", "architecture", "formats", "rank", "size", *names, *(("warning",) if warned else ()))]
     for row in rows:
         what = row.architecture if not row.error else row.error
-        more = (*((row.verdict, row.landing) if judged else ()), *((row.warning,) if warned else ()))
+        more = (*((row.verdict, row.landing) if judged else ()), *((row.doubts,) if doubted else ()))
+        more = (*more, *((row.warning,) if warned else ()))
         cells.append((row.file, row.kind or "unreadable", what, row.formats, row.ranks, size(row.size_bytes), *more))
     widths = [min(max(len(line[i]) for line in cells), _WIDEST) for i in range(len(cells[0]))]
     for line in cells:

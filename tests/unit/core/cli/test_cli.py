@@ -107,6 +107,9 @@ def test_a_doubt_has_an_exit_code_of_its_own(folder: Path) -> None:
     code, out, _ = run("scan", folder, "--model", model, "--csv")
     rows = {row["file"]: row["doubts"] for row in csv.DictReader(io.StringIO(out))}
     assert (code, rows["dead.safetensors"], rows[str(Path("sub", "lora.safetensors"))]) == (4, "all_zero", "")
+    _, out, _ = run("scan", folder, "--model", model)
+    assert out.splitlines()[0].endswith("layers  doubts")
+    assert "all_zero" in out
 
 
 def test_check_exit_codes(folder: Path) -> None:
