@@ -32,10 +32,10 @@ DYLORA = (
 NO_SUCH_WEIGHT = "it belongs to no adapter that is known, and the model has no weight of this name to replace"
 """Why a tensor that is called like a weight is not understood."""
 
-_DOTTED = (PEFT_PREFIX, "model.diffusion_model.", "diffusion_model.", "transformer.", "unet.")
+_DOTTED = (PEFT_PREFIX, "model.diffusion_model.", "diffusion_model.", "transformer.", "unet.", "net.")
 _JOINED = (
-    "lora_unet__", "lora_unet_", "lora_transformer_", "lora_prior_unet_", "oft_unet_", "lycoris_", "diffusion_model_",
-    "unet_",
+    "Hunyuan_video_I2V_lora_", "lora_unet__", "lora_unet_", "lora_transformer_", "lora_prior_unet_", "oft_unet_",
+    "lycoris_", "diffusion_model_", "unet_",
 )  # fmt: skip
 
 _PREFIXES = (*_DOTTED, *_JOINED)

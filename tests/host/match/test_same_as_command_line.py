@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import types
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,34 @@ def assert_same(host: Any, pair: Any, lora: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_files_of_real_tools(host: Any, pairs: Any, name: str, lora: Path) -> None:
     assert_same(host, pairs(DATA / f"{name}.safetensors"), str(lora))
+
+
+FIELD = DATA / "field"
+CASES = json.loads((FIELD / "expected.json").read_text()) if FIELD.exists() else {}
+ONE_A_KIND = frozenset({
+    "krea2_fused_qkv_lokr_does_not_divide", "krea2_fused_qkv_dokr", "h3_diffusers_split",
+    "h3_diffsynth_interleaved_qkv", "hv_onetrainer_diffusers", "unknown_leftovers", "ace15_lycoris_lokr",
+    "anima_with_text_encoder_kohya",
+})  # fmt: skip
+
+
+def _field_cases() -> list[Any]:
+    """Files whose model loads everywhere, the models in turn; all but one a kind are for the layer all."""
+    names = [name for name, case in CASES.items() if case["model_file"].startswith("models/")]
+    names = [name for name in names if "0.30.0" in CASES[name]["loads_in"]]
+    names.sort(key=lambda name: CASES[name]["model_file"])
+    return [pytest.param(n, marks=() if n in ONE_A_KIND else pytest.mark.all) for n in names]
+
+
+@pytest.mark.skipif(not CASES, reason="the shared LoRA files are not here")
+@pytest.mark.parametrize("name", _field_cases())
+def test_files_of_the_field(host: Any, pairs: Any, tmp_path: Path, name: str) -> None:
+    lora = FIELD / "loras" / f"{name}.safetensors"
+    beside = lora.with_name(f"{name}.adapter_config.json")
+    if beside.exists():
+        shutil.copy(beside, tmp_path / "adapter_config.json")
+        lora = Path(shutil.copy(lora, tmp_path))
+    assert_same(host, pairs(FIELD / CASES[name]["model_file"]), str(lora))
 
 
 @pytest.fixture(scope="module")
