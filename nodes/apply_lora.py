@@ -70,7 +70,8 @@ class PatchbayApplyLora(io.ComfyNode):
                     tooltip="merge: the change is added to the weights, so sampling steps cost nothing extra. "
                     "bypass: the change is computed alongside the weights, so a new strength costs nothing and "
                     "quantised weights are not rounded again, but every step costs a little more. auto: the cheaper "
-                    "of the two for this model and number of steps; the report says why.",
+                    "of the two for this model and number of steps; the report says why. If only the steps "
+                    "change, the choice stays.",
                 ),
                 io.Boolean.Input(
                     "as_stock",

@@ -73,6 +73,8 @@ export const REPORT_SENTENCES = {
     ["{#count} more differences from ComfyUI's own loader are listed with the layers.", "ComfyUI標準のローダーとの違いがほかに {#count} 件あり、各層に示しています。"],
     ["For example {key}: {*reason}.", "例：{key} — {*reason}。"],
     ["Method auto took {method}: {reason}.", "autoは {method} を選びました：{reason}"],
+    ["If only the number of steps changes, this node does not run again and the choice stays.", "ステップ数だけを変えた場合、このノードは再実行されず、選択は変わりません。"],
+    ["{name} could not be replaced because a program has it open (a loaded model still uses it, for example); the new file is {other}.", "{name} はほかで開かれているため（読み込み済みのモデルが使用中など）置き換えられませんでした。新しいファイルは {other} です。"],
     ["No weight of this model is patched.", "このモデルにパッチされた重みはありません。"],
     ["{#count} of {#total} weights are patched, by {*owners}.", "{#total} 個の重みのうち {#count} 個がパッチされています（適用元：{*owners}）。"],
     ["{#count} of {#total} weights have something computed alongside them (bypass), by {*owners}.", "{#total} 個の重みのうち {#count} 個に並行する処理（bypass）があります（適用元：{*owners}）。"],

@@ -111,8 +111,8 @@ def write_baked(
         size = writer.finish(kept, lambda: free_path(path, False)[0])
     if writer.path != path:
         notes.append(
-            f"{path.name} could not be replaced, because a program has it open (a loaded model still uses it, say); "
-            f"the new file is {writer.path.name}."
+            f"{path.name} could not be replaced because a program has it open (a loaded model still uses it, for "
+            f"example); the new file is {writer.path.name}."
         )
     return BakedFile(writer.path, size, tuple(done), tuple(notes), tuple(sorted(set(ranks))))
 

@@ -20,6 +20,9 @@ from .methods import find_beside, whole_bytes
 from .plan import PatchPlan
 from .survival import Requantisation, measure_requantisation, quantised_format
 
+STAYS = "If only the number of steps changes, this node does not run again and the choice stays."
+"""ComfyUI shows a node nothing of the workflow when it asks whether the node has changed."""
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -124,7 +127,7 @@ def name_survival(layers: Sequence[LayerReport], selection: Selection) -> tuple[
 
 def selection_notes(selection: Selection, wanted: str) -> tuple[str, ...]:
     """Sentences on the choice, and on quantised weights."""
-    notes = (f"Method auto took {selection.method}: {selection.reason}.",) if wanted == "auto" else ()
+    notes = (f"Method auto took {selection.method}: {selection.reason}.", STAYS) if wanted == "auto" else ()
     lost = selection.requantisation
     if lost is None or selection.method != "merge":
         return notes

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
 
 import comfy.utils
+
+from ..comfyui.events import prompt_server
 
 
 class Costs:
@@ -51,12 +52,6 @@ class Costs:
         self._say(f"{self._done} model evaluations in {self.seconds:.1f} s")
 
     def _say(self, text: str) -> None:
-        server = _server() if self._node_id is not None else None
+        server = prompt_server() if self._node_id is not None else None
         if server is not None and hasattr(server, "send_progress_text"):
             server.send_progress_text(text, self._node_id)
-
-
-def _server() -> Any:
-    import server
-
-    return getattr(getattr(server, "PromptServer", None), "instance", None)
