@@ -119,6 +119,8 @@ class LayerBuilder:
 
     def _source(self, patch: MatchedPatch) -> LoraLayer:
         """The layer of the file; read anew where ComfyUI's conversion renamed its keys."""
+        if patch.source is not None and patch.source.adapter is not None:
+            return patch.source
         known = [self._by_key[key] for key in patch.file_keys if key in self._by_key]
         whole, bias = isinstance(patch.value, tuple), patch.model_key.endswith(".bias")
         # ComfyUI looks at more tensors of a name than it makes this patch of: factors beside the difference of a bias.
@@ -231,7 +233,9 @@ def _content(
     """Kind, tensors by role and rank of what is written for a patch."""
     assert source.adapter is not None
     if not isinstance(patch.value, tuple):
-        return source.adapter.name, {role: tensors[key] for role, key in source.roles.items()}, source.rank
+        held = patch.roles if patch.source is source else {}  # of a layer that goes to several weights, its rows here
+        roles = dict(held) or {role: tensors[key] for role, key in source.roles.items()}
+        return source.adapter.name, roles, source.rank
     role = str(getattr(source.adapter, "role", "diff"))
     return source.adapter.name, {role: patch_tensors(patch.value)[0]}, None
 
