@@ -213,7 +213,7 @@ def test_a_scale_of_the_metadata_moves_into_alpha(host: Any, saver: Saver, tool_
     path, _ = tool_file("diffusers_pipeline_patterns")
     saved = saver(path, strength=0.5)
     assert "lora_adapter_metadata" not in host.header(saved.file.path).metadata
-    assert any("lora_adapter_metadata is left out" in note for note in saved.report.notes)
+    assert any("lora_adapter_metadata is removed" in note for note in saved.report.notes)
     assert relative_error(saver.stock(saved), saver.meant(path, "", 0.5)) < EXACT
 
 
