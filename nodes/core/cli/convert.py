@@ -35,7 +35,7 @@ def add_command(commands: Any) -> None:
 def run(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """The command. Exit code 1 where layers were left out because they do not land on the model."""
     if options.model is None:
-        raise UsageError("convert wants --model: the shapes of its layers decide what is fused and what is apart.")
+        raise UsageError("convert needs --model: the shapes of its layers decide what is fused and what is split.")
     require("convert", "torch", "safetensors", "numpy")
     try:
         return _convert(options, out)
@@ -68,5 +68,5 @@ def _output(options: argparse.Namespace, free_path: Any) -> tuple[Path, str]:
         return free_path(checked_output(options.output, options.file), options.overwrite)
     folder: Path = options.output
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not options.overwrite:
-        raise PatchbayError(f"{folder}: is there already, and PEFT wants a folder of its own. Give another.")
+        raise PatchbayError(f"{folder}: is not empty; PEFT needs a folder of its own. Give another, or --overwrite.")
     return folder, ""
