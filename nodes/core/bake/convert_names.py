@@ -17,11 +17,14 @@ from ..model.families import family
 from ..model.family import HALVES, HALVES_OF_TWO, STRAIGHT, Link
 
 _NOT_FLUX1 = re.compile(r"linear_in|linear_out|qkv_mlp_proj|^single_.*\battn\.to_out$|linear1_qkv|time_guidance")
+_NOT_HUNYUAN = re.compile(rf"^(?:double|single)_blocks|individual_token_refiner|{_NOT_FLUX1.pattern}")
 _ANOTHERS: Mapping[str, re.Pattern[str]] = {
     "flux2": re.compile(r"\.net\.|proj_mlp|^single_.*\bproj_out$|time_text_embed|norm1|\.norm\.linear$|linear1_qkv"),
     "flux1": _NOT_FLUX1,
     "chroma": _NOT_FLUX1,
-    "hunyuan_video": _NOT_FLUX1,
+    "hunyuan_video": _NOT_HUNYUAN,
+    "hunyuan_video15": _NOT_HUNYUAN,
+    "lumina2": re.compile(r"\.attention\.|^all_"),
 }
 """Names of a family's links that stand for another of its relatives, or for another program."""
 _WHEN = ("", "!gate_first", "!diffsynth")
