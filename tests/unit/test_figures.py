@@ -161,6 +161,40 @@ def test_the_readme_counts_files_as_the_page_file_by_file_does() -> None:
     assert f"alone applies {stock} of {total} correctly" in text
 
 
+def test_the_page_file_by_file_counts_its_own_rows() -> None:
+    counted = 0
+    for section in (ROOT / "docs" / "faithful.md").read_text(encoding="utf-8").split("\n## ")[1:]:
+        lines = [line.strip("| ") for line in section.splitlines() if "|" in line]
+        rows = [[cell.strip() for cell in line.split(" | ")] for line in lines]
+        last = next((row for row in rows if row[0].startswith("right (error at most")), None)
+        if last is None:
+            continue
+        files = [row for row in rows[2:] if row is not last]
+        right = [sum(_is_right(row[column]) for row in files) for column in (2, 3)]
+        assert [f"of {len(files)}", *map(str, right)] == [last[0][-len(f"of {len(files)}") :], *_numbers(last[1:])]
+        counted += 1
+    assert counted >= 5
+
+
+def _is_right(cell: str) -> bool:
+    return cell not in ("-", "not applied") and float(cell) <= 0.001
+
+
+def _numbers(cells: list[str]) -> list[str]:
+    return [cell for cell in (text.strip("| ") for text in cells) if cell.isdigit()]
+
+
+def test_the_page_of_the_lab_has_the_scores_of_the_shipped_models() -> None:
+    text = page("tests/lab/README.md")
+    stock = read("lab/results.json")["stock_comfyui_on_cpu"]
+    for on in ("base", "distilled"):
+        for name in ("duotone", "monochrome", "concept-instruments"):
+            score = stock[f"klein-nano-{name} on {on}"]["psnr_median"]
+            assert re.search(rf"\| {on} \| {name} \| [^|]+ \| {score:.2f} \|", text), (on, name)
+    for model, score in ((name, LAB["models"][key]["psnr_median"]) for name, key in (("base", "base"), ("wide", "wide"))):
+        assert f"| klein-nano-{model} | 20, 1.5 | {score} |" in text
+
+
 def test_the_table_of_measuring_is_the_measured_one() -> None:
     text = MEASUREMENT_PAGE.read_text(encoding="utf-8")
     assert filled(text, read("gpu/results/measure_table.json")["results"]) == text
