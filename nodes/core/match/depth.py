@@ -296,7 +296,7 @@ def _sentence(layout: _Layout, block_map: BlockMap | None) -> str:
     last = f"{layout.kind}.{max(layout.indices)}"
     return (
         f"names no block above {last}, so it may be made for the {old}-block model; this one has {new}, blocks were "
-        "inserted, and the names alone cannot tell: ask its maker, and remap it if so"
+        "inserted, and the names alone cannot tell: ask its author, and remap it if so"
     )
 
 
