@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files.header import read_header
+from ..files.storage import StoredShapes, is_storage_key
 from ..files.tensors import Header
 from ..lora.file import read_lora
-from ..lora.file_kinds import looks_like_lora
+from ..lora.file_kinds import looks_like_lora, made_for
 from ..model.facts import strip_prefix
-from ..model.identify import identify_architecture
-from .verdict import find_stranger, identify_weights, lora_facts
+from .verdict import find_stranger, identify_weights
 
 CHECKPOINT_PREFIX = "model.diffusion_model."
 
@@ -45,15 +45,15 @@ def file_fit(lora_path: Path, model_path: Path) -> FileFit:
         return FileFit("not known", "", "", f"{lora_header.name} is not a LoRA.")
     lora = read_lora(lora_header)
     shapes = _model_shapes(model_header)
-    made_for = identify_architecture(lora_facts(lora))
+    _, own = made_for(lora)
     model = identify_weights(shapes)
-    lora_name, model_name = (match.name if match.id else "" for match in (made_for, model))
+    lora_name, model_name = (match.name if match.id else "" for match in (own, model))
     stranger = find_stranger(lora, shapes, model)
     if stranger is not None:
         verdict = "other size" if stranger.other_size else "other architecture"
         return FileFit(verdict, lora_name, model_name, stranger.warning)
-    if not made_for.id or not model.id:
-        what = "The LoRA's" if not made_for.id else "The model's"
+    if not own.id or not model.id:
+        what = "The LoRA's" if not own.id else "The model's"
         return FileFit("not known", lora_name, model_name, f"{what} architecture is not recognised from its header.")
     return FileFit("same", lora_name, model_name, f"The file is made for {lora_name}, and so is the model.")
 
@@ -63,4 +63,5 @@ def _model_shapes(header: Header) -> dict[str, tuple[int, ...]]:
     tensors = header.tensors
     if any(key.startswith(CHECKPOINT_PREFIX) for key in tensors):
         tensors = {key: entry for key, entry in tensors.items() if key.startswith(CHECKPOINT_PREFIX)}
-    return {strip_prefix(key): tuple(entry.shape) for key, entry in tensors.items()}
+    stored = StoredShapes(header)
+    return {strip_prefix(key): stored.of(entry) for key, entry in tensors.items() if not is_storage_key(key)}

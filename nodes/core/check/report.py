@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 
 from ..files.metadata import read_training
 from ..lora.file import LoraFile
+from ..lora.file_kinds import made_for
 from ..model.blocks import BlockLayout
-from ..model.identify import ArchitectureMatch, identify_architecture
+from ..model.identify import ArchitectureMatch
 from ..report.report import LayerReport, LoraSummary, ModelSummary, Report
 from .doubts import find_doubts
-from .verdict import Stranger, Verdict, explain, judge, lora_facts, untouched_blocks
+from .hints import find_hints
+from .verdict import Stranger, Verdict, explain, judge, untouched_blocks
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def summarise_lora(file: LoraFile, name: str) -> LoraSummary:
     Args:
         name: As the user sees it in a list.
     """
-    match = identify_architecture(lora_facts(file))
+    _, match = made_for(file)
     training = read_training(file.header.metadata)
     return LoraSummary(
         name=name,
@@ -72,6 +74,7 @@ def conclude(
     """
     base = os.path.basename(name)
     layers = explain(layers, stranger)
+    hints = find_hints(file, layers, model.match, model.shapes)
     doubts = () if stranger is not None else find_doubts(file, base, layers, model.match, model.shapes)
     report = Report(
         kind="check",
@@ -83,7 +86,7 @@ def conclude(
         strength_clip=strength_clip,
         layers=layers,
     )
-    verdict = judge(layers, base, model.match, model.summary.architecture, stranger, report.coverage, doubts)
+    verdict = judge(layers, base, model.match, model.summary.architecture, stranger, report.coverage, doubts, hints)
     provenance = read_training(file.header.metadata).provenance
     trained = f"Trained on a {provenance.kind} model ({provenance.certainty}: {provenance.evidence})."
     notes = (

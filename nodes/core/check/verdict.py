@@ -11,7 +11,7 @@ from enum import Enum
 
 from ..lora.dead import UNUSED
 from ..lora.file import LoraFile
-from ..lora.file_kinds import lora_facts
+from ..lora.file_kinds import made_for
 from ..match.matches import NO_CLIP
 from ..model.blocks import BlockLayout, Place
 from ..model.facts import Facts, collect_facts, is_text_encoder_name
@@ -102,9 +102,8 @@ def find_stranger(
         shapes: Weights of the diffusion model by key, without a text encoder's.
         model: Their architecture, where it is known already.
     """
-    facts = lora_facts(lora)
+    facts, file = made_for(lora)
     model = model or identify_weights(shapes)
-    file = identify_architecture(facts)
     if not file.id or not model.id:
         return None
     file_name, model_name = _plain_name(file), _plain_name(model)
@@ -197,6 +196,7 @@ def judge(
     stranger: Stranger | None,
     coverage: float | None,
     doubts: tuple[Doubt, ...] = (),
+    hints: tuple[str, ...] = (),
 ) -> Verdict:
     """The verdict on a file, from the fate of its layers.
 
@@ -204,6 +204,7 @@ def judge(
         layers: Fates at strength 1, as :func:`explain` leaves them.
         model: Architecture of the model; ``None`` where it is not known.
         model_name: What to call the model.
+        hints: What the layers that do not land have in common.
         coverage: Share of the file's squared delta norm that lands; ``None`` where that was not measured.
     """
     fates = _fates(layers)
@@ -219,11 +220,13 @@ def judge(
     else:
         fit = Fit.IN_PART
     advice = _advice(fit, stranger, waiting, model_name, fates, doubts)
+    if hints and fit is Fit.IN_PART and LayerState.NOT_UNDERSTOOD not in fates.values():
+        advice = hints[0]
     ailing = any(x.state is LayerState.DEAD and not x.reason.startswith(UNUSED) for x in layers)
     troubled = fit is not Fit.FITS or waiting or doubts or ailing
     level = Level.ERROR if fit is Fit.NOT else Level.WARNING if troubled else Level.OK
     summary = _summary(fit, name, model_name, stranger, landing, len(alive) or dead, coverage, bool(doubts))
-    notes = tuple(_notes(layers, stranger, model, coverage, waiting))
+    notes = (*(hint for hint in hints if hint != advice), *_notes(layers, stranger, model, coverage, waiting))
     return Verdict(fit, share, coverage is not None, level, summary, advice, notes, doubts)
 
 
@@ -302,7 +305,7 @@ def _notes(
     if stranger is not None:
         notes.extend(f"Made for {stranger.file}: {sentence}." for sentence in stranger.evidence)
     if waiting:
-        notes.append(f"{waiting} layers are for a text encoder: {NO_CLIP}.")
+        notes.append(f"{waiting} layers are for a text encoder: {NO_CLIP}. Connect CLIP to use them.")
     dead = len({layer.lora_key for layer in layers if layer.state is LayerState.DEAD})
     if dead:
         notes.append(f"{dead} layers are dead (all zero): they change nothing in any model.")

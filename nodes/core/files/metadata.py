@@ -204,8 +204,15 @@ _WHERE = (
     "ss_base_model_version", "ss_sd_model_name", "ss_base_model_name", "modelspec.architecture", "base_model",
     "base_model_name_or_path", "modelspec.title", "ss_output_name",
 )  # fmt: skip
-_DISTILLED = re.compile(r"schnell|turbo|lightning|hyper|\blcm\b|dmd|distill|\d ?-?_?steps?\b", re.IGNORECASE)
-_BASE = re.compile(r"klein[-_. ]?base|sd_?xl[-_ ]base|[-_. /]base[-_. ]?\d|undistilled|de-?distill", re.IGNORECASE)
+_DISTILLED = re.compile(
+    r"schnell|turbo|lightning|hyper|\blcm\b|dmd|distill|(?<![\d.])(?:[1-9]|1[0-2])[ _-]?steps?\b", re.IGNORECASE
+)
+"""More than a dozen steps are what a base model wants, or how long something was trained."""
+_BASE = re.compile(
+    r"klein[-_. ]?base|(?:klein|z-?image)[\w. -]{0,16}?[-_. ]base(?![a-z0-9])|sd_?xl[-_ ]base|[-_. /]base[-_. ]?\d"
+    r"|undistilled|de-?distill",
+    re.IGNORECASE,
+)
 _KLEIN = re.compile(r"klein", re.IGNORECASE)
 
 

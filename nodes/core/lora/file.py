@@ -63,7 +63,7 @@ class LoraLayer:
         return bool(self.dora) or (self.adapter is not None and self.adapter.needs_weight)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoraFile:
     """What a LoRA file holds."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from ..files.storage import StoredShapes
 from ..files.tensors import Header, TensorInfo
@@ -122,6 +123,18 @@ _SAYS = ("modelspec.architecture", "ss_base_model_version")
 """Fields in which trainers name the model; the longest are no names."""
 
 
+_MADE_FOR: WeakKeyDictionary[LoraFile, tuple[Facts, ArchitectureMatch]] = WeakKeyDictionary()
+
+
+def made_for(lora: LoraFile) -> tuple[Facts, ArchitectureMatch]:
+    """The facts of a file, and the architecture that they speak of; found once for each file that is read."""
+    known = _MADE_FOR.get(lora)
+    if known is None:
+        facts = lora_facts(lora)
+        known = _MADE_FOR[lora] = facts, identify_architecture(facts)
+    return known
+
+
 def lora_facts(lora: LoraFile) -> Facts:
     """Names, shapes and block counts of a file, its text-encoder layers left out."""
     layers = (
@@ -135,11 +148,11 @@ def lora_facts(lora: LoraFile) -> Facts:
 
 def identify_lora(lora: LoraFile) -> Identification:
     """Architecture of the model that a LoRA was made for, from its own names and shapes."""
-    facts = lora_facts(lora)
+    facts, match = made_for(lora)
     if not facts.shapes:
         only_te = ArchitectureMatch("", "text encoder only", "likely") if lora.layers else None
         return Identification("lora", only_te)
-    return Identification("lora", identify_architecture(facts))
+    return Identification("lora", match)
 
 
 def looks_like_lora(header: Header) -> bool:

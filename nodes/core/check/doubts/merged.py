@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from ...files.peek import Peek
 from ...lora.file import LoraFile, LoraLayer
@@ -24,11 +24,16 @@ _LAYERS = 4
 def merged_alpha(file: LoraFile) -> Doubt | None:
     """Whether layers are block-diagonal with the alpha of one part."""
     loras = [x for x in file.layers if x.format == "lora" and x.rank and "alpha" in x.roles and x.alpha]
-    suspects: dict[tuple[int, int], list[LoraLayer]] = defaultdict(list)
+    scales: dict[int, set[float]] = defaultdict(set)
+    alike: dict[tuple[int, float], list[LoraLayer]] = defaultdict(list)
     for layer in loras:
+        scales[layer.rank or 0].add(layer.scale)
+        alike[layer.rank or 0, layer.scale].append(layer)
+    suspects: dict[tuple[int, int], list[LoraLayer]] = defaultdict(list)
+    for (rank, scale), layers in alike.items():
         for parts in range(2, _MOST_PARTS + 1):
-            if _may_be(layer, parts, loras, file):
-                suspects[layer.rank or 0, parts].append(layer)
+            if _may_be(rank, scale, parts, scales, file):
+                suspects[rank, parts].extend(layers)
     if not suspects:
         return None
     with Peek(file.header) as peek:
@@ -44,17 +49,15 @@ def merged_alpha(file: LoraFile) -> Doubt | None:
     return None
 
 
-def _may_be(layer: LoraLayer, parts: int, loras: Sequence[LoraLayer], file: LoraFile) -> bool:
+def _may_be(rank: int, scale: float, parts: int, scales: Mapping[int, set[float]], file: LoraFile) -> bool:
     """Whether the numbers allow that ``parts`` adapters were merged and the alpha is that of one."""
-    rank = layer.rank or 0
-    if rank % parts or "up" not in layer.roles:
+    if rank % parts:
         return False
     one = rank // parts
-    whole = layer.scale * parts
+    whole = scale * parts
     # A layer that is no merge tells the scale of the file; else an alpha equal to the rank of one part does.
-    others = [x.scale for x in loras if x.rank == one]
-    if others:
-        return any(math.isclose(scale, whole, rel_tol=1e-3) for scale in others)
+    if one in scales:
+        return any(math.isclose(other, whole, rel_tol=1e-3) for other in scales[one])
     if file.header.metadata.get("ss_network_dim") == str(one):
         return True
     return math.isclose(whole, 1.0, rel_tol=1e-3)

@@ -165,6 +165,11 @@ def test_metadata_of_kohya() -> None:
     [
         ({"ss_base_model_version": "flux_2_klein_base_4b"}, "base", "stated"),
         ({"ss_base_model_version": "flux_2_klein_4b"}, "distilled", "possible"),
+        ({"ss_sd_model_name": "flux-2-klein-4b-base.safetensors"}, "base", "stated"),
+        ({"ss_sd_model_name": "flux2-klein-9b-base-bf16"}, "base", "stated"),
+        ({"modelspec.title": "Klein Nano base, wants 20 steps"}, "base", "possible"),
+        ({"modelspec.title": "style, trained for 3000 steps"}, "", ""),
+        ({"modelspec.title": "style for 4-step models"}, "distilled", "possible"),
         ({"ss_base_model_version": "flux2_klein_4b", "software": '{"name": "ai-toolkit"}'}, "", ""),
         ({"ss_sd_model_name": "z_image_turbo.safetensors"}, "distilled", "stated"),
         ({"modelspec.title": "my turbo style"}, "distilled", "possible"),
