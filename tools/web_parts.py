@@ -18,7 +18,7 @@ START = ("extension.mjs",)
 PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "host": ("comfyui/panel_host.mjs", ("panel",)),
     "report": ("report/widget.mjs", ("panel", "report_card")),
-    "editor": ("editor/widget.mjs", ("panel", "strength_editor")),
+    "editor": ("editor/widget.mjs", ("panel", "strength_editor", "strength_hand")),
     "compare": ("compare/widget.mjs", ("panel", "compare")),
     "measure": ("measure/widget.mjs", ("panel", "report_card", "measure")),
     "shift": ("shift/widget.mjs", ("panel", "report_card", "shift", "fit")),

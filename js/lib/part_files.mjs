@@ -13,8 +13,8 @@ export const PARTS = {
   },
   editor: {
     module: "./editor/widget.mjs",
-    styles: ["panel", "strength_editor"],
-    files: ["./comfyui/canvas_watch.mjs", "./comfyui/editor.mjs", "./comfyui/links.mjs", "./comfyui/origins.mjs", "./editor/base.mjs", "./editor/edit.mjs", "./editor/input.mjs", "./editor/layout.mjs", "./editor/preset_menu.mjs", "./editor/sentences.mjs", "./editor/state.mjs", "./editor/table.mjs", "./editor/text.mjs", "./editor/view.mjs", "./editor/widget.mjs", "./report/block_strip.mjs", "./report/blocks.mjs", "./report/card.mjs", "./report/file_facts.mjs", "./report/layer_table.mjs", "./report/unapplied.mjs", "./report/widget.mjs", "./ui/alike.mjs", "./ui/dom.mjs", "./ui/format.mjs", "./ui/icons.mjs", "./ui/menu.mjs", "./ui/save_file.mjs", "./ui/scale.mjs", "./words/i18n.mjs", "./words/report_words.mjs", "./words/strings.mjs", "./words/strings_editor.mjs", "./words/strings_measure.mjs", "./words/strings_panel.mjs", "./words/strings_report.mjs", "./words/strings_shift.mjs"],
+    styles: ["panel", "strength_editor", "strength_hand"],
+    files: ["./comfyui/canvas_watch.mjs", "./comfyui/editor.mjs", "./comfyui/links.mjs", "./comfyui/origins.mjs", "./editor/base.mjs", "./editor/edit.mjs", "./editor/input.mjs", "./editor/layout.mjs", "./editor/memory.mjs", "./editor/preset_menu.mjs", "./editor/sentences.mjs", "./editor/sources.mjs", "./editor/state.mjs", "./editor/table.mjs", "./editor/text.mjs", "./editor/view.mjs", "./editor/widget.mjs", "./report/block_strip.mjs", "./report/blocks.mjs", "./report/card.mjs", "./report/file_facts.mjs", "./report/layer_table.mjs", "./report/unapplied.mjs", "./report/widget.mjs", "./ui/alike.mjs", "./ui/dom.mjs", "./ui/format.mjs", "./ui/icons.mjs", "./ui/menu.mjs", "./ui/save_file.mjs", "./ui/scale.mjs", "./ui/wheel.mjs", "./words/i18n.mjs", "./words/report_words.mjs", "./words/strings.mjs", "./words/strings_editor.mjs", "./words/strings_measure.mjs", "./words/strings_panel.mjs", "./words/strings_report.mjs", "./words/strings_shift.mjs"],
   },
   compare: {
     module: "./compare/widget.mjs",
@@ -24,12 +24,12 @@ export const PARTS = {
   measure: {
     module: "./measure/widget.mjs",
     styles: ["panel", "report_card", "measure"],
-    files: ["./measure/charts.mjs", "./measure/view.mjs", "./measure/widget.mjs", "./ui/alike.mjs", "./ui/dom.mjs", "./ui/format.mjs", "./ui/icons.mjs", "./words/report_words.mjs", "./words/strings_report.mjs"],
+    files: ["./measure/charts.mjs", "./measure/view.mjs", "./measure/widget.mjs", "./ui/alike.mjs", "./ui/dom.mjs", "./ui/format.mjs", "./ui/icons.mjs", "./ui/wheel.mjs", "./words/report_words.mjs", "./words/strings_report.mjs"],
   },
   shift: {
     module: "./shift/widget.mjs",
     styles: ["panel", "report_card", "shift", "fit"],
-    files: ["./report/blocks.mjs", "./shift/charts.mjs", "./shift/detail.mjs", "./shift/fit_view.mjs", "./shift/model.mjs", "./shift/parts.mjs", "./shift/tracks.mjs", "./shift/view.mjs", "./shift/widget.mjs", "./ui/alike.mjs", "./ui/dom.mjs", "./ui/format.mjs", "./ui/icons.mjs", "./ui/save_file.mjs", "./words/report_words.mjs", "./words/strings_report.mjs"],
+    files: ["./report/blocks.mjs", "./shift/charts.mjs", "./shift/detail.mjs", "./shift/fit_view.mjs", "./shift/model.mjs", "./shift/parts.mjs", "./shift/tracks.mjs", "./shift/view.mjs", "./shift/widget.mjs", "./ui/alike.mjs", "./ui/dom.mjs", "./ui/format.mjs", "./ui/icons.mjs", "./ui/save_file.mjs", "./ui/wheel.mjs", "./words/report_words.mjs", "./words/strings_report.mjs"],
   },
   side_bar: {
     module: "./side_bar/extension.mjs",

@@ -118,6 +118,7 @@ export interface DomNode extends ComfyNode {
 export interface DomWidgetOptions {
   serialize?: boolean;
   hideOnZoom?: boolean;
+  hideInPanel?: boolean;
   margin?: number;
   getMinHeight?(): number;
   getHeight?(): number | string;

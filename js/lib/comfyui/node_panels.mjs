@@ -1,7 +1,7 @@
 // Panels on nodes: a DOM widget that shows a node's `ui` output and stores nothing. The widget is there at once; what it
 // shows comes with its modules.
 
-import { lastOutput, redraw } from "./app.mjs";
+import { app, lastOutput, redraw } from "./app.mjs";
 
 /**
  * @typedef {import("../../types/app").ComfyNode} ComfyNode
@@ -65,9 +65,12 @@ export function attachPanel(node, kind) {
   const widget = /** @type {import("../../types/app").DomNode} */ (node).addDOMWidget(kind.name, kind.type, root, {
     serialize: false,
     hideOnZoom: false,
+    // It holds no value: in the frontend's list of a node's values it would be a blank row.
+    hideInPanel: true,
     getMinHeight: () => minHeight,
   });
   widget.serialize = false;
+  keepWidth(widget);
   /** @type {Attached} */
   const entry = {
     node, kind, root, widget, panel: null, output: undefined,
@@ -89,6 +92,15 @@ export function attachPanel(node, kind) {
   growTo(node, kind.initialSize);
   followNode(entry);
   void bring(entry);
+}
+
+/**
+ * Where the frontend's list of values draws a widget all the same, it writes the list's width to it, and the classic canvas
+ * then draws the panel that narrow. A panel is as wide as its node.
+ * @param {DomWidget} widget
+ */
+function keepWidth(widget) {
+  Object.defineProperty(widget, "width", { configurable: true, enumerable: true, get: () => undefined, set: () => {} });
 }
 
 /** @param {Attached} entry */
@@ -116,16 +128,20 @@ export function detachPanels(kind) {
 export const hasPanel = (node, kind) => [...attached].some((entry) => entry.node === node && entry.kind === kind);
 
 /**
- * After an undo, Nodes 2.0 keeps the elements of the nodes that are gone: each panel takes the place of the one that
- * stood for its node before.
+ * After an undo, or when nodes were put into a subgraph, Nodes 2.0 keeps the elements of the nodes that are gone: each panel
+ * takes the place of the one that stood for its node before.
  */
 export function takePlaces() {
+  const shown = app.canvas.graph ?? app.rootGraph;
   for (const { node, kind, root } of attached) {
-    if (root.isConnected) continue;
+    if (root.isConnected || node.graph !== shown) continue;
     const places = document.querySelectorAll(`[data-node-id="${CSS.escape(String(node.id))}"] .patchbay-panel`);
-    [...places].find((place) => kinds.get(place) === kind)?.replaceWith(root);
+    [...places].find((place) => kinds.get(place) === kind && !isTaken(place, shown))?.replaceWith(root);
   }
 }
+
+/** Whether an element is that of a node which is shown. @param {Element} place @param {unknown} shown */
+const isTaken = (place, shown) => [...attached].some(({ root, node }) => root === place && node.graph === shown);
 
 /** Shows what the page already knows: after a reload, a change of tab, an undo. */
 export function showKnownOutputs() {

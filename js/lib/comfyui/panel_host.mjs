@@ -3,7 +3,7 @@
 import { allNodes, app, forwardWheel, lastOutput, viewUrl } from "./app.mjs";
 import { onCanvasChange } from "./canvas_watch.mjs";
 import { pastRuns } from "./history.mjs";
-import { attachedPanels, growthOf } from "./node_panels.mjs";
+import { attachedPanels, growthOf, takePlaces } from "./node_panels.mjs";
 import { language, onLanguageChange } from "./page_language.mjs";
 import { differences, earlierText, inputsOf } from "./run_inputs.mjs";
 
@@ -19,7 +19,10 @@ let watching = false;
 export function hostFor(entry) {
   if (!watching) {
     watching = true;
-    onCanvasChange(() => attachedPanels().forEach(markEarlier));
+    onCanvasChange(() => {
+      takePlaces();
+      attachedPanels().forEach(markEarlier);
+    });
     onLanguageChange(languageChanged);
   }
   entry.afterShow = () => markEarlier(entry);

@@ -1,6 +1,6 @@
 // Mouse, touch and keys of the strength editor's bars.
 
-import { FINE_STEP, STEP } from "./state.mjs";
+import { FINE_STEP, STEP, sticky } from "./state.mjs";
 
 /**
  * @typedef {object} EditorGestures
@@ -16,6 +16,8 @@ import { FINE_STEP, STEP } from "./state.mjs";
  * @property {(change: Change, step: number) => void} nudge one key press; several in a row are one change
  * @property {() => void} settle ends such a row
  * @property {(selector: string) => void} reset
+ * @property {(selector: string) => void} toggle off, or on again
+ * @property {(from: string, to: string) => void} range selects all bars between two
  * @property {(selector: string, typed: string) => void} type start to type a number
  * @property {(selector: string | null) => void} point what the pointer is over
  *
@@ -25,6 +27,8 @@ import { FINE_STEP, STEP } from "./state.mjs";
 /** A hand that only clicks moves less than this. */
 const SLACK_PIXELS = 3;
 const FINE = 0.2;
+/** Around 0 and 1 a bar holds still for this long a way of the hand. */
+const STICKY_PIXELS = 6;
 
 /**
  * @param {HTMLElement} root
@@ -61,6 +65,11 @@ function startDrag(event, host) {
   const slider = sliderAt(event.target);
   if (!slider || event.button !== 0) return;
   event.stopPropagation();
+  const before = /** @type {HTMLElement | null} */ (slider.parentElement?.closest(".patchbay-sb-groups")?.querySelector(".patchbay-sb[tabindex='0']"));
+  if (event.shiftKey && before && before !== slider && isMark(event.target) && before.dataset.whole === slider.dataset.whole) {
+    event.preventDefault();
+    return host.range(selectorOf(before), selectorOf(slider));
+  }
   slider.focus({ preventScroll: true });
   if (host.locked()) return;
   const drag = new Drag(slider, event, host);
@@ -89,6 +98,9 @@ function startDrag(event, host) {
   document.addEventListener("keydown", onKeyDuring, true);
 }
 
+/** @param {EventTarget | null} target */
+const isMark = (target) => target instanceof Element && target.classList.contains("patchbay-sb-mark");
+
 const ENDINGS = ["pointerup", "pointercancel", "lostpointercapture"];
 
 /** One drag. The bar follows the hand from where it was; it does not jump to it. */
@@ -103,6 +115,7 @@ class Drag {
     this.value = host.value(selectorOf(slider));
     const track = (slider.firstElementChild ?? slider).getBoundingClientRect();
     this.perPixel = host.span() / Math.max(1, this.flat ? track.width : track.height);
+    this.label = isMark(event.target);
     this.moving = false;
     /** @type {Map<string, number>} */
     this.painted = new Map();
@@ -113,6 +126,7 @@ class Drag {
     if (!this.moving) {
       if (Math.hypot(event.clientX - this.start.x, event.clientY - this.start.y) < SLACK_PIXELS) return;
       this.moving = true;
+      this.slider.classList.add("patchbay-is-dragged");
       this.host.begin();
     }
     const pixels = this.flat ? event.clientX - this.last.x : this.last.y - event.clientY;
@@ -121,7 +135,8 @@ class Drag {
     const step = event.altKey ? FINE_STEP : STEP;
     if ((event.ctrlKey || event.metaKey) && !this.flat) return this.paint(event, step);
     const selector = event.shiftKey ? wholeOf(this.slider) : selectorOf(this.slider);
-    this.host.preview([{ selector, value: this.value, flatten: event.shiftKey }], step);
+    const value = event.altKey ? this.value : sticky(this.value, STICKY_PIXELS * this.perPixel);
+    this.host.preview([{ selector, value, flatten: event.shiftKey }], step);
   }
 
   /** Every bar that the pointer passes takes the height of the pointer. @param {PointerEvent} event @param {number} step */
@@ -138,7 +153,11 @@ class Drag {
 
   /** @param {boolean} cancelled */
   end(cancelled) {
-    if (!this.moving) return;
+    this.slider.classList.remove("patchbay-is-dragged");
+    if (!this.moving) {
+      if (this.label && !cancelled) this.host.toggle(selectorOf(this.slider));
+      return;
+    }
     this.moving = false;
     if (cancelled) this.host.cancel();
     else this.host.commit();
@@ -191,7 +210,8 @@ function changeByKey(slider, event, host) {
   if (steps !== undefined) {
     const step = event.altKey ? FINE_STEP : STEP;
     host.nudge({ selector, value: host.value(selectorOf(slider)) + steps * step, flatten: event.shiftKey }, step);
-  } else if (event.key === "Delete" || event.key === "Backspace") host.reset(selector);
+  } else if (event.key === " ") host.toggle(selector);
+  else if (event.key === "Delete" || event.key === "Backspace") host.reset(selector);
   else if (event.key === "Enter" || event.key === "F2") host.type(selectorOf(slider), "");
   else if (/^[-+.,\d]$/.test(event.key) && !event.altKey) host.type(selectorOf(slider), event.key);
   else return false;

@@ -208,6 +208,16 @@ export const along = ({ low, high }, value) => Math.min(1, Math.max(0, (value - 
 export const STEP = 0.05;
 export const FINE_STEP = 0.01;
 
+/**
+ * A strength near 0 or 1 is 0 or 1: a hand that pulls a bar to the floor does not go past it.
+ * @param {number} value
+ * @param {number} reach how near
+ */
+export function sticky(value, reach) {
+  const mark = [0, 1].find((each) => Math.abs(value - each) <= reach);
+  return mark ?? value;
+}
+
 /** @param {number} value @param {number} step */
 export const roundTo = (value, step) => Math.round(Math.round(value / step) * step * 1e6) / 1e6;
 
@@ -217,4 +227,32 @@ export function statesOf(board, text) {
   /** @param {string} selector */
   const stateOf = (selector) => barState(table, selectorOf(selector));
   return { stateOf, problems };
+}
+
+const BLOCK = /^(.+)\.(\d+)$/;
+
+/**
+ * The selector of the blocks between two of one kind, in either order.
+ * @param {string} from
+ * @param {string} to
+ * @returns {string | null} null where they are of two kinds, or none
+ */
+export function rangeOf(from, to) {
+  const [one, other] = [BLOCK.exec(from), BLOCK.exec(to)];
+  if (!one || !other || one[1] !== other[1]) return null;
+  const ends = [Number(one[2]), Number(other[2])].sort((a, b) => a - b);
+  return `${one[1]}.${ends[0]}-${ends[1]}`;
+}
+
+/** What a range of blocks is called. @param {string} selector @returns {Target | null} */
+export function rangeTarget(selector) {
+  const [, kind, ends] = /^(.+)\.(\d+-\d+)$/.exec(selector) ?? [];
+  return kind && ends ? { selector, name: `${plainText(shortKind(kind), 24)} ${ends}`, mark: "" } : null;
+}
+
+/** Whether a bar lies in what is selected. @param {string} bar @param {string} selected */
+export function isWithin(bar, selected) {
+  const [, kind, first, last] = /^(.+)\.(\d+)-(\d+)$/.exec(selected) ?? [];
+  const own = BLOCK.exec(bar);
+  return own !== null && own[1] === kind && Number(own[2]) >= Number(first) && Number(own[2]) <= Number(last);
 }

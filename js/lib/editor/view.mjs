@@ -1,7 +1,7 @@
 // The strength editor's elements: built once for a board, then brought up to date.
 
 import { h, setStyle } from "../ui/dom.mjs";
-import { along, energyShare } from "./state.mjs";
+import { along, energyShare, isWithin } from "./state.mjs";
 import { formatShare } from "../ui/format.mjs";
 import { editorIcon } from "../ui/icons.mjs";
 import { formatStrength } from "./text.mjs";
@@ -22,6 +22,7 @@ import { formatStrength } from "./text.mjs";
  * @typedef {object} EditorView
  * @property {HTMLElement} root
  * @property {HTMLElement} bars
+ * @property {HTMLElement} swap
  * @property {Map<string, Slider>} sliders the upright ones, by selector
  * @property {HTMLElement[]} wholes buttons that select a kind as a whole
  * @property {HTMLElement} ones the lines at strength 1 and 0 take their place from this element
@@ -45,9 +46,11 @@ import { formatStrength } from "./text.mjs";
  * @property {(selector: string, steps: number) => void} stepped
  * @property {(selector: string) => void} reset
  * @property {() => void} unfold
+ * @property {() => void} swap to the other of two settings
  * @property {(button: HTMLElement) => void} presets
  *
  * @typedef {object} EditorShown
+ * @property {string} setting letter of the setting in force; empty where only one is known
  * @property {string} selected
  * @property {boolean} unfolded
  * @property {Axis} axis
@@ -69,15 +72,16 @@ export function buildEditor(actions, board, { t, locale }) {
   wholes.unshift(all);
   const presets = h("button", { type: "button", class: "patchbay-button patchbay-presets-button", "aria-haspopup": "menu", "aria-expanded": "false" }, editorIcon("presets"), t("editor.presets"));
   presets.addEventListener("click", () => actions.presets(presets));
+  const swap = h("button", { type: "button", class: "patchbay-button patchbay-sb-swap", title: t("editor.swapHint"), "aria-label": t("editor.swap"), on: { click: actions.swap } });
   const bars = h("div", { class: "patchbay-sb-groups", role: "group", "aria-label": t("editor.bars") }, ...groups);
   const detail = buildDetail(actions, t);
   const parts = h("div", { class: "patchbay-sb-parts", role: "group", "aria-label": t("editor.parts") });
   const foot = h("p", { class: "patchbay-sb-foot" });
   const problem = h("p", { class: "patchbay-sb-problem", role: "status" });
   const empty = h("p", { class: "patchbay-empty" });
-  const head = h("div", { class: "patchbay-sb-head" }, h("span", { class: "patchbay-sb-title" }, t("editor.title")), all, presets);
+  const head = h("div", { class: "patchbay-sb-head" }, h("span", { class: "patchbay-sb-title" }, t("editor.title")), all, swap, presets);
   const root = h("div", { class: "patchbay-editor-body", lang: locale }, head, empty, bars, detail.root, parts, problem, foot);
-  return { root, bars, sliders, wholes, ones: bars, detail, parts, foot, problem, empty };
+  return { root, bars, swap, sliders, wholes, ones: bars, detail, parts, foot, problem, empty };
 }
 
 /** Largest root energy of a block: the column of this block fills its track. @param {Board | null} board */
@@ -98,14 +102,13 @@ function strongestBlock(board) {
 function buildGroup({ whole, bars }, board, strongest, sliders, wholes, actions, t) {
   const button = whole && wholeButton(whole, actions, t("editor.wholeHint", { name: whole.name }));
   if (button) wholes.push(button);
-  const dense = bars.length > 12;
-  const cells = bars.map((target, i) => {
+  const cells = bars.map((target) => {
     const energy = board && energyShare(board, target.selector);
     const root = h(
       "div",
       { class: "patchbay-sb", role: "slider", tabindex: -1, "aria-orientation": "vertical", "aria-label": target.name, "data-selector": target.selector, "data-whole": whole?.selector ?? null },
       h("span", { class: "patchbay-sb-track" }, h("span", { class: "patchbay-sb-energy" }), h("span", { class: "patchbay-sb-fill" }), h("span", { class: "patchbay-sb-spread" })),
-      h("span", { class: "patchbay-sb-mark", "aria-hidden": "true" }, dense && i % 5 !== 0 ? "\u00a0" : target.mark),
+      h("span", { class: "patchbay-sb-mark", "aria-hidden": "true", title: t("editor.toggleHint", { name: target.name }) }, target.mark),
     );
     if (energy !== null && strongest > 0) setStyle(root, { "--patchbay-energy": `${Math.round((100 * Math.sqrt(energy)) / strongest)}%` });
     root.classList.toggle("patchbay-sb-idle", energy === 0);
@@ -185,6 +188,7 @@ export function renderEditor(view, shown, target, parts, board, actions, languag
   const { axis, stateOf, selected, locked } = shown;
   setStyle(view.root, { "--patchbay-zero": along(axis, 0), "--patchbay-one": along(axis, 1) });
   view.root.classList.toggle("patchbay-is-locked", locked);
+  view.swap.replaceChildren(...["A", "B"].map((letter) => h(letter === shown.setting ? "b" : "span", {}, letter)));
   const stop = view.sliders.has(selected) ? selected : view.sliders.keys().next().value;
   for (const slider of view.sliders.values()) {
     renderSlider(slider, stateOf(slider.target.selector), shown, language);
@@ -204,7 +208,7 @@ export function renderEditor(view, shown, target, parts, board, actions, languag
 }
 
 /** @param {Slider} slider @param {string} selected */
-const isInside = ({ root, target }, selected) => target.selector === selected || root.getAttribute("data-whole") === selected;
+const isInside = ({ root, target }, selected) => target.selector === selected || root.getAttribute("data-whole") === selected || isWithin(target.selector, selected);
 
 /** @param {Slider} slider @param {BarState} state @param {EditorShown} shown @param {Language} language */
 function renderSlider({ root, energy }, state, { axis, locked }, language) {
@@ -317,4 +321,19 @@ function partRow(part, energy, actions, { t, locale }) {
     numberInput(actions, () => part.selector),
     h("span", { class: "patchbay-sb-share", title: share ? t("editor.energy", { share }) : null }, share),
   );
+}
+
+/**
+ * Puts the cursor into the number field of a selector, with what was typed so far.
+ * @param {HTMLElement} root
+ * @param {string} selector
+ * @param {string} typed
+ */
+export function typeInto(root, selector, typed) {
+  const rows = [...root.querySelectorAll(".patchbay-sb-detail, .patchbay-sb-part")];
+  const input = rows.find((each) => each.querySelector("[role=slider]")?.getAttribute("data-selector") === selector)?.querySelector("input");
+  if (!input || input.disabled) return;
+  input.focus({ preventScroll: true });
+  input.select();
+  if (typed) input.value = typed;
 }

@@ -1,18 +1,21 @@
 // The strength editor as a part of a node. The text widget is the truth: this shows it and writes it, and keeps nothing.
 
 import { setAttributes } from "../ui/dom.mjs";
+import { takeWheel } from "../ui/wheel.mjs";
 import { onCanvasChange, watchValue } from "../comfyui/canvas_watch.mjs";
 import { baseText, hasBase, joinTexts } from "./base.mjs";
-import { askLayout, changeBegins, changeEnds, loraNode, modelFile, writeWidget } from "../comfyui/editor.mjs";
+import { changeBegins, changeEnds, loraNode, modelFile, writeWidget } from "../comfyui/editor.mjs";
 import { listenToBars } from "./input.mjs";
 import { chooseBoard } from "./layout.mjs";
 import { isLinked, linkedNode, widgetText } from "../comfyui/links.mjs";
-import { axisFor, partsOf, roundTo, selectorOf, statesOf, STEP, targetsOf } from "./state.mjs";
-import { buildEditor, renderEditor, valueText } from "./view.mjs";
+import { axisFor, partsOf, rangeOf, rangeTarget, roundTo, selectorOf, statesOf, STEP, targetsOf } from "./state.mjs";
+import { buildEditor, renderEditor, typeInto, valueText } from "./view.mjs";
 import { plainText } from "../ui/format.mjs";
 import { showPresets } from "./preset_menu.mjs";
 import { asReport } from "../report/widget.mjs";
 import { withReset, withStrength } from "./edit.mjs";
+import { Memory } from "./memory.mjs";
+import { readLayouts, textInForce } from "./sources.mjs";
 import { emptyText, footWords, problemText } from "./sentences.mjs";
 import { parseTyped } from "./text.mjs";
 
@@ -51,6 +54,9 @@ class StrengthEditor {
     /** What the node puts before its text; it is shown, not edited. */
     this.base = "";
     this.fileProblem = "";
+    this.memory = new Memory();
+    /** Whether the node was given room for the rows of its bars. */
+    this.roomy = false;
     this.said = "";
     this.pointed = /** @type {string | null} */ (null);
     /** @type {{text: string, axis: import("./state.mjs").Axis} | null} */
@@ -66,7 +72,7 @@ class StrengthEditor {
     this.shown = "";
     this.view = this.build();
     listenToBars(this.root, this.gestures());
-    this.root.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
+    takeWheel(this.root, () => this.view.root, host.forwardWheel);
     for (const name of WATCHED) watchValue(this.node.widgets?.find((widget) => widget.name === name));
     this.unwatch = onCanvasChange(() => this.look());
     this.look(true);
@@ -118,6 +124,7 @@ class StrengthEditor {
       stepped: (selector, steps) => this.change([{ selector, value: this.valueOf(selector) + steps * STEP, flatten: false }], 0.01),
       reset: (selector) => this.reset(selector),
       unfold: () => this.unfold(),
+      swap: () => this.swap(),
       presets: (button) => void showPresets(button, { text: () => this.ownText(), write: (text) => this.writeOnce(text) }, this.host.language()),
     };
   }
@@ -140,6 +147,8 @@ class StrengthEditor {
       nudge: (change, step) => this.nudge(change, step),
       settle: () => this.settle(),
       reset: (selector) => this.reset(selector),
+      toggle: (selector) => this.toggle(selector),
+      range: (from, to) => this.select(rangeOf(from, to) ?? to),
       type: (selector, typed) => this.type(selector, typed),
       point: (selector) => this.point(selector),
     };
@@ -156,20 +165,12 @@ class StrengthEditor {
     return widgetText(this.node, TEXT_WIDGET) ?? "";
   }
 
-  /** What counts: the widget's text, or what a link brought in the last run. */
-  textInForce() {
-    if (!isLinked(this.node, TEXT_WIDGET)) return this.ownText();
-    const source = linkedNode(this.node, TEXT_WIDGET);
-    const made = source && widgetText(source, TEXT_WIDGET);
-    if (source && typeof made === "string" && !isLinked(source, TEXT_WIDGET)) return joinTexts(baseText(source), made);
-    return this.run?.report.blocks ?? "";
-  }
-
   /** Looks whether something has changed outside. @param {boolean} [now] */
   look(now = false) {
     if (!now && (document.hidden || !this.root.isConnected)) return;
     void this.findBlocks();
-    const text = this.textInForce();
+    this.makeRoom();
+    const text = textInForce(this.node, TEXT_WIDGET, this.run?.report.blocks);
     this.base = isLinked(this.node, TEXT_WIDGET) ? "" : baseText(this.node);
     const state = this.stateOf(text);
     if (!now && state === this.shown) return;
@@ -192,36 +193,22 @@ class StrengthEditor {
     if (asked === this.asked) return;
     this.asked = asked;
     this.busy = lora !== "" || file !== null;
-    const ofLora = `/patchbay/blocks?lora=${encodeURIComponent(lora)}`;
-    const model = file ? askLayout(`/patchbay/model_blocks?folder=${file.folder}&name=${encodeURIComponent(file.name)}`) : null;
-    const quick = lora ? await askLayout(ofLora) : null;
-    const ofModel = await model;
-    if (asked !== this.asked) return;
-    this.busy = quick?.layout != null;
-    this.fileProblem = quick?.problem || ofModel?.problem || "";
-    this.choose(asked, ofModel?.layout ?? null, quick?.layout ?? null, lora, file);
-    if (!quick?.layout) return;
-    const measured = await askLayout(`${ofLora}&energy=1`);
-    if (asked === this.asked) this.busy = false;
-    this.choose(asked, ofModel?.layout ?? null, measured.layout ?? quick.layout, lora, file);
+    await readLayouts(lora, file, (found) => asked === this.asked && this.choose(found, lora, file));
   }
 
-  /**
-   * @param {string} asked
-   * @param {import("../../types/strengths").StrengthLayout | null} model
-   * @param {import("../../types/strengths").StrengthLayout | null} lora
-   * @param {string} name
-   * @param {unknown} file
-   */
-  choose(asked, model, lora, name, file) {
-    if (asked !== this.asked) return;
+  /** @param {import("./sources.mjs").Layouts} found @param {string} name @param {unknown} file */
+  choose({ model, lora, problem, more }, name, file) {
+    this.busy = more;
+    this.fileProblem = problem;
     const ran = this.run?.report;
     const report = ran && (!ran.lora || ran.lora.name === name) ? ran : null;
     const chosen = chooseBoard({ model, lora, report, sameModel: this.run?.model === JSON.stringify(file) }, this.host.language().t);
     this.board = chosen?.board ?? null;
     this.source = chosen?.source ?? "";
-    if (this.board && !targetsOf(this.board, "").has(this.selected)) this.selected = "all";
+    if (this.board && !targetsOf(this.board, "").has(this.selected) && !rangeTarget(this.selected)) this.selected = "all";
+    this.roomy = false;
     this.rebuild();
+    return true;
   }
 
   /** @param {Board} board */
@@ -268,7 +255,8 @@ class StrengthEditor {
     if (!board || !gesture) return;
     this.write(changes.reduce((text, { selector, value, flatten }) => {
       const rounded = Math.max(-LARGEST, Math.min(LARGEST, roundTo(value, step)));
-      return withStrength(text, selectorOf(selector), rounded, board.model, flatten, this.base);
+      // Blocks that were chosen together take one strength.
+      return withStrength(text, selectorOf(selector), rounded, board.model, flatten || rangeTarget(selector) !== null, this.base);
     }, gesture.text));
   }
 
@@ -308,6 +296,19 @@ class StrengthEditor {
     if (this.board && !this.locked()) this.writeOnce(withReset(this.text, selectorOf(selector), this.board.model, this.base));
   }
 
+  /** Off where it is on; on again at what it was. @param {string} selector */
+  toggle(selector) {
+    if (this.locked()) return;
+    this.change([{ selector, value: this.memory.toggled(selector, this.valueOf(selector)), flatten: true }], 0.0001);
+  }
+
+  /** To the other of two settings. */
+  swap() {
+    if (this.locked()) return;
+    this.writeOnce(this.memory.swapped(this.ownText()));
+    this.render();
+  }
+
   /** @param {string} selector @param {string} typed */
   onTyped(selector, typed) {
     const value = parseTyped(typed);
@@ -325,23 +326,28 @@ class StrengthEditor {
     this.render();
   }
 
+  /** Many blocks stand in several rows: the node grows by what they need, once its panel is on the page. */
+  makeRoom() {
+    const { root, bars } = this.view;
+    if (this.roomy || this.unfolded || !this.board || bars.clientHeight === 0) return;
+    this.roomy = true;
+    const hidden = root.scrollHeight - root.clientHeight;
+    this.host.contentChanged(hidden, hidden > 1);
+  }
+
   unfold() {
     this.unfolded = !this.unfolded;
     this.render();
     const { root, parts } = this.view;
     this.host.contentChanged(this.unfolded ? parts.scrollHeight + root.scrollHeight - root.clientHeight : 0, this.unfolded);
+    this.roomy = false;
   }
 
   /** Puts the cursor into the number field, with what was typed so far. @param {string} selector @param {string} typed */
   type(selector, typed) {
     this.settle();
     if (this.view.sliders.has(selector)) this.select(selector);
-    const row = [...this.root.querySelectorAll(".patchbay-sb-detail, .patchbay-sb-part")].find((each) => each.querySelector("[role=slider]")?.getAttribute("data-selector") === selector);
-    const input = row?.querySelector("input");
-    if (!input || input.disabled) return;
-    input.focus({ preventScroll: true });
-    input.select();
-    if (typed) input.value = typed;
+    typeInto(this.root, selector, typed);
   }
 
   /** @param {string | null} selector */
@@ -362,8 +368,8 @@ class StrengthEditor {
     const targets = targetsOf(board, language.t("editor.all"));
     const states = [...targets.keys()].map(stateOf);
     this.axis = axisFor(states, this.gesture?.axis);
-    const target = targets.get(this.selected) ?? { selector: "all", name: language.t("editor.all"), mark: "" };
-    const shown = { selected: this.selected, unfolded: this.unfolded, axis: this.axis, locked: linked, stateOf };
+    const target = targets.get(this.selected) ?? rangeTarget(this.selected) ?? { selector: "all", name: language.t("editor.all"), mark: "" };
+    const shown = { setting: this.memory.other === null ? "" : this.memory.letter, selected: this.selected, unfolded: this.unfolded, axis: this.axis, locked: linked, stateOf };
     renderEditor(view, shown, target, partsOf(board, target.selector), board, this.actions(), language);
     view.problem.textContent = this.said || problemText(this.node, TEXT_WIDGET, problems.filter((problem) => this.counts(problem)), linked, language);
     this.renderFoot();
@@ -387,12 +393,5 @@ class StrengthEditor {
     const words = footWords(this.node, this.source, this.busy, board, language);
     view.foot.textContent = words.slice(0, hasBase(this.node) ? 1 : undefined).join(" · ");
     view.foot.title = [...words, language.t("editor.hint")].join("\n");
-  }
-
-  /** @param {WheelEvent} event */
-  onWheel(event) {
-    const scrolls = this.view.root.scrollHeight > this.view.root.clientHeight + 1;
-    if (scrolls && !event.ctrlKey && !event.metaKey) event.stopPropagation();
-    else this.host.forwardWheel(event);
   }
 }

@@ -2,6 +2,7 @@
 
 import { alike } from "../ui/alike.mjs";
 import { h, setAttributes } from "../ui/dom.mjs";
+import { takeWheel } from "../ui/wheel.mjs";
 import { asMeasurement, measurementView } from "./view.mjs";
 
 /**
@@ -39,15 +40,7 @@ export function createMeasurePanel(host) {
     host.contentChanged(root.scrollHeight - root.clientHeight, open.size > 0);
   }
 
-  root.addEventListener(
-    "wheel",
-    (event) => {
-      const scrolls = root.scrollHeight > root.clientHeight + 1;
-      if (scrolls && !event.ctrlKey && !event.metaKey) event.stopPropagation();
-      else host.forwardWheel(event);
-    },
-    { passive: false },
-  );
+  takeWheel(root, () => root, host.forwardWheel);
   render();
   return {
     isResult: true,

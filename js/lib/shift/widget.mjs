@@ -2,6 +2,7 @@
 
 import { alike } from "../ui/alike.mjs";
 import { h, setAttributes } from "../ui/dom.mjs";
+import { takeWheel } from "../ui/wheel.mjs";
 import { fitView } from "./fit_view.mjs";
 import { copyText } from "../ui/save_file.mjs";
 import { asFit, asShift } from "./model.mjs";
@@ -99,15 +100,7 @@ function createPanel(host, name, read, draw) {
     setTimeout(() => (said.textContent = ""), SAID_MILLISECONDS);
   }
 
-  root.addEventListener(
-    "wheel",
-    (event) => {
-      const scrolls = root.scrollHeight > root.clientHeight + 1;
-      if (scrolls && !event.ctrlKey && !event.metaKey) event.stopPropagation();
-      else host.forwardWheel(event);
-    },
-    { passive: false },
-  );
+  takeWheel(root, () => root, host.forwardWheel);
   render();
   return {
     isResult: true,

@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import test from "node:test";
 import { chooseBoard } from "../../../../js/lib/editor/layout.mjs";
 import { loraNodeOf, modelFileOf } from "../../../../js/lib/comfyui/links.mjs";
-import { axisFor, energyShare, partsOf, statesOf } from "../../../../js/lib/editor/state.mjs";
+import { axisFor, energyShare, isWithin, partsOf, rangeOf, rangeTarget, statesOf, sticky } from "../../../../js/lib/editor/state.mjs";
+import { Memory } from "../../../../js/lib/editor/memory.mjs";
 import { buildEditor, renderEditor } from "../../../../js/lib/editor/view.mjs";
 import { languageFor } from "../../../../js/lib/words/i18n.mjs";
 import { freshPage, graph, layer, matchesSnapshot, readable, report } from "../support.mjs";
@@ -80,4 +81,29 @@ test("the editor for eyes and for screen readers", () => {
   matchesSnapshot("strength_editor.html", readable(view.root));
   const bar = view.sliders.get(target.selector).root;
   assert.equal(bar.getAttribute("aria-valuetext"), "0.5; parts from -0.25 to 0.5; 40% of the LoRA (squared norm)");
+});
+
+test("near 0 and 1 a bar holds still, and nowhere else", () => {
+  assert.deepEqual([-0.04, 0.05, 0.06, 0.96, 1.04, 1.2, -0.5].map((value) => sticky(value, 0.05)), [0, 0, 0.06, 1, 1, 1.2, -0.5]);
+});
+
+test("bars between two of a kind are one selection", () => {
+  assert.equal(rangeOf("single_blocks.9", "single_blocks.3"), "single_blocks.3-9");
+  assert.equal(rangeOf("single_blocks.9", "double_blocks.3"), null);
+  assert.equal(rangeOf("other", "single_blocks.3"), null);
+  assert.equal(rangeTarget("single_blocks.3-9")?.name, "single 3-9");
+  assert.equal(rangeTarget("single_blocks.3"), null);
+  assert.deepEqual(["single_blocks.3", "single_blocks.9", "single_blocks.10", "double_blocks.4", "other"].map((bar) => isWithin(bar, "single_blocks.3-9")), [true, true, false, false, false]);
+});
+
+test("a label switches off and on at what it was; two settings change places", () => {
+  const memory = new Memory();
+  assert.equal(memory.toggled("single_blocks.3", 0.4), 0);
+  assert.equal(memory.toggled("single_blocks.3", 0), 0.4);
+  assert.equal(memory.toggled("single_blocks.4", 0), 1);
+  assert.equal(memory.swapped("all=1"), "all=1", "the first time the same strengths go on as B");
+  assert.equal(memory.letter, "B");
+  assert.equal(memory.swapped("all=0"), "all=1");
+  assert.equal(memory.swapped("all=1"), "all=0");
+  assert.equal(memory.letter, "B");
 });
