@@ -8,6 +8,7 @@ export interface ComfyApp {
   readonly nodeOutputs: Record<string, NodeOutput> | undefined;
   readonly rootGraph: ComfyGraph | undefined;
   readonly canvas: ComfyCanvas;
+  queuePrompt(number: number, batchCount?: number): Promise<boolean>;
   readonly extensionManager: ComfyExtensionManager;
   readonly ui?: { settings?: { addEventListener?(type: string, listener: () => void): void } };
 }

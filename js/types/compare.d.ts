@@ -72,4 +72,8 @@ export interface CompareState {
   view: CompareView;
   blinkShowsB: boolean;
   blinkPaused: boolean;
+  /** An earlier run, whose second picture stands in the place of the first. */
+  pinned: ComparePayload | null;
+  /** The two change places while a key or the button is held. */
+  held: boolean;
 }

@@ -12,6 +12,9 @@ import { currentPair, FIT, paneBoxes, panBy, placePicture, sliderRange, withScal
  * @property {(state: CompareState) => void} set
  * @property {(event: WheelEvent) => void} forwardWheel to the canvas, for a wheel that is not ours
  * @property {() => void} togglePlay
+ * @property {() => void} pin
+ * @property {(held: boolean) => void} hold
+ * @property {() => void} whole
  * @property {(mode: import("../../types/compare").CompareMode) => void} mode
  */
 
@@ -38,6 +41,11 @@ export function listenToStage(stage, handle, host) {
     host.set({ ...host.get(), view: FIT });
   });
   stage.addEventListener("pointerdown", (event) => startDrag(stage, handle, event, host));
+  // A hand that only passes moves the boundary; while the picture is zoomed in, it is dragged.
+  stage.addEventListener("pointermove", (event) => {
+    const state = host.get();
+    if (event.buttons === 0 && event.pointerType === "mouse" && state.mode === "slider" && state.view.scale === null) splitTo(stage, event, host);
+  });
   stage.addEventListener("keydown", (event) => onStageKey(stage, event, host));
   handle.addEventListener("keydown", (event) => onSplitKey(event, host));
 }
@@ -49,6 +57,7 @@ export function listenToStage(stage, handle, host) {
  * @param {InputHost} host
  */
 export function listenToKeys(root, stage, host) {
+  root.addEventListener("keyup", (event) => event.key.toLowerCase() === "x" && host.hold(false));
   root.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !currentPair(host.get())) return;
     const done = event.key === "Escape" ? escape(host) : act(stage, event.key, host);
@@ -70,6 +79,8 @@ function escape(host) {
 function act(stage, key, host) {
   const mode = MODE_KEYS[key.toLowerCase()];
   if (mode) return host.mode(mode), true;
+  const doing = { p: host.pin, x: () => host.hold(true), f: host.whole }[key.toLowerCase()];
+  if (doing) return doing(), true;
   const next = stateAfterKey(stage, key, host.get());
   if (next) host.set(next);
   return next !== undefined;

@@ -37,6 +37,8 @@ export function initialState(mode) {
     view: FIT,
     blinkShowsB: false,
     blinkPaused: false,
+    pinned: null,
+    held: false,
   };
 }
 
@@ -86,8 +88,40 @@ export function sameStage(one, other) {
   return numbers(one).every((value, index) => Math.abs(value - (others[index] ?? 0)) < 1e-3);
 }
 
-/** @param {CompareState} state @returns {ComparePair | null} */
-export const currentPair = (state) => state.payload?.pairs[state.index] ?? null;
+/**
+ * The pictures to show: with an earlier run pinned, its second picture is the first.
+ * @param {CompareState} state
+ * @returns {ComparePair | null}
+ */
+export function currentPair({ payload, index, pinned, held }) {
+  const pair = payload?.pairs[index];
+  if (!pair) return null;
+  const earlier = pinned?.pairs[Math.min(index, pinned.pairs.length - 1)];
+  const [a, b] = [earlier?.b ?? pair.a, pair.b];
+  return earlier || held ? { ...pair, a: held ? b : a, b: held ? a : b } : pair;
+}
+
+/**
+ * Pins the run that is shown, or gives the pinned one up. Its difference was never measured: there is none to show.
+ * @param {CompareState} state
+ * @returns {CompareState}
+ */
+export function withPin(state) {
+  const pinned = state.pinned ? null : state.payload;
+  return { ...state, pinned, mode: pinned && state.mode === "difference" ? "slider" : state.mode };
+}
+
+/**
+ * What stands over the two pictures.
+ * @param {CompareState} state
+ * @returns {{text: string, loras: import("../../types/compare").UsedLora[] | undefined, earlier: boolean}[]}
+ */
+export function labelsOf({ payload, pinned, held }) {
+  if (!payload) return [];
+  const a = pinned ? { text: pinned.label_b, loras: pinned.loras_b, earlier: true } : { text: payload.label_a, loras: payload.loras_a, earlier: false };
+  const b = { text: payload.label_b, loras: payload.loras_b, earlier: false };
+  return held ? [b, a] : [a, b];
+}
 
 /** @param {ComparePair | null} one @param {ComparePair | null} other */
 const sameSize = (one, other) => one?.width === other?.width && one?.height === other?.height;

@@ -1,6 +1,6 @@
 // The compare viewer's elements, built once, and `render(view, state)` that brings them up to date.
 
-import { currentPair, MODES, paneBoxes, placePicture, sizeMismatch, sliderRange } from "./state.mjs";
+import { currentPair, labelsOf, MODES, paneBoxes, placePicture, sizeMismatch, sliderRange } from "./state.mjs";
 import { metricsText, sizeText, usedText, zoomText } from "./text.mjs";
 import { h, setStyle } from "../ui/dom.mjs";
 import { formatNumber, formatShare, plainText } from "../ui/format.mjs";
@@ -31,6 +31,7 @@ import { formatNumber, formatShare, plainText } from "../ui/format.mjs";
  * @property {HTMLButtonElement} pixels
  * @property {HTMLButtonElement} fit
  * @property {HTMLButtonElement} play
+ * @property {HTMLButtonElement} pin
  * @property {HTMLElement} metrics
  * @property {HTMLElement} remark
  * @property {HTMLElement} empty
@@ -41,6 +42,9 @@ import { formatNumber, formatShare, plainText } from "../ui/format.mjs";
  * @property {() => void} fit
  * @property {() => void} pixels
  * @property {() => void} togglePlay
+ * @property {() => void} pin
+ * @property {(held: boolean) => void} hold
+ * @property {() => void} whole the whole screen
  * @property {() => void} imageChanged
  */
 
@@ -79,6 +83,14 @@ export function buildCompareView(actions, { t }) {
   const zoom = h("span", { class: "patchbay-zoom", title: t("compare.zoom.hint") });
   const pixels = button(t("compare.pixels"), actions.pixels, { title: t("compare.pixels.hint"), "aria-keyshortcuts": "1" });
   const fit = button(t("compare.fit"), actions.fit, { title: t("compare.fit.hint"), "aria-keyshortcuts": "0" });
+  const pin = button(t("compare.pin"), actions.pin, { title: t("compare.pin.hint"), "aria-keyshortcuts": "P" });
+  const swap = button(t("compare.swap"), () => {}, { title: t("compare.swap.hint"), "aria-keyshortcuts": "X" });
+  swap.addEventListener("pointerdown", (event) => {
+    swap.setPointerCapture(event.pointerId);
+    actions.hold(true);
+  });
+  for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) swap.addEventListener(end, () => actions.hold(false));
+  const whole = button("⛶", actions.whole, { title: t("compare.whole"), "aria-label": t("compare.whole"), "aria-keyshortcuts": "F" });
   const metrics = h("span", { class: "patchbay-metrics", role: "status", title: t("compare.metrics.hint") });
   const remark = h("p", { class: "patchbay-remark" });
   const empty = h("p", { class: "patchbay-empty" });
@@ -89,9 +101,9 @@ export function buildCompareView(actions, { t }) {
     stage,
     empty,
     remark,
-    h("div", { class: "patchbay-foot" }, metrics, play, zoom, pixels, fit),
+    h("div", { class: "patchbay-foot" }, metrics, play, swap, pin, zoom, pixels, fit, whole),
   );
-  return { root, stage, panes, handle, modes, pairs, pairText, zoom, pixels, fit, play, metrics, remark, empty };
+  return { root, stage, panes, handle, modes, pairs, pairText, zoom, pixels, fit, play, pin, metrics, remark, empty };
 }
 
 /** @param {string} text @param {() => void} act @param {import("../ui/dom.mjs").Props} props */
@@ -126,11 +138,14 @@ export function renderCompare(view, state, context) {
   view.pairText.textContent = t("compare.pair", { at: state.index + 1, of: count });
   view.play.hidden = !pair || state.mode !== "blink";
   view.play.textContent = t(state.blinkPaused ? "compare.play" : "compare.pause");
+  view.pin.hidden = !pair;
+  view.pin.setAttribute("aria-pressed", String(state.pinned !== null));
+  view.modes.difference.disabled = state.pinned !== null;
   if (pair) {
     renderLabels(view, state, context.language);
     renderPictures(view, state, pair, context);
-    view.metrics.textContent = metricsText(pair.metrics, context.language);
-    view.metrics.classList.toggle("patchbay-identical", pair.metrics.identical);
+    view.metrics.textContent = state.pinned ? t("compare.pinned.metrics") : metricsText(pair.metrics, context.language);
+    view.metrics.classList.toggle("patchbay-identical", pair.metrics.identical && !state.pinned);
   }
 }
 
@@ -139,8 +154,10 @@ function renderLabels(view, state, { t, locale }) {
   const payload = state.payload;
   if (!payload) return;
   const gain = formatNumber(payload.gain, locale);
-  setLabel(view.panes.a, "A", payload.label_a, usedText(payload.loras_a, locale));
-  setLabel(view.panes.b, "B", payload.label_b, usedText(payload.loras_b, locale));
+  for (const [at, { text, loras, earlier }] of labelsOf(state).entries()) {
+    const letter = (at === 0) === state.held ? "B" : "A";
+    setLabel(at === 0 ? view.panes.a : view.panes.b, letter, earlier ? t("compare.pinned", { label: text }) : text, usedText(loras, locale));
+  }
   const { label, image } = view.panes.difference;
   const compared = `${view.panes.a.image.alt} ↔ ${view.panes.b.image.alt}`;
   image.alt = t("compare.gain", { gain });

@@ -1,7 +1,7 @@
 // The compare viewer as a part of a node.
 
 import { listenToKeys, listenToStage, sizeOf } from "./input.mjs";
-import { asPayload, FIT, initialState, sameStage, withMode, withPayload, withScale, withStep } from "./state.mjs";
+import { asPayload, FIT, initialState, sameStage, withMode, withPayload, withPin, withScale, withStep } from "./state.mjs";
 import { buildCompareView, renderCompare } from "./view.mjs";
 import { alike } from "../ui/alike.mjs";
 import { setAttributes } from "../ui/dom.mjs";
@@ -45,6 +45,7 @@ export function createComparePanel(host, firstMode) {
   /** @param {import("../../types/compare").CompareMode} wanted */
   function mode(wanted) {
     const before = document.activeElement;
+    if (state.pinned && wanted === "difference") return;
     set({ ...withMode(state, wanted), blinkPaused: wanted === "blink" && prefersStill() });
     // What had the focus may have gone with the way of comparing: the keys go on working on the pictures.
     if (before && view.root.contains(before) && before.closest("[hidden]")) view.stage.focus({ preventScroll: true });
@@ -53,6 +54,11 @@ export function createComparePanel(host, firstMode) {
   function build() {
     const language = host.language();
     root.setAttribute("aria-label", language.t("compare.label"));
+    const held = {
+      pin: () => set(withPin(state)),
+      hold: (/** @type {boolean} */ now) => state.held !== now && set({ ...state, held: now }),
+      whole: () => void (document.fullscreenElement === root ? document.exitFullscreen() : root.requestFullscreen?.()),
+    };
     const built = buildCompareView(
       {
         mode,
@@ -60,11 +66,12 @@ export function createComparePanel(host, firstMode) {
         fit: () => set({ ...state, view: FIT }),
         pixels: () => set(withScale(state)),
         togglePlay,
+        ...held,
         imageChanged: () => render(),
       },
       language,
     );
-    const input = { get: () => state, set, forwardWheel: host.forwardWheel, togglePlay, mode };
+    const input = { get: () => state, set, forwardWheel: host.forwardWheel, togglePlay, mode, ...held };
     listenToStage(built.stage, built.handle, input);
     listenToKeys(built.root, built.stage, input);
     root.replaceChildren(built.root);

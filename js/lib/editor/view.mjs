@@ -23,6 +23,7 @@ import { formatStrength } from "./text.mjs";
  * @property {HTMLElement} root
  * @property {HTMLElement} bars
  * @property {HTMLElement} swap
+ * @property {HTMLElement} follow
  * @property {Map<string, Slider>} sliders the upright ones, by selector
  * @property {HTMLElement[]} wholes buttons that select a kind as a whole
  * @property {HTMLElement} ones the lines at strength 1 and 0 take their place from this element
@@ -47,10 +48,12 @@ import { formatStrength } from "./text.mjs";
  * @property {(selector: string) => void} reset
  * @property {() => void} unfold
  * @property {() => void} swap to the other of two settings
+ * @property {() => void} follow
  * @property {(button: HTMLElement) => void} presets
  *
  * @typedef {object} EditorShown
  * @property {string} setting letter of the setting in force; empty where only one is known
+ * @property {boolean} follows
  * @property {string} selected
  * @property {boolean} unfolded
  * @property {Axis} axis
@@ -73,15 +76,16 @@ export function buildEditor(actions, board, { t, locale }) {
   const presets = h("button", { type: "button", class: "patchbay-button patchbay-presets-button", "aria-haspopup": "menu", "aria-expanded": "false" }, editorIcon("presets"), t("editor.presets"));
   presets.addEventListener("click", () => actions.presets(presets));
   const swap = h("button", { type: "button", class: "patchbay-button patchbay-sb-swap", title: t("editor.swapHint"), "aria-label": t("editor.swap"), on: { click: actions.swap } });
+  const follow = h("button", { type: "button", class: "patchbay-button patchbay-sb-follow", title: t("editor.followHint"), "aria-label": t("editor.follow"), "aria-pressed": "false", on: { click: actions.follow } }, "▶");
   const bars = h("div", { class: "patchbay-sb-groups", role: "group", "aria-label": t("editor.bars") }, ...groups);
   const detail = buildDetail(actions, t);
   const parts = h("div", { class: "patchbay-sb-parts", role: "group", "aria-label": t("editor.parts") });
   const foot = h("p", { class: "patchbay-sb-foot" });
   const problem = h("p", { class: "patchbay-sb-problem", role: "status" });
   const empty = h("p", { class: "patchbay-empty" });
-  const head = h("div", { class: "patchbay-sb-head" }, h("span", { class: "patchbay-sb-title" }, t("editor.title")), all, swap, presets);
+  const head = h("div", { class: "patchbay-sb-head" }, h("span", { class: "patchbay-sb-title" }, t("editor.title")), all, follow, swap, presets);
   const root = h("div", { class: "patchbay-editor-body", lang: locale }, head, empty, bars, detail.root, parts, problem, foot);
-  return { root, bars, swap, sliders, wholes, ones: bars, detail, parts, foot, problem, empty };
+  return { root, bars, swap, follow, sliders, wholes, ones: bars, detail, parts, foot, problem, empty };
 }
 
 /** Largest root energy of a block: the column of this block fills its track. @param {Board | null} board */
@@ -188,6 +192,7 @@ export function renderEditor(view, shown, target, parts, board, actions, languag
   const { axis, stateOf, selected, locked } = shown;
   setStyle(view.root, { "--patchbay-zero": along(axis, 0), "--patchbay-one": along(axis, 1) });
   view.root.classList.toggle("patchbay-is-locked", locked);
+  view.follow.setAttribute("aria-pressed", String(shown.follows));
   view.swap.replaceChildren(...["A", "B"].map((letter) => h(letter === shown.setting ? "b" : "span", {}, letter)));
   const stop = view.sliders.has(selected) ? selected : view.sliders.keys().next().value;
   for (const slider of view.sliders.values()) {

@@ -7,6 +7,7 @@ import { baseText, hasBase, joinTexts } from "./base.mjs";
 import { changeBegins, changeEnds, loraNode, modelFile, writeWidget } from "../comfyui/editor.mjs";
 import { listenToBars } from "./input.mjs";
 import { chooseBoard } from "./layout.mjs";
+import { runAgain } from "../comfyui/follow.mjs";
 import { isLinked, linkedNode, widgetText } from "../comfyui/links.mjs";
 import { axisFor, partsOf, rangeOf, rangeTarget, roundTo, selectorOf, statesOf, STEP, targetsOf } from "./state.mjs";
 import { buildEditor, renderEditor, typeInto, valueText } from "./view.mjs";
@@ -57,6 +58,8 @@ class StrengthEditor {
     this.memory = new Memory();
     /** Whether the node was given room for the rows of its bars. */
     this.roomy = false;
+    /** Whether each change runs the workflow. */
+    this.follows = false;
     this.said = "";
     this.pointed = /** @type {string | null} */ (null);
     /** @type {{text: string, axis: import("./state.mjs").Axis} | null} */
@@ -125,6 +128,7 @@ class StrengthEditor {
       reset: (selector) => this.reset(selector),
       unfold: () => this.unfold(),
       swap: () => this.swap(),
+      follow: () => ((this.follows = !this.follows), this.render()),
       presets: (button) => void showPresets(button, { text: () => this.ownText(), write: (text) => this.writeOnce(text) }, this.host.language()),
     };
   }
@@ -230,6 +234,7 @@ class StrengthEditor {
     this.text = text;
     this.said = "";
     writeWidget(this.node, TEXT_WIDGET, text);
+    if (this.follows) runAgain();
     this.shown = this.stateOf(text);
     this.render();
   }
@@ -369,15 +374,12 @@ class StrengthEditor {
     const states = [...targets.keys()].map(stateOf);
     this.axis = axisFor(states, this.gesture?.axis);
     const target = targets.get(this.selected) ?? rangeTarget(this.selected) ?? { selector: "all", name: language.t("editor.all"), mark: "" };
-    const shown = { setting: this.memory.other === null ? "" : this.memory.letter, selected: this.selected, unfolded: this.unfolded, axis: this.axis, locked: linked, stateOf };
+    const shown = { follows: this.follows, setting: this.memory.other === null ? "" : this.memory.letter, selected: this.selected, unfolded: this.unfolded, axis: this.axis, locked: linked, stateOf };
     renderEditor(view, shown, target, partsOf(board, target.selector), board, this.actions(), language);
-    view.problem.textContent = this.said || problemText(this.node, TEXT_WIDGET, problems.filter((problem) => this.counts(problem)), linked, language);
+    // What a file does not name, the model may have all the same.
+    const counting = problems.filter(({ kind }) => kind !== "namesNothing" || this.source !== "lora");
+    view.problem.textContent = this.said || problemText(this.node, TEXT_WIDGET, counting, linked, language);
     this.renderFoot();
-  }
-
-  /** What a file does not name, the model may have all the same. @param {import("./text.mjs").Problem} problem */
-  counts(problem) {
-    return problem.kind !== "namesNothing" || this.source !== "lora";
   }
 
   renderFoot() {

@@ -121,3 +121,17 @@ test("metrics read as a line, and equal pictures as words", () => {
   assert.equal(metricsText({ mae: 1e-6, psnr: 90, ssim: 0.99999, identical: false }, english), "MAE 0.000001 · PSNR 90 dB · SSIM > 0.999");
   assert.equal(metricsText({ mae: 0, psnr: null, ssim: 1, identical: true }, english), "identical, bit for bit");
 });
+
+const { currentPair, initialState, labelsOf, withPayload, withPin } = compare;
+
+test("a pinned run's second picture stands in the place of the first, until it is given up", () => {
+  const payload = (name) => ({ schema: "patchbay.compare", version: 1, label_a: "without", label_b: name, gain: 1, pairs: [{ a: { filename: `${name} a` }, b: { filename: `${name} b` }, difference: {}, width: 8, height: 8, metrics: {} }] });
+  const first = withPin(withPayload({ ...initialState("difference") }, payload("first")));
+  assert.equal(first.mode, "slider", "its difference was never measured");
+  const later = withPayload(first, payload("second"));
+  assert.deepEqual([currentPair(later).a.filename, currentPair(later).b.filename], ["first b", "second b"]);
+  assert.deepEqual(labelsOf(later).map(({ text, earlier }) => [text, earlier]), [["first", true], ["second", false]]);
+  const held = { ...later, held: true };
+  assert.deepEqual([currentPair(held).a.filename, labelsOf(held)[0].text], ["second b", "second"]);
+  assert.equal(currentPair(withPin(later)).a.filename, "second a");
+});
