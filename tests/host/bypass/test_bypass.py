@@ -214,7 +214,7 @@ def test_show_patches_lists_what_runs_beside(host: Any, model: Any, lora_path: s
     assert report.notes == ()
     assert "12 of 29 weights are patched" in report.summary
     assert "12 of 29 weights have something computed alongside them (bypass)" in report.summary
-    assert inspect_patches(patched).summary.startswith("12 of 29 weights have something running beside them")
+    assert inspect_patches(patched).summary.startswith("12 of 29 weights have something computed alongside them")
 
 
 def test_auto_on_the_cpu_merges_and_says_so(host: Any, model: Any, lora_path: str) -> None:
