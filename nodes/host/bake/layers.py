@@ -147,7 +147,7 @@ class LayerBuilder:
         if kind in ("diff_b", "norm_b", "set_b"):
             whole = f"{patch.model_key.removesuffix('.bias')}.weight"
             target = whole if isinstance(target, str) else (whole, *target[1:])
-        own = source.name in self._keys.key_map and self._keys.key_map[source.name] == target
+        own = not patch.cut and source.name in self._keys.key_map and self._keys.key_map[source.name] == target
         if own and not (kind == "diff_b" and not isinstance(target, str)) and not self._comfy_names:
             return source.name, True
         names = self._names.get(patch.target if kind in ("diff_b", "norm_b", "set_b") else target, [])
@@ -232,6 +232,8 @@ def _content(
 ) -> tuple[str, dict[str, torch.Tensor], int | None]:
     """Kind, tensors by role and rank of what is written for a patch."""
     assert source.adapter is not None
+    if patch.cut and not isinstance(patch.value, tuple):
+        return source.adapter.name, dict(patch.roles), source.rank
     if not isinstance(patch.value, tuple):
         held = patch.roles if patch.source is source else {}  # of a layer that goes to several weights, its rows here
         roles = dict(held) or {role: tensors[key] for role, key in source.roles.items()}

@@ -118,8 +118,9 @@ class _Matcher:
         if match.known and patch.takes:
             difference = ""  # the remark says where the stock loader puts it
         return MatchedPatch(
-            layer.name, target, wanted.value, layer.keys, difference, match.remark, layer, tensors, patch.misfit
-        )
+            layer.name, target, wanted.value, layer.keys, difference, match.remark, layer, tensors, patch.misfit,
+            cut=bool(patch.takes),
+        )  # fmt: skip
 
     def _cut(self, layer: LoraLayer, patch: Patch, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The rows of the layer's tensors that go to one weight."""

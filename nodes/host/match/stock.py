@@ -42,6 +42,8 @@ class MatchedPatch:
     """Its tensors by role, those rows of them that go here."""
     misfit: str = ""
     """Why the shapes of the file and of the model do not go together; empty where they do."""
+    cut: bool = False
+    """Whether it is made of some rows of the file's tensors, or of all in another order."""
 
     def comment(self, strength: float) -> str:
         """What the report says about the patch at this strength; empty where it is as ComfyUI's own."""
