@@ -104,7 +104,8 @@ class LayerBuilder:
         kind, tensors, rank = _content(patch, source, self._plan.matched.tensors)
         name, kept = self._name(patch, source, kind)
         self._renamed += name != source.name
-        suffixes = _suffixes(source, kept)
+        # Rows in another order under the writer's own ends of keys would be read as the writer's order once more.
+        suffixes = {} if patch.cut else _suffixes(source, kept)
         if kind == "diff_b" and not kept:
             kind, suffixes = "diff", {}
             tensors = {"diff": next(iter(tensors.values()))}
@@ -232,8 +233,6 @@ def _content(
 ) -> tuple[str, dict[str, torch.Tensor], int | None]:
     """Kind, tensors by role and rank of what is written for a patch."""
     assert source.adapter is not None
-    if patch.cut and not isinstance(patch.value, tuple):
-        return source.adapter.name, dict(patch.roles), source.rank
     if not isinstance(patch.value, tuple):
         held = patch.roles if patch.source is source else {}  # of a layer that goes to several weights, its rows here
         roles = dict(held) or {role: tensors[key] for role, key in source.roles.items()}
