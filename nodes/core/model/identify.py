@@ -61,7 +61,7 @@ def identify_architecture(facts: Facts) -> ArchitectureMatch:
     """The architecture that names and shapes belong to; an unknown one is described by its own containers."""
     table = _known_names()
     layers = ((name, columns) for name, (_, columns) in facts.shapes.items() if not name.endswith(_PARAMETERS))
-    matrices = [name for name, columns in layers if columns is not None or name in table]
+    matrices = [name for name, columns in layers if columns is not None or (not facts.whole and name in table)]
     entries = [entry for entry in _entries(matrices) if not any(rule(facts) for rule in entry.family.against)]
     most = max((entry.known for entry in entries), default=0)
     leading = [entry for entry in entries if entry.known == most or not entry.family.layers]
@@ -72,10 +72,6 @@ def identify_architecture(facts: Facts) -> ArchitectureMatch:
     found = _by_names(facts, [entry for entry in leading if entry.family.layers], most, len(matrices))
     if found is not None:
         return found
-    for entry in entries:
-        evidence = () if entry in leading else entry.evidence(facts)
-        if evidence:
-            return _match(entry.family, facts, "likely", evidence[:_EVIDENCE_SHOWN])
     return _by_hints(facts, entries) or _unknown(facts)
 
 

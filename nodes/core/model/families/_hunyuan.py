@@ -79,5 +79,6 @@ IMAGE_LINKS: tuple[Link, ...] = (
 )  # fmt: skip
 VIDEO15_LINKS: tuple[Link, ...] = (
     *_TENCENT, *_DIFFUSERS, *_BYT5, *_embedders((("time_embed.timestep", "time_in"),)),
+    *renamed("", "", {"cond_type_embed": "cond_type_embedding"}),
     *renamed("image_embedder.", "vision_in.", {"linear_1": "proj.1", "linear_2": "proj.3"}),
 )  # fmt: skip

@@ -24,7 +24,7 @@ FAMILY = Family(
     "cogvideox",
     "CogVideoX",
     marks=(
-        has(r"^blocks_#_(?:attn_out|ff_proj|ff_out|norm[12]_linear)$", "names of CogVideoX in ComfyUI"),
+        has(r"^blocks_#_(?:attn_out|ff_proj|ff_out|norm2_linear)$", "names of CogVideoX in ComfyUI"),
         both(
             has(r"^transformer_blocks_#_norm2_linear$", "two modulations a block"),
             has(r"^transformer_blocks_#_attn1_to_[qkv]$", "one attention a block"),

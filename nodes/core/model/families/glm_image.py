@@ -21,6 +21,6 @@ FAMILY = Family(
     hidden=((r"^transformer_blocks_#_attn1_to_[qkv]$", 1),),
     kinds=("transformer_blocks",),
     layers=LAYERS,
-    sizes=(4096,),
+    sizes=(2560, 4096),
     depths={"transformer_blocks": (30,)},
 )

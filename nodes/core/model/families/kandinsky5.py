@@ -15,7 +15,11 @@ visual_transformer_blocks.#: visual_modulation.out_layer self_attention.to_query
     visual_embeddings.in_layer out_layer.modulation.out_layer out_layer.out_layer
 """
 
-FAMILY = Family("kandinsky5", "Kandinsky 5", marks=(has(r"^visual_transformer_blocks_#_", "visual blocks"),),
+FAMILY = Family(
+    "kandinsky5",
+    "Kandinsky 5",
+    marks=(has(r"^visual_transformer_blocks_#_(?:feed_forward_(?:in|out)_layer|cross_attention_)", "visual blocks"),),
+    hidden=((r"^visual_transformer_blocks_#_self_attention_to_query$", 1),),
     layers=LAYERS,
     sizes=(1792, 2560, 4096),
     depths={"text_transformer_blocks": (2, 4), "visual_transformer_blocks": (32, 60)},

@@ -15,7 +15,10 @@ context_refiner.#: attn.to_q attn.to_k attn.to_v attn.to_out.0 feed_forward.line
     norm_out.linear_2
 """
 
-FAMILY = Family("omnigen2", "OmniGen 2", marks=(has(r"^time_caption_embed_", "time and caption embedded together"),),
+FAMILY = Family(
+    "omnigen2",
+    "OmniGen 2",
+    marks=(has(r"^ref_image_(?:refiner|patch_embedder)", "reference pictures come in"),),
     layers=LAYERS,
     sizes=(2520,),
     depths={"layers": (32,)},

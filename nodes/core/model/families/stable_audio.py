@@ -22,6 +22,10 @@ _LINKS: tuple[Link, ...] = (
         **{f"{attention}.{name}": f"{attention}.{name}" for attention, names in (
             ("self_attn", ("to_qkv", "to_out")), ("cross_attn", ("to_q", "to_kv", "to_out"))) for name in names},
         "to_local_embed.0": "to_local_embed.0", "to_local_embed.2": "to_local_embed.2"}),
+    *renamed("transformer.layers.#.", "transformer.layers.#.", {name: name for name in (
+        "self_attn.to_qkv", "self_attn.to_out", "cross_attn.to_q", "cross_attn.to_kv", "cross_attn.to_out",
+        "ff.ff.0.proj", "ff.ff.2", "to_local_embed.0", "to_local_embed.2")}),
+    *renamed("transformer.", "transformer.", {"project_in": "project_in", "project_out": "project_out"}),
     *renamed("", "transformer.", {"proj_in": "project_in", "proj_out": "project_out"}),
     *renamed("", "", {f"{other}.{number}": f"{own}.{number}" for number in (0, 2) for other, own in (
         ("timestep_proj", "to_timestep_embed"), ("global_proj", "to_global_embed"),

@@ -102,7 +102,7 @@ ANSWERS: dict[str, tuple[str, str]] = {
         "diffusion_model",
         "Qwen-Image",
     ),
-    "Qwen/Qwen-Image/transformer/diffusion_pytorch_model-00001-of-00009.safetensors": ("diffusion_model", "Qwen-Image or Mage-Flow"),
+    "Qwen/Qwen-Image/transformer/diffusion_pytorch_model-00001-of-00009.safetensors": ("diffusion_model", "Qwen-Image"),
     "Qwen/Qwen-Image/transformer/diffusion_pytorch_model-00003-of-00009.safetensors": ("diffusion_model", "Qwen-Image"),
     "Qwen/Qwen-Image/transformer/diffusion_pytorch_model-00005-of-00009.safetensors": ("diffusion_model", "Qwen-Image"),
     "Qwen/Qwen-Image/transformer/diffusion_pytorch_model-00009-of-00009.safetensors": ("diffusion_model", "Qwen-Image"),
