@@ -143,7 +143,7 @@ def test_scales_that_stand_in_metadata_by_block_number_come_along(tmp_path: Path
 
 def test_maps_that_do_not_belong_to_the_file_are_refused(tmp_path: Path) -> None:
     lora = read_lora(read_header(peft_file(tmp_path / "a.safetensors", {})))
-    with pytest.raises(BlockMapError, match=r"names blocks\.2, the map speaks of 0-1 only"):
+    with pytest.raises(BlockMapError, match=r"names blocks\.2, the map names 0-1 only"):
         renumber_file(lora, parse_block_map("blocks: 0->0, 1->2"), None)
     with pytest.raises(BlockMapError, match="names no block of layers"):
         renumber_file(lora, parse_block_map("layers: 0->0, 1->2"), None)

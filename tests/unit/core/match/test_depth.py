@@ -127,7 +127,7 @@ def test_only_the_block_number_of_the_named_container_changes() -> None:
     assert rename("diffusion_model.blocks.2.t_embedder.1.lora_A.weight") == (
         "diffusion_model.blocks.3.t_embedder.1.lora_A.weight"
     )
-    with pytest.raises(BlockMapError, match=r"names blocks\.30, the map speaks of 0-27"):
+    with pytest.raises(BlockMapError, match=r"names blocks\.30, the map names 0-27"):
         rename("blocks.30.mlp.layer1")
 
 
