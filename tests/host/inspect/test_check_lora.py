@@ -368,7 +368,7 @@ def run_node(pack_nodes: dict[str, Any], model: Any, tmp_path: Path, monkeypatch
 
     def run(state: State, when_unfit: str) -> Any:
         path = write(tmp_path / "x.safetensors", state)
-        monkeypatch.setattr(folder_paths, "get_full_path_or_raise", lambda *_: path)
+        monkeypatch.setattr(folder_paths, "get_full_path", lambda *_: path)
         return pack_nodes["PatchbayCheckLora"].execute(model, "x.safetensors", when_unfit)
 
     return run
