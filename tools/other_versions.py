@@ -7,7 +7,7 @@ from .versions import SOURCES
 
 SMOKE = (
     "tests/server/test_pack.py",
-    "tests/server/test_workflows.py::test_it_fits_the_nodes",
+    "tests/server/test_panel_routes.py",
     "tests/host/apply/test_apply_lora.py",
 )
 

@@ -53,7 +53,8 @@ def sample(model: Any) -> torch.Tensor:
     import comfy.samplers
 
     generator = torch.Generator().manual_seed(5)
-    conditioning = [[torch.randn(1, 4, 64, generator=generator), {}]]
+    # Older versions of ComfyUI ask for the pooled output of every text encoder, though this model does not use it.
+    conditioning = [[torch.randn(1, 4, 64, generator=generator), {"pooled_output": torch.zeros(1, 4)}]]
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(conditioning, conditioning)
     guider.set_cfg(1.0)
