@@ -26,7 +26,7 @@ const panelOf = (part, create, more) => async () => {
 };
 
 /** @type {PanelKind} */
-const REPORT_CARD = { name: "patchbay_report", type: "PATCHBAY_REPORT_CARD", minHeight: 236, initialSize: [420, 0], load: panelOf("report", "createReportPanel") };
+const REPORT_CARD = { name: "patchbay_report", type: "PATCHBAY_REPORT_CARD", minHeight: 66, initialSize: [420, 0], load: panelOf("report", "createReportPanel") };
 
 /** @type {PanelKind} */
 const STRENGTH_EDITOR = { name: "patchbay_strengths", type: "PATCHBAY_STRENGTH_EDITOR", minHeight: 256, initialSize: [420, 0], load: panelOf("editor", "createStrengthEditor") };

@@ -44,6 +44,7 @@ export function measurementView(measurement, language) {
     "div",
     { class: "patchbay-measure-view", lang: language.locale },
     header(measurement, language),
+    comparisons.length > 0 && h("p", { class: "patchbay-summary" }, ...answer(comparisons, language)),
     comparisons.length > 0
       ? h("ul", { class: "patchbay-measure-verdicts" }, ...comparisons.map((comparison) => verdict(comparison, conditions, language)))
       : h("p", { class: "patchbay-summary" }, foreignText(plainText(reportWords(measurement.summary, language.locale), 800))),
@@ -65,6 +66,15 @@ function header(measurement, { t }) {
     h("span", { class: `patchbay-level patchbay-level-${level}` }, levelIcon(level), t(`level.${level}`)),
     h("span", { class: "patchbay-subject" }, foreignText(plainText(measurement.title, 200))),
   );
+}
+
+/** The answer in a line: what each costs against the first. @param {Comparison[]} comparisons @param {Language} language */
+function answer(comparisons, { t, locale }) {
+  return comparisons.flatMap(({ b, speed, steady }, at) => {
+    const known = ["slower", "faster", "same"].includes(speed) ? speed : "open";
+    const text = t(`answer.${known}`, { ratio: formatNumber(steady.value, locale) });
+    return [at > 0 ? " · " : "", foreignText(plainText(b, 60)), `: ${text}`];
+  });
 }
 
 /** @param {Comparison} comparison @param {ConditionSummary[]} conditions @param {Language} language */

@@ -49,9 +49,26 @@ export function renderReportCard(element, state, actions) {
     element.replaceChildren(h("p", { class: "patchbay-empty" }, text));
     return;
   }
-  element.replaceChildren(
-    header(report, state, actions),
-    h("p", { class: "patchbay-summary" }, foreignText(plainText(reportWords(report.summary, language.locale), 600))),
+  if (isHealthy(report)) {
+    const title = subjectFacts(report, t, language.locale).join(" · ");
+    const rest = () => h("div", { class: "patchbay-card-rest" }, ...details(report, state, actions));
+    element.replaceChildren(header(report, state, actions), fold("details", title, rest, state, actions));
+    return;
+  }
+  const summary = h("p", { class: "patchbay-summary" }, foreignText(plainText(reportWords(report.summary, language.locale), 600)));
+  element.replaceChildren(header(report, state, actions), summary, ...details(report, state, actions));
+}
+
+/** Kinds whose report has one sentence that matters, as long as nothing is wrong. */
+const BRIEF = new Set(["apply", "schedule", "save", "patches", "check"]);
+
+/** Whether one line says all that somebody has to know. @param {Report} report */
+export const isHealthy = (report) => report.level === "ok" && BRIEF.has(report.kind) && !report.doubts?.length;
+
+/** What there is below the sentence. @param {Report} report @param {CardState} state @param {CardActions} actions */
+function details(report, state, actions) {
+  const { language } = state;
+  return [
     doubtList(report, language) ?? "",
     counts(report, language),
     coverage(report, language) ?? "",
@@ -61,7 +78,7 @@ export function renderReportCard(element, state, actions) {
     metadata(report, state, actions) ?? "",
     unapplied(report, state, actions) ?? "",
     allLayers(report, state, actions) ?? "",
-  );
+  ];
 }
 
 /** @param {Report} report @param {CardState} state @param {CardActions} actions */
@@ -73,9 +90,15 @@ function header(report, state, actions) {
     "div",
     { class: "patchbay-header" },
     h("span", { class: `patchbay-level patchbay-level-${level}` }, levelIcon(level), t(`level.${level}`)),
-    h("span", { class: "patchbay-subject", title: facts.join(" · ") }, ...facts.flatMap(separated)),
+    isHealthy(report) ? sentence(report, locale) : h("span", { class: "patchbay-subject", title: facts.join(" · ") }, ...facts.flatMap(separated)),
     copyButtons(state, actions),
   );
+}
+
+/** The answer beside the level: the whole of it where the line is too short. @param {Report} report @param {string} locale */
+function sentence(report, locale) {
+  const text = plainText(reportWords(report.summary, locale), 600);
+  return h("span", { class: "patchbay-summary patchbay-summary-line", title: text }, foreignText(text));
 }
 
 /** @param {string} fact @param {number} at */

@@ -2,7 +2,7 @@
 
 import { alike } from "../ui/alike.mjs";
 import { setAttributes } from "../ui/dom.mjs";
-import { renderReportCard } from "./card.mjs";
+import { isHealthy, renderReportCard } from "./card.mjs";
 import { copyText } from "../ui/save_file.mjs";
 
 /**
@@ -53,6 +53,8 @@ export function createReportPanel(host) {
       state.report = report;
       state.text = String(first(output.text) ?? "");
       render();
+      // What is wrong is to be seen without scrolling; a healthy report is one line.
+      requestAnimationFrame(() => host.contentChanged(root.scrollHeight - root.clientHeight, !isHealthy(report) || state.open.size > 0));
     },
     languageChanged() {
       state.language = host.language();

@@ -29,6 +29,8 @@ export function openMenu(button, sections, lang) {
   const close = (/** @type {boolean} */ focus) => {
     document.removeEventListener("pointerdown", outside, true);
     window.removeEventListener("resize", leave);
+    window.removeEventListener("hashchange", leave);
+    document.removeEventListener("wheel", moved, true);
     menu.remove();
     button.setAttribute("aria-expanded", "false");
     if (focus) button.focus({ preventScroll: true });
@@ -39,6 +41,10 @@ export function openMenu(button, sections, lang) {
   const outside = (event) => {
     if (event.target instanceof Node && !menu.contains(event.target) && !button.contains(event.target)) leave();
   };
+  // The canvas moves or zooms under it, or another workflow is opened: the button is no longer there.
+  const moved = (/** @type {Event} */ event) => {
+    if (event.target instanceof Node && !menu.contains(event.target)) leave();
+  };
   menu.addEventListener("click", (event) => event.target instanceof Element && event.target.closest("[role=menuitem]") && close(true));
   menu.addEventListener("keydown", (event) => onKey(menu, event, () => close(true)));
   menu.addEventListener("wheel", (event) => event.stopPropagation());
@@ -47,6 +53,8 @@ export function openMenu(button, sections, lang) {
   button.setAttribute("aria-expanded", "true");
   document.addEventListener("pointerdown", outside, true);
   window.addEventListener("resize", leave);
+  window.addEventListener("hashchange", leave);
+  document.addEventListener("wheel", moved, { capture: true, passive: true });
   opened = { button, close: leave };
   itemsOf(menu)[0]?.focus({ preventScroll: true });
 }
