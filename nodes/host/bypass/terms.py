@@ -10,22 +10,15 @@ import comfy.lora
 import torch
 
 from ...core.errors import AdapterFormatError
+from ...core.lora.adapters.rows import take
 from ...core.lora.bypass_factors import Dense, Glora, Kronecker, LowRank, Part, small_factors
-from ...core.match.name_table import Target, target_key, target_offset
+from ...core.match.name_table import Target, target_function, target_key, target_offset
+from ..comfyui.model_keys import row_order
+from ..match.roles import product_roles
 from ..match.stock import ODD_TENSORS, PatchValue, has_dora_scale, is_adapter, patch_format
 from ..match.writer_adapters import WriterAdapter
 
 Offset = tuple[int, int, int]
-
-_ROLES: dict[str, tuple[str | None, ...]] = {
-    "lora": ("up", "down", None, "mid", None, None),
-    "loha": ("hada_w1_a", "hada_w1_b", None, "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2", None),
-    "lokr": (
-        "lokr_w1", "lokr_w2", None, "lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b", "lokr_t2", None,
-    ),
-    "glora": ("a1", "a2", "b1", "b2", None, None),
-}  # fmt: skip
-"""Where ComfyUI's adapters keep their tensors; ``None`` is alpha, DoRA scale or a new shape."""
 
 _ADDITIVE = frozenset({"lora", "loha", "lokr", "diff", "diff_b"})
 
@@ -86,7 +79,7 @@ def beside(value: PatchValue, target: Target, shape: tuple[int, ...], module: An
         module: The layer that owns the weight.
     """
     key, offset = target_key(target), target_offset(target)
-    function = target[2] if not isinstance(target, str) and len(target) > 2 else None
+    function = target_function(target)
     name, _, parameter = key.rpartition(".")
     if parameter not in ("weight", "bias"):
         return "it changes a parameter that is neither a weight nor a bias"
@@ -167,9 +160,9 @@ def _part(
         return "glora on a convolution"
     if kind == "lora" and function is not None and len(shape) == 2:
         roles, scale = _roles(value, outline)
-        order = _row_order(function, shape[0])
+        order = row_order(function, shape[0])
         if order is not None:
-            part = small_factors("lora", {**roles, "up": roles["up"].flatten(1)[order]}, scale, shape)
+            part = small_factors("lora", {**roles, "up": take(roles["up"].flatten(1), 0, order)}, scale, shape)
             if part is not None:
                 return part
     if outline:
@@ -183,41 +176,10 @@ def whole_delta(value: PatchValue, shape: tuple[int, ...], function: Any, key: s
     return comfy.lora.calculate_weight([patch], torch.zeros(shape, dtype=torch.float32), key)
 
 
-def _row_order(function: Any, rows: int) -> torch.Tensor | None:
-    """The order of rows that a key map's function makes, or ``None`` if it does anything else."""
-    probe = torch.arange(rows, dtype=torch.float32).reshape(-1, 1).repeat(1, 2)
-    result = function(probe)
-    if result.shape != probe.shape or not torch.equal(result[:, 0], result[:, 1]):
-        return None
-    order = result[:, 0].long()
-    return order if torch.equal(order.sort().values, torch.arange(rows)) else None
-
-
 def _roles(value: PatchValue, outline: bool = False) -> tuple[dict[str, torch.Tensor], float]:
     """An adapter's tensors by role, and the scale of their product; with ``outline`` without their numbers."""
-    roles, scale = _stored_roles(value)
+    found = product_roles(value)
+    if found is None:
+        raise AdapterFormatError("this version of ComfyUI keeps it in a form that is not known here")
+    _, roles, scale = found
     return ({role: tensor.to("meta") for role, tensor in roles.items()} if outline else roles), scale
-
-
-def _stored_roles(value: PatchValue) -> tuple[dict[str, torch.Tensor], float]:
-    if isinstance(value, WriterAdapter):
-        return value.tensors(), value.scale
-    names = _ROLES[value.name]
-    pairs = zip(names, value.weights, strict=True)
-    roles = {name: tensor for name, tensor in pairs if name is not None and tensor is not None}
-    return roles, _scale(value.name, roles, value.weights[4 if value.name == "glora" else 2])
-
-
-def _scale(kind: str, roles: dict[str, torch.Tensor], alpha: float | None) -> float:
-    """alpha / rank as ComfyUI counts the rank."""
-    rank = None
-    if kind == "lora":
-        rank = roles["down"].shape[0]
-    elif kind == "loha":
-        rank = roles["hada_w1_b"].shape[0]
-    elif kind == "lokr":
-        for name in ("lokr_w1_b", "lokr_w2_b"):
-            rank = roles[name].shape[0] if name in roles else rank
-    elif kind == "glora":
-        rank = min(roles["a2"].shape)
-    return 1.0 if alpha is None or not rank else float(alpha) / rank

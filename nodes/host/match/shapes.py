@@ -119,6 +119,8 @@ def _text(shape: Sequence[int]) -> str:
 def _delta_size(adapter: Any) -> tuple[int | None, int | None]:
     """Rows and number of elements of an adapter's delta; ``None`` where the format leaves them open."""
     weights = adapter.weights
+    if getattr(adapter, "row_offset", None) is not None:
+        return None, None  # ComfyUI 0.38: some rows of the product, of which its own dry run knows
     if adapter.name == "lora":
         return _lora_size(weights[0], weights[1], weights[3])
     if adapter.name == "loha":

@@ -7,26 +7,16 @@ its own size does not depend on the weight.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 
 from ...core.errors import AdapterFormatError
 from ...core.lora.adapters import ADAPTERS, Adapter
+from ..match.roles import PRODUCTS, product_roles
 from ..match.stock import ODD_TENSORS, PatchValue, has_dora_scale, is_adapter
 from ..match.writer_adapters import WriterAdapter
 
-_PLACES: Mapping[str, Mapping[str, int]] = {
-    "lora": {"up": 0, "down": 1, "mid": 3},
-    "loha": {"hada_w1_a": 0, "hada_w1_b": 1, "hada_w2_a": 3, "hada_w2_b": 4, "hada_t1": 5, "hada_t2": 6},
-    "lokr": {
-        "lokr_w1": 0, "lokr_w2": 1, "lokr_w1_a": 3, "lokr_w1_b": 4, "lokr_w2_a": 5, "lokr_w2_b": 6, "lokr_t2": 7,
-    },
-    "glora": {"a1": 0, "a2": 1, "b1": 2, "b2": 3},
-}  # fmt: skip
-"""Role to place in the tuple of ComfyUI's adapter."""
-
-_BY_NAME: Mapping[str, Adapter] = {adapter.name: adapter for adapter in ADAPTERS if adapter.name in _PLACES}
+_BY_NAME: Mapping[str, Adapter] = {adapter.name: adapter for adapter in ADAPTERS if adapter.name in PRODUCTS}
 
 
 def exact_norm(value: PatchValue, read_weight: Callable[[], torch.Tensor | None]) -> float | None:
@@ -68,20 +58,18 @@ def exact_work(value: PatchValue) -> int | None:
 
 
 def _parts(value: PatchValue) -> tuple[Adapter, dict[str, torch.Tensor], float] | None:
-    if isinstance(value, WriterAdapter):
-        adapter = _BY_NAME.get(str(value.weights[0]))
-        tensors = value.tensors()
-        return None if adapter is None or "dora_scale" in tensors else (adapter, tensors, value.scale)
-    if not is_adapter(value) or value.name not in _PLACES or has_dora_scale(value):
+    found = product_roles(value)
+    if found is None or has_dora_scale(value):
         return None
-    weights: Any = value.weights
-    if value.name == "lora" and weights[5] is not None:
-        return None  # enlarges the weight
-    tensors = {role: weights[place] for role, place in _PLACES[value.name].items() if weights[place] is not None}
-    adapter = _BY_NAME[value.name]
-    alpha = weights[4] if value.name == "glora" else weights[2]
-    try:
-        rank = adapter.describe({role: tuple(tensor.shape) for role, tensor in tensors.items()}).rank
-    except AdapterFormatError:
+    kind, tensors, scale = found
+    adapter = _BY_NAME.get(kind)
+    if adapter is None or "dora_scale" in tensors:
         return None
-    return adapter, tensors, float(alpha) / rank if alpha is not None and rank else 1.0
+    if not isinstance(value, WriterAdapter):
+        if kind == "lora" and value.weights[5] is not None:
+            return None  # enlarges the weight
+        try:
+            adapter.describe({role: tuple(tensor.shape) for role, tensor in tensors.items()})
+        except AdapterFormatError:
+            return None
+    return adapter, tensors, scale
