@@ -241,7 +241,7 @@ def test_text_encoder_layers_without_a_clip_are_kept(host: Any, saver: Saver, tm
 
 @pytest.mark.parametrize(
     "prefix",
-    ["lora_te_", "lora_te1_", "text_encoder.", "te2_", "clip_l.transformer.", "base_model.model."],
+    ["lora_te_", "lora_te1_", "text_encoder.", "te2_", "clip_l.transformer.", "base_model.model.", "conditioner."],
 )
 def test_what_apply_calls_a_text_encoders_is_what_save_keeps(
     host: Any, saver: Saver, tmp_path: Path, model: Any, prefix: str
