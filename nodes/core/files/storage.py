@@ -99,9 +99,10 @@ class StoredShapes:
         if info.dtype in ("U8", "I8") and _is_packed(_format(info, self._header, self._configs)):
             columns *= 2
         config = self._configs.get(info.key.rpartition(".")[0])
-        whole = config.shape if config is not None else ()
-        padded = len(whole) == 2 and 0 <= rows - whole[0] < _PADDING and 0 <= columns - whole[1] < _PADDING
-        return (whole[0], whole[1]) if padded else (rows, columns)
+        if config is None or len(config.shape) != 2:
+            return rows, columns
+        padded = 0 <= rows - config.shape[0] < _PADDING and 0 <= columns - config.shape[1] < _PADDING
+        return config.shape if padded else (rows, columns)
 
 
 _BYTES = frozenset({"U8", "I8", "F4", "F8_E4M3", "F8_E5M2"})

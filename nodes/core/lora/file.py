@@ -114,7 +114,8 @@ def is_lora(header: Header) -> bool:
 def read_lora(header: Header) -> LoraFile:
     """Group the tensors of ``header`` into layers. Never fails: what makes no sense is a layer with a note."""
     groups, other = _group(header)
-    orphans = [groups.pop(name)["alpha"] for name in [n for n, roles in groups.items() if roles.keys() == {"alpha"}]]
+    lonely = [name for name, roles in groups.items() if roles.keys() <= _SCALES_NOTHING]
+    orphans = [key for name in lonely for key in groups.pop(name).values()]
     strangers = sort_strangers(other)
     alpha_keys = [roles["alpha"] for roles in groups.values() if "alpha" in roles]
     alphas = header.scalars(alpha_keys)
@@ -135,6 +136,8 @@ def read_lora(header: Header) -> LoraFile:
     )  # fmt: skip
 
 
+_SCALES_NOTHING = frozenset({"alpha", "scaled_oft"})
+"""Roles that mean nothing without the tensors that they belong to."""
 _PACKED = frozenset({"qweight", "wscales", "comfy_quant", "weight_scale", "scale_weight"})
 _LEAST_SHARE = 20
 """A file of full replacements beside a LoRA has at least one adapter tensor in so many."""

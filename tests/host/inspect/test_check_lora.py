@@ -387,6 +387,43 @@ def test_stop_raises_the_sentence(run_node: Any) -> None:
         run_node(native_lora(hidden=256), "stop the run")
 
 
+def test_the_node_can_stop_on_doubts(run_node: Callable[..., Any]) -> None:
+    dead = {key: tensor * 0 if "lora_B" in key else tensor for key, tensor in native_lora(**NANO).items()}
+    fits, _, report, text = run_node(dead, "stop the run").args
+    assert fits
+    assert [doubt.id for doubt in report.doubts] == ["all_zero"]
+    assert report.level.value == "warning"
+    assert "Doubt (all_zero)" in text
+    with pytest.raises(Exception, match="all zero"):
+        run_node(dead, "stop the run, also on doubts")
+    assert run_node(native_lora(**NANO), "stop the run, also on doubts").args[0]
+
+
+def test_a_replacement_of_another_shape_needs_a_newer_comfyui(host: Any, model: Any, tmp_path: Path) -> None:
+    from pack.nodes.host.match.dry_run import sets_another_shape
+
+    state = {"diffusion_model.img_in.set_weight": torch.ones(256, 128)}
+    checked = check_state(host, model, tmp_path, {**state, **pair("diffusion_model.single_blocks.0.linear2", 128, 512)})
+    by_key = {layer.lora_key: layer for layer in checked.report.layers}
+    replaced = by_key["diffusion_model.img_in"]
+    if sets_another_shape():
+        assert replaced.state is host.State.APPLIED
+    else:
+        assert replaced.state is host.State.SHAPE_MISMATCH
+        assert "too old for this" in replaced.reason
+
+
+def test_a_plain_weight_replaces_the_models_own(host: Any, model: Any, tmp_path: Path) -> None:
+    linear = {**pair("double_blocks.0.img_attn.proj", 128, 128), "img_in.weight": torch.ones(128, 128)}
+    linear["nothing.of.that.name.weight"] = torch.ones(4)
+    checked = check_state(host, model, tmp_path, linear)
+    states = {layer.lora_key: (layer.state, layer.format) for layer in checked.report.layers}
+    assert states["img_in"] == (host.State.APPLIED, "set")
+    assert states["nothing.of.that.name"][0] is host.State.NOT_UNDERSTOOD
+    assert checked.verdict.fit.value == "fits in part"
+
+
+
 @pytest.mark.parametrize(("mode", "lines"), [("warn", 1), ("report only", 0)])
 def test_warn_logs_and_report_only_does_not(
     run_node: Any, caplog: pytest.LogCaptureFixture, mode: str, lines: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 
@@ -57,9 +56,10 @@ def scale_spread(file: LoraFile) -> Doubt | None:
         if layer.rank and _has_alpha(layer) and not layer.kernel and not is_text_encoder_name(layer.name):
             ranks[layer.format, _alpha(layer)].add(layer.rank)
     declared = _declared_ranks(file)
+    by_lycoris = "lycoris" in file.header.metadata.get("ss_network_module", "")[:200].lower()
     for (kind, alpha), found in ranks.items():
         spread = max(found) / min(found)
-        limit = _SPREAD if kind in ("lokr", "loha") else _SPREAD_OF_LORAS
+        limit = _SPREAD if kind in ("lokr", "loha") or by_lycoris else _SPREAD_OF_LORAS
         if spread >= limit and not (kind not in ("lokr", "loha") and declared):
             return Doubt(
                 "scale_spread",
@@ -103,8 +103,7 @@ def _alpha(layer: LoraLayer) -> float:
 
 def _number(text: str | None) -> float | None:
     try:
-        value = json.loads(text) if text and len(text) < 40 else None
+        value = float(text) if text and len(text) < 40 else math.nan
     except ValueError:
         return None
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if usable else None
+    return value if math.isfinite(value) else None

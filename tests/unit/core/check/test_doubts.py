@@ -55,6 +55,8 @@ CASES: list[tuple[str, dict[str, Parts], dict[str, object]]] = [
     ("", {PROJ: lora(4, 4), OTHER: lora(16, 4)}, {"ss_network_module": "networks.lora_flux"}),
     ("", {PROJ: lora(2, 4), OTHER: lora(64, 4)}, {"ss_network_args": {"network_reg_dims": "single=64"}}),
     ("scale_spread", {PROJ: lora(2, 4), OTHER: lora(64, 4)}, {}),
+    ("scale_spread", {PROJ: lora(2, 4), OTHER: lora(16, 4)}, {"ss_network_module": "lycoris.kohya"}),
+    ("", {PROJ: lora(2, 4), OTHER: lora(16, 4)}, {}),
     ("no_alpha", {PROJ: lora(64)}, {"ss_network_dim": 64, "ss_network_alpha": 8}),
     ("", {PROJ: lora(64)}, {"ss_network_dim": 64, "ss_network_alpha": 64}),
     ("", {PROJ: lora(64)}, {}),
