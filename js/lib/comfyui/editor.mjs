@@ -2,7 +2,8 @@
 
 import { api } from "../../../../scripts/api.js";
 import { app } from "../../../../scripts/app.js";
-import { loraNodeOf, modelFileOf, readersOf } from "./links.mjs";
+import { loraNodeOf, modelFileOf, readersOf, slotNamed } from "./links.mjs";
+import { originOf } from "./origins.mjs";
 import { allNodes, redraw } from "./app.mjs";
 
 /**
@@ -40,6 +41,17 @@ export function modelFile(node) {
     if (file) return file;
   }
   return null;
+}
+
+/**
+ * The text that a linked widget gets from another widget: of a primitive, or of the node that stands for the subgraph.
+ * @param {EditorNode} node
+ * @param {string} name
+ * @returns {string | null} null where a node makes it
+ */
+export function promotedText(node, name) {
+  const origin = originOf(node, slotNamed(node, name), hostOf);
+  return origin && "value" in origin ? String(origin.value ?? "") : null;
 }
 
 /** @param {EditorGraph} graph @returns {EditorNode | undefined} */

@@ -27,7 +27,7 @@ export function widgetText(node, name) {
 }
 
 /** @param {EditorNode} node @param {string} name */
-const slotNamed = (node, name) => node.inputs?.findIndex((input) => input.name === name || input.widget?.name === name) ?? -1;
+export const slotNamed = (node, name) => node.inputs?.findIndex((input) => input.name === name || input.widget?.name === name) ?? -1;
 
 /** Whether a widget's value comes in through a link. @param {EditorNode} node @param {string} name */
 export const isLinked = (node, name) => linkInto(node, slotNamed(node, name)) !== null;

@@ -1,6 +1,6 @@
 // Where the editor's bars and its text come from: the headers of the files, and what a link brings.
 
-import { askLayout } from "../comfyui/editor.mjs";
+import { askLayout, promotedText } from "../comfyui/editor.mjs";
 import { isLinked, linkedNode, widgetText } from "../comfyui/links.mjs";
 import { baseText, joinTexts } from "./base.mjs";
 
@@ -43,5 +43,5 @@ export function textInForce(node, name, ran) {
   const source = linkedNode(node, name);
   const made = source && widgetText(source, name);
   if (source && typeof made === "string" && !isLinked(source, name)) return joinTexts(baseText(source), made);
-  return ran ?? "";
+  return promotedText(node, name) ?? ran ?? "";
 }

@@ -65,14 +65,15 @@ def _merge(reports: list[Report], blocks: str) -> Report:
         notes += [f"{os.path.basename(name)}: {note}" for note in report.notes[:_NOTES_EACH]]
     bad = [os.path.basename(report.lora.name) for report in reports if report.lora and report.level is not Level.OK]
     applied = sum(layer.state is LayerState.APPLIED for report in reports for layer in report.layers)
-    summary = f"{len(reports)} LoRAs, {applied} layers applied."
+    noun = "LoRA" if len(reports) == 1 else "LoRAs"
+    summary = f"{len(reports)} {noun}, {applied} layers applied."
     if bad:
         summary += f" Look at {', '.join(dict.fromkeys(bad))}: the notes say what did not fit."
     if len(reports) > len(names):
         summary += " The same file is in the stack more than once: its strengths add up."
     return Report(
         kind="apply",
-        title=f"{len(reports)} LoRAs on {reports[0].model.architecture if reports[0].model else 'the model'}",
+        title=f"{len(reports)} {noun} on {reports[0].model.architecture if reports[0].model else 'the model'}",
         summary=summary,
         level=max((report.level for report in reports), key=order.index),
         model=reports[0].model,
