@@ -44,6 +44,11 @@ TRUE_TO_CANVAS = """
 }
 """
 SIDE = "(wanted) => (document.querySelector('.patchbay-side .patchbay-earlier')?.textContent ?? '') === wanted"
+HIDDEN = """
+(name) => window.app.rootGraph.nodes.find(({ type }) => type === "PatchbayApplyLora")
+  .widgets.filter(({ hidden }) => hidden).map((widget) => widget.name).join() === name
+"""
+"""Without a CLIP, its strength means nothing."""
 OPEN = "async (workflow) => { await window.app.loadGraphData(workflow, true, true, 'the template again'); }"
 APPLY = "PatchbayApplyLora"
 
@@ -55,6 +60,7 @@ def test_a_result_of_other_inputs_is_dimmed_and_says_of_which(comfy_page: ComfyP
     for node, name, value in inputs:
         page.evaluate(WRITE, [node, name, f"{value}.safetensors"])
     page.evaluate(WRITE, [APPLY, "blocks", "double_blocks.*=0"])
+    page.wait_for_function(HIDDEN, arg="strength_clip")
     open_side_bar(comfy_page)
     comfy_page.queue_and_wait()
     _all_say(comfy_page, "")

@@ -2,6 +2,7 @@
 
 import { allNodes, app, forwardWheel, lastOutput, viewUrl } from "./app.mjs";
 import { onCanvasChange } from "./canvas_watch.mjs";
+import { hideIdleStrength, keepTextShort } from "./compact.mjs";
 import { pastRuns } from "./history.mjs";
 import { attachedPanels, growthOf, takePlaces } from "./node_panels.mjs";
 import { language, onLanguageChange } from "./page_language.mjs";
@@ -10,6 +11,7 @@ import { differences, earlierText, inputsOf } from "./run_inputs.mjs";
 /**
  * @typedef {import("../../types/app").ComfyNode} ComfyNode
  * @typedef {import("../../types/app").NodeOutput} NodeOutput
+ * @typedef {import("../../types/editor_app").EditorNode} EditorNode
  * @typedef {import("./node_panels.mjs").Attached} Attached
  */
 
@@ -21,10 +23,15 @@ export function hostFor(entry) {
     watching = true;
     onCanvasChange(() => {
       takePlaces();
-      attachedPanels().forEach(markEarlier);
+      for (const entry of attachedPanels()) {
+        markEarlier(entry);
+        hideIdleStrength(/** @type {EditorNode} */ (entry.node));
+      }
     });
     onLanguageChange(languageChanged);
   }
+  keepTextShort(/** @type {EditorNode} */ (entry.node));
+  hideIdleStrength(/** @type {EditorNode} */ (entry.node));
   entry.afterShow = () => markEarlier(entry);
   return { node: entry.node, root: entry.root, language, forwardWheel, viewUrl, contentChanged: growthOf(entry) };
 }
