@@ -345,7 +345,7 @@ def test_flux1_with_native_names_is_caught(host: Any, klein_4b: Any, tmp_path: P
                 state |= pair(f"{block}_{layer}", rows, columns)
     checked = check_state(host, klein_4b, tmp_path, state)
     assert states(checked) == {"applied": 20, "wrong_architecture": 170}
-    assert any("not gated" in note for note in checked.report.notes)
+    assert any("its MLP is gated: 6 x hidden rows, FLUX.1 has 4 x" in note for note in checked.report.notes)
     reasons = {layer.reason for layer in checked.report.layers if layer.state is host.State.WRONG_ARCHITECTURE}
     assert any("12288 x 3072" in reason for reason in reasons)  # its own reason stays
 

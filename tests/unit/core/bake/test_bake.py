@@ -242,8 +242,8 @@ def test_metadata_is_kept_corrected_and_extended(tmp_path: Path) -> None:
     assert (held["patchbay.strength_model"], held["patchbay.blocks"]) == ("0.5", "all=1")
     assert held["patchbay.model"] == "FLUX.2 Klein 4B"
     assert json.loads(held["patchbay.history"]) == {"blocks": "all=0.5"}
-    assert any("lora_adapter_metadata is left out" in note for note in written.notes)
-    assert any("sshs_legacy_hash is left out" in note for note in written.notes)
+    assert any("lora_adapter_metadata is removed" in note for note in written.notes)
+    assert any("sshs_legacy_hash is removed" in note for note in written.notes)
 
 
 def test_metadata_after_a_conversion(tmp_path: Path) -> None:
