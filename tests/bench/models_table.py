@@ -173,7 +173,8 @@ def page(parts: Mapping[str, list[Row]]) -> str:
         "`tests/bench/models_table.py`, which builds each class on the meta device and makes a LoRA of all of its "
         "matrices in the model's own names and joined with underscores (kohya). *open*: several families have all of "
         "these layers in these widths, and the file alone does not tell; the model at hand does then. The column "
-        "*attention alone* is a LoRA of nothing but attention layers.", "",
+        "*attention alone* is a LoRA of nothing but attention layers. *lands*: on the same model, or for a class of "
+        "diffusers on ComfyUI's model of that size; `-` where ComfyUI has none here.", "",
     ]  # fmt: skip
     for title, rows in parts.items():
         lines += [f"## {title}", "", "| class | family | model | LoRA | kohya | attention alone | lands |"]
@@ -182,7 +183,8 @@ def page(parts: Mapping[str, list[Row]]) -> str:
             cells = (f"`{r.name}`", r.family, r.model, r.native, r.kohya, r.blocks, r.lands)
             lines.append(f"| {' | '.join(cells)} |")
         good = sum(r.good for r in rows)
-        lines += ["", f"{good} of {len(rows)} classes: no file has a wrong name, and every layer lands.", ""]
+        landed = sum(r.lands == "all" for r in rows)
+        lines += ["", f"{good} of {len(rows)} classes: no file has a wrong name. {landed}: every layer lands.", ""]
     lines += ["## Families", "", "| family | name | blocks | hidden size |", "|---|---|---|---|"]
     for family in FAMILIES:
         kinds = ", ".join(f"{kind} {'/'.join(map(str, known))}" for kind, known in family.depths.items()) or NONE
