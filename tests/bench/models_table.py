@@ -172,7 +172,7 @@ def page(parts: Mapping[str, list[Row]]) -> str:
         f"{len(FAMILIES)} families of models, a file each in `nodes/core/model/families/`. Written by "
         "`tests/bench/models_table.py`, which builds each class on the meta device and makes a LoRA of all of its "
         "matrices in the model's own names and joined with underscores (kohya). *open*: several families have all of "
-        "these layers in these widths, and the file alone does not tell; the model at hand does then. The column "
+        "these layers in these widths, and the file alone does not tell; the model it is used with does. The column "
         "*attention alone* is a LoRA of nothing but attention layers. *lands*: on the same model, or for a class of "
         "diffusers on ComfyUI's model of that size; `-` where ComfyUI has none here.", "",
     ]  # fmt: skip
