@@ -36,7 +36,7 @@ import { app, lastOutput, redraw } from "./app.mjs";
  * @property {HTMLElement} root
  * @property {DomWidget} widget
  * @property {Panel | null} panel nothing until its modules are there
- * @property {NodeOutput | undefined} output what it shows
+ * @property {NodeOutput | undefined} output what it shows, or will show once its modules are there
  * @property {(output: NodeOutput) => void} show
  * @property {() => void} afterShow
  * @property {(pixels: number) => void} claim height above the least one
@@ -76,8 +76,9 @@ export function attachPanel(node, kind) {
     node, kind, root, widget, panel: null, output: undefined,
     show(output) {
       // A report is as long as its file has layers: it is neither read nor written anew where it is the same one.
-      if (!entry.panel || output === entry.output) return;
+      if (output === entry.output && entry.panel) return;
       entry.output = output;
+      if (!entry.panel) return;
       entry.panel.show(output);
       entry.afterShow();
     },
@@ -107,8 +108,11 @@ function keepWidth(widget) {
 async function bring(entry) {
   const create = await entry.kind.load();
   if (!attached.has(entry)) return;
+  const early = entry.output;
   entry.panel = create(entry);
-  showLast(entry);
+  entry.output = undefined;
+  if (early) entry.show(early);
+  else showLast(entry);
 }
 
 /**

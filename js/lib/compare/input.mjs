@@ -44,7 +44,9 @@ export function listenToStage(stage, handle, host) {
   // A hand that only passes moves the boundary; while the picture is zoomed in, it is dragged.
   stage.addEventListener("pointermove", (event) => {
     const state = host.get();
-    if (event.buttons === 0 && event.pointerType === "mouse" && state.mode === "slider" && state.view.scale === null) splitTo(stage, event, host);
+    // Where the canvas moves under a hand that rests, browsers tell of a move by nothing.
+    const moved = event.movementX !== 0 || event.movementY !== 0;
+    if (moved && event.buttons === 0 && event.pointerType === "mouse" && state.mode === "slider" && state.view.scale === null) splitTo(stage, event, host);
   });
   stage.addEventListener("keydown", (event) => onStageKey(stage, event, host));
   handle.addEventListener("keydown", (event) => onSplitKey(event, host));
