@@ -14,7 +14,7 @@ from .core.strengths.text import parse_block_strengths
 from .host.apply.apply import apply_lora
 from .host.apply.renumber import check_map_text
 from .host.comfyui.lora_input import lora_file, lora_file_input, lora_fingerprint
-from .sockets import BLOCK_MAP, CATEGORY, SHOWS_RESULT, report_outputs, with_inputs
+from .sockets import BLOCK_MAP, CATEGORY, METHOD, SHOWS_RESULT, report_outputs, with_inputs
 
 
 class PatchbayApplyLora(io.ComfyNode):
@@ -66,12 +66,8 @@ class PatchbayApplyLora(io.ComfyNode):
                 io.Combo.Input(
                     "method",
                     options=list(METHODS),
-                    default="merge",
-                    tooltip="merge: the change is added to the weights, so sampling steps cost nothing extra. "
-                    "bypass: the change is computed alongside the weights, so a new strength costs nothing and "
-                    "quantised weights are not rounded again, but every step costs a little more. auto: the cheaper "
-                    "of the two for this model and number of steps; the report says why. If only the steps "
-                    "change, the choice stays.",
+                    default="auto",
+                    tooltip=METHOD,
                 ),
                 io.Boolean.Input(
                     "as_stock",
@@ -125,7 +121,7 @@ class PatchbayApplyLora(io.ComfyNode):
     ) -> io.NodeOutput:
         path = lora_file(lora_name)
         hidden = cls.hidden
-        steps = steps_after(hidden.prompt, hidden.unique_id) if hidden is not None and method == "auto" else None
+        steps = steps_after(hidden.prompt, hidden.unique_id) if hidden is not None and method == "cheapest" else None
         result = apply_lora(
             path, lora_name, model, clip, strength_model, strength_clip, blocks, as_stock, method, steps,
             block_map,

@@ -16,7 +16,7 @@ from .core.strengths.stack import StackEntry
 from .core.strengths.text import parse_block_strengths
 from .host.apply.stack import apply_stack
 from .host.comfyui.lora_input import lora_file_input, lora_fingerprint
-from .sockets import CATEGORY, SHOWS_RESULT, LoraStack, report_outputs, with_inputs
+from .sockets import CATEGORY, METHOD, SHOWS_RESULT, LoraStack, report_outputs, with_inputs
 
 _STRENGTH = {"default": 1.0, "min": -100.0, "max": 100.0, "step": 0.01}
 
@@ -101,12 +101,8 @@ class PatchbayApplyLoraStack(io.ComfyNode):
                 io.Combo.Input(
                     "method",
                     options=list(METHODS),
-                    default="merge",
-                    tooltip="merge: the change is added to the weights, so sampling steps cost nothing extra. "
-                    "bypass: the change is computed alongside the weights, so a new strength costs nothing and "
-                    "quantised weights are not rounded again, but every step costs a little more. auto: the cheaper "
-                    "of the two for this model and number of steps; the report says why. If only the steps "
-                    "change, the choice stays.",
+                    default="auto",
+                    tooltip=METHOD,
                 ),
                 io.Boolean.Input(
                     "as_stock",
@@ -139,7 +135,7 @@ class PatchbayApplyLoraStack(io.ComfyNode):
         clip: object = None,
     ) -> io.NodeOutput:
         hidden = cls.hidden
-        steps = steps_after(hidden.prompt, hidden.unique_id) if hidden is not None and method == "auto" else None
+        steps = steps_after(hidden.prompt, hidden.unique_id) if hidden is not None and method == "cheapest" else None
         result = apply_stack(lora_stack, model, clip, blocks, as_stock, method, steps)
         if result.report.level.value != "ok":
             logging.warning("LoRA Patchbay: LoRA stack: %s", result.report.summary)

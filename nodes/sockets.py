@@ -48,6 +48,15 @@ def with_inputs(ui: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+METHOD = (
+    "auto: right first: merged into whole weights; alongside quantised weights if rounding would drown it. The "
+    "report says what merging would have kept. merge: the change is added to the weights, so sampling steps cost "
+    "nothing extra. bypass: the change is computed alongside the weights, so a new strength costs nothing and "
+    "quantised weights are not rounded again, but every step costs a little more. cheapest: the cheaper of the "
+    "two for this model and number of steps; if only the steps change, the choice stays."
+)
+"""Tooltip of the input ``method``."""
+
 BLOCK_MAP = (
     "For a model that was made from the LoRA's own by inserting or removing blocks: which of its blocks each block of "
     "the file is. Empty: the same number. auto: the published map, where the depths differ (Anima, 28 to 40 blocks). "

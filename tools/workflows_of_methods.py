@@ -17,7 +17,8 @@ def methods_nano(object_info: dict[str, Any]) -> Graph:
         "weights again.\n\n"
         "**bypass** leaves the weights alone and adds what the LoRA does while the model runs: a changed strength "
         "costs nothing, every step a little. On *quantised* models (fp8, nvfp4, GGUF) nothing is rounded again.\n\n"
-        "**auto** takes the cheaper one and says why. Set the upper node to it.\n\n"
+        "**auto**, the default, merges into whole weights and goes alongside quantised ones in which rounding would "
+        "drown the LoRA. **cheapest** takes the cheaper one and says why.\n\n"
         "Change both strengths and run again. **Compare Images** shows that the two stay the same up to rounding, and "
         "**Show Patches** lists what is computed alongside the weights.",
         (-420, 0),

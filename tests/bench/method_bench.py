@@ -1,9 +1,9 @@
-"""Whether ``auto`` takes the cheaper method on the CPU: Klein Nano, the first run after a change of strength.
+"""Whether ``cheapest`` takes the cheaper method on the CPU: Klein Nano, the first run after a change of strength.
 
 Run from the project's folder with its virtual environment: ``python tests/bench/method_bench.py [--rounds 7]``. For
-each number of steps the LoRA's strength is changed and the model sampled, merged, beside the weights, and as ``auto``
-says, in turns; node and run are timed together. Exit status 1 if a choice of ``auto`` costs more than the limit over
-the better method.
+each number of steps the LoRA's strength is changed and the model sampled, merged, beside the weights, and as
+``cheapest`` says, in turns; node and run are timed together. Exit status 1 if a choice of it costs more than the
+limit over the better method.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def main() -> int:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     with torch.inference_mode():
         rows = measure(options.rounds)
-    print("| a change of | steps | merge, ms | bypass, ms | auto takes | over the better |\n|---|---|---|---|---|---|")
+    print("| a change of | steps | merge, ms | bypass, ms | cheapest takes | over the better |")
+    print("|---|---|---|---|---|---|")
     for row in rows:
         print("| {what} | {steps} | {merge:.1f} | {bypass:.1f} | {auto} | {over:+.1%} |".format(**row))
     if options.json is not None:
@@ -74,7 +75,7 @@ def measure(rounds: int) -> list[dict[str, Any]]:
                     times[method].append((time.perf_counter() - begun) * 1e3)
             medians = {method: statistics.median(values) for method, values in times.items()}
             over = medians[taken] / min(medians.values()) - 1
-            result.append({"what": what, "steps": steps, **medians, "auto": taken, "over": over, "raw": times})
+            result.append({"what": what, "steps": steps, **medians, "cheapest": taken, "over": over, "raw": times})
     return result
 
 
@@ -85,8 +86,8 @@ def apply(model: Any, path: Path, method: str, strength: float, blocks: str, ste
 
 
 def choice(model: Any, path: Path, change: tuple[float, str], steps: int) -> str:
-    """The method that ``auto`` takes."""
-    report = apply(model, path, "auto", *change, steps).report
+    """The method that ``cheapest`` takes."""
+    report = apply(model, path, "cheapest", *change, steps).report
     return next(layer.method for layer in report.layers if layer.method)
 
 

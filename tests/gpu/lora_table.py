@@ -201,7 +201,7 @@ _ROWS = [
     ("ours, the term in the layer's own product", "product_inside_us", "ms"),
     ("the term added afterwards", "product_after_us", "ms"),
     ("ComfyUI's: product, scaled, added", "product_with_core_us", "ms"),
-    ("**what `auto` calculates with, ms per GB of patched weights**", "", ""),
+    ("**what `cheapest` calculates with, ms per GB of patched weights**", "", ""),
     ("staging with another strength, ours", "stage_ms_per_gb", "step"),
     ("bypass, each step", "bypass_ms_per_gb", "small"),
     ("seconds for this case", "seconds", "ms"),
@@ -231,7 +231,7 @@ def markdown(results: Sequence[Result]) -> str:
 
 
 def costs(result: Result) -> dict[str, float]:
-    """What ``auto`` calculates with (:mod:`nodes.core.method_choice`), from the figures of one case."""
+    """What ``cheapest`` calculates with (:mod:`nodes.core.method_choice`), from the figures of one case."""
     hidden, blocks = {"klein-4b": (3072, 2 * 5 + 20), "klein-9b": (4096, 2 * 8 + 24)}.get(result["shape"], (0, 0))
     # bf16; a stream of a double block has as many weights as a single block
     gigabytes = 2 * 13 * hidden**2 * blocks / 1e9

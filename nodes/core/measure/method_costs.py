@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-METHODS = ("merge", "bypass", "auto")
-"""As the nodes offer them."""
+METHODS = ("auto", "merge", "bypass", "cheapest")
+"""As the nodes offer them, the default first. ``auto`` is right first, ``cheapest`` compares costs (below)."""
 
 STAGE_MS_PER_GB = {"legacy": 128.0, "dynamic": 15.4}
 """What a GB of weights with another merge adds to the next run. Measured on one H200 with FLUX.2 Klein 4B and 9B shapes

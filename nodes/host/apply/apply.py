@@ -52,8 +52,9 @@ def apply_lora(
     """Apply the LoRA at ``path`` to clones of ``model`` and ``clip`` (which may be ``None``).
 
     Args:
-        method: ``merge`` into the weights, ``bypass``: beside them in the forward pass, or ``auto``: the cheaper one.
-        steps: Sampling steps of the workflow, as far as it says; only ``auto`` asks.
+        method: ``merge`` into the weights, ``bypass``: beside them in the forward pass, ``auto``: merged, but beside
+            quantised weights in which rounding would drown the change, or ``cheapest`` of the first two.
+        steps: Sampling steps of the workflow, as far as it says; only ``cheapest`` asks.
         block_map: Which block of the model each block of the file is: empty (the same), ``auto`` or a text.
         as_stock: Patch exactly what ComfyUI's own loader patches, also where the file's writer meant something else.
 
@@ -67,7 +68,7 @@ def apply_lora(
     lora = numbered.lora
     plan = plan_patches(lora, keys, strength_model, strength_clip, blocks, as_stock)
     selection = select_method(method, plan, keys, model, clip, as_stock, steps)
-    placed = place_plan(plan, keys, model, clip, name, selection.method)
+    placed = place_plan(plan, keys, model, clip, name, selection.method, selection.only)
     layers = measure_plan(plan, keys, model, clip, quick=True)
     level, summary, notes = _judge((*layers, *numbered.left_out()), name)
     broken = {x.lora_key for x in layers if x.state is LayerState.APPLIED and x.not_measured == NOT_FINITE}
@@ -102,7 +103,7 @@ def apply_lora(
             *notes,
             *((numbered.note,) if numbered.note else ()),
             *differences,
-            *selection_notes(selection, method),
+            *selection_notes(selection, method, layers),
             *method_notes(layers, placed, selection.method),
         ),
         advice=to_do,

@@ -20,6 +20,8 @@ from .methods import find_beside, whole_bytes
 from .plan import PatchPlan
 from .survival import Requantisation, measure_requantisation, quantised_format
 
+AS_STOCK = "as_stock asks for exactly what ComfyUI's own loader does"
+
 STAYS = "If only the number of steps changes, this node does not run again and the choice stays."
 """ComfyUI shows a node nothing of the workflow when it asks whether the node has changed."""
 
@@ -33,12 +35,14 @@ class Selection:
     reason: str = ""
     """Why, where the choice was left to us."""
     requantisation: Requantisation | None = None
+    only: frozenset[str] | None = None
+    """Keys of the weights beside which ``bypass`` runs; ``None``: all."""
 
 
 def select_method(
     wanted: str, plan: PatchPlan, keys: ModelKeys, model: Any, clip: Any, as_stock: bool, steps: int | None
 ) -> Selection:
-    """``wanted`` itself, or the cheaper method where it is ``auto``.
+    """``wanted`` itself, or what ``auto`` (right first) and ``cheapest`` make of it.
 
     Args:
         as_stock: The result has to be ComfyUI's own bit for bit, which only a merge is.
@@ -48,10 +52,12 @@ def select_method(
         return Selection("bypass")
     patches = [patch for patch in plan.patches if not patch.text_encoder]
     lost = measure_requantisation(patches, plan.matched, model) if patches else None
+    if wanted == "auto":
+        return Selection("merge", AS_STOCK, lost) if as_stock else _right_first(plan, clip, lost)
     if wanted == "merge":
         return Selection("merge", "", lost)
     if as_stock:
-        return Selection("merge", "as_stock asks for exactly what ComfyUI's own loader does", lost)
+        return Selection("merge", AS_STOCK, lost)
     if not plan.patches:
         return Selection("merge", "nothing is to be applied", lost)
     found = [
@@ -76,6 +82,23 @@ def select_method(
         )
     )
     return Selection(choice.method, choice.reason, lost)
+
+
+def _right_first(plan: PatchPlan, clip: Any, lost: Requantisation | None) -> Selection:
+    """Whole weights merged; beside the weights what rounding would drown in those that are quantised."""
+    patches = [patch for patch in plan.patches if patch.text_encoder]
+    also = measure_requantisation(patches, plan.matched, clip.patcher) if patches else None
+    every = [each for each in (lost, also) if each is not None]
+    drowned = frozenset(key for each in every if drowns(each) for key in each.keys)
+    told = next((each for each in every if drowns(each)), lost or also)
+    return Selection("bypass", "", told, drowned) if drowned else Selection("merge", "", told)
+
+
+def drowns(lost: Requantisation) -> bool:
+    """Whether a merge loses the change; where it cannot be measured (a format without a writer), it counts as lost."""
+    if lost.each_time:
+        return False
+    return lost.kept is None or lost.noise is None or lossy(lost.kept, lost.noise)
 
 
 def loading_mode(patcher: Any) -> str:
@@ -115,7 +138,7 @@ def _bytes(key: str, keys: ModelKeys, model: Any) -> int:
 def name_survival(layers: Sequence[LayerReport], selection: Selection) -> tuple[LayerReport, ...]:
     """The layers with what arrives of their change in quantised weights, where that was measured."""
     lost = selection.requantisation
-    if lost is None or selection.method != "merge":
+    if lost is None:
         return tuple(layers)
     return tuple(
         replace(layer, delta_kept=lost.measured[layer.model_key].kept, delta_noise=lost.measured[layer.model_key].noise)
@@ -125,10 +148,12 @@ def name_survival(layers: Sequence[LayerReport], selection: Selection) -> tuple[
     )
 
 
-def selection_notes(selection: Selection, wanted: str) -> tuple[str, ...]:
+def selection_notes(selection: Selection, wanted: str, layers: Sequence[LayerReport]) -> tuple[str, ...]:
     """Sentences on the choice, and on quantised weights."""
-    notes = (f"Method auto took {selection.method}: {selection.reason}.", STAYS) if wanted == "auto" else ()
     lost = selection.requantisation
+    if wanted == "auto":
+        return _auto_notes(selection, layers)
+    notes = (f"Method cheapest took {selection.method}: {selection.reason}.", STAYS) if wanted == "cheapest" else ()
     if lost is None or selection.method != "merge":
         return notes
     kinds = ", ".join(lost.formats)
@@ -146,12 +171,44 @@ def selection_notes(selection: Selection, wanted: str) -> tuple[str, ...]:
     )
 
 
+def _auto_notes(selection: Selection, layers: Sequence[LayerReport]) -> tuple[str, ...]:
+    """What ``auto`` did, and what merging would have kept."""
+    lost = selection.requantisation
+    if selection.reason:
+        return ("Method auto merged it: as_stock asks for exactly what ComfyUI's own loader does.",)
+    if lost is None:
+        return ("Method auto merged it: the weights are stored whole.",)
+    kinds, weights = ", ".join(lost.formats), lost.weights
+    if lost.each_time:
+        return (
+            f"Method auto merged it: {weights} weights are {kinds} and are patched anew whenever they are used, "
+            "unrounded.",
+        )
+    kept, noise = lost.kept, lost.noise
+    if selection.method == "merge":
+        return (
+            f"Method auto merged it: in the {weights} weights stored as {kinds}, {kept:.0%} of the change survives, "
+            f"with rounding noise {noise:.2g} times as large as it.",
+        )
+    beside, merged = (sum(layer.method == method for layer in layers) for method in ("bypass", "merge"))
+    did = (
+        f"Method auto: {beside} changes run alongside weights stored as {kinds}, {merged} are merged into other "
+        "weights."
+    )
+    if kept is None or noise is None:
+        return (f"{did} What merging would have kept there could not be measured.",)
+    return (
+        f"{did} Merging would have kept {kept:.0%} of the change there, with rounding noise {noise:.2g} times as large "
+        "as it.",
+    )
+
+
 def advice(selection: Selection) -> str:
     """What to do where merging loses the change; empty otherwise."""
     lost = selection.requantisation
     if selection.method != "merge" or lost is None or not lossy(lost.kept, lost.noise):
         return ""
     return (
-        f"Use the method bypass: this model is quantised, and merging loses too much of the change (more than "
+        f"Use the method auto: this model is quantised, and merging loses too much of the change (more than "
         f"{1 - LEAST_KEPT:.0%} missing, or noise above {MOST_NOISE:g} times the change)."
     )

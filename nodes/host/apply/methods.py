@@ -12,10 +12,13 @@ import comfy.utils
 from ...core.match.name_table import target_key, target_offset
 from ...core.report.report import LayerReport, LayerState
 from ..bypass.hooks import BypassTerm, add_bypass
+from ..bypass.proof import unused_layers
 from ..bypass.terms import Beside, beside
 from ..comfyui.model_keys import ModelKeys
 from ..match.stock import MatchedFile
 from .plan import PatchPlan, PlannedPatch, apply_plan
+
+SKIPPED_HOOKS = "in an earlier run ComfyUI did not use what ran beside this weight"
 
 
 @dataclass(frozen=True)
@@ -32,25 +35,34 @@ class Placed:
     """What whole deltas beside the weights take, where a format has no small factors."""
 
 
-def place_plan(plan: PatchPlan, keys: ModelKeys, model: Any, clip: Any, owner: str, method: str) -> Placed:
+def place_plan(
+    plan: PatchPlan, keys: ModelKeys, model: Any, clip: Any, owner: str, method: str, only: frozenset[str] | None = None
+) -> Placed:
     """Apply ``plan`` to clones of ``model`` and ``clip``.
 
     Args:
         method: ``merge`` or ``bypass``. What cannot run beside its weight is merged in either case.
+        only: With ``bypass``, keys of the weights beside which patches run; the others are merged. ``None``: all.
     """
     if method != "bypass":
         return Placed(*apply_plan(plan, model, clip, owner), frozenset(), {}, 0)
     terms: dict[bool, list[BypassTerm]] = {False: [], True: []}
     merged: list[PlannedPatch] = []
     reasons: dict[int, str] = {}
+    unused = unused_layers(model.model)
     for patch in plan.patches:
+        if only is not None and target_key(patch.target) not in only:
+            merged.append(patch)
+            continue
         found = find_beside(patch, plan.matched, keys, clip.patcher if patch.text_encoder else model)
+        if not isinstance(found, str) and not patch.text_encoder and found.module in unused:
+            found = SKIPPED_HOOKS
         if isinstance(found, str):
             merged.append(patch)
             reasons[id(patch.value)] = found
             continue
         key = target_key(patch.target)
-        term = BypassTerm(found, patch.strength, patch.value, key, keys.shapes[key], owner)
+        term = BypassTerm(found, patch.strength, patch.value, key, keys.shapes[key], owner, patch.target)
         terms[patch.text_encoder].append(term)
     new_model, new_clip = apply_plan(replace(plan, patches=tuple(merged)), model, clip, owner)
     if terms[False]:

@@ -18,6 +18,7 @@ from ...core.model.blocks import Place
 from ...core.model.slices import WeightSlice, fused_slices, overlap
 from ...core.report.report import LayerReport, LayerState
 from ...core.strengths.text import StrengthTable, parse_block_strengths
+from ..bypass.proof import attach_proof
 from ..comfyui.model_keys import ModelKeys, read_model_keys
 from ..match.as_meant import match_lora
 from ..match.shapes import is_dead, is_product, misfit
@@ -360,6 +361,7 @@ def apply_plan(plan: PatchPlan, model: Any, clip: Any, owner: str) -> tuple[Any,
     on_model = [p for p in plan.patches if not p.text_encoder]
     _add(new_model, on_model, owner)
     attach_restaging(new_model)
+    attach_proof(new_model)
     if new_clip is not None:
         _add(new_clip.patcher, [p for p in plan.patches if p.text_encoder], owner)
     return new_model, new_clip

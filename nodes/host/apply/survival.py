@@ -21,11 +21,13 @@ import comfy.model_management
 import comfy.utils
 import torch
 
-from ...core.match.name_table import target_key, target_offset
+from ...core.match.name_table import target_function, target_key, target_offset
 from ..comfyui.private import kept_weight, quantised_layout
+from ..match.shapes import is_product
 from ..match.stock import MatchedFile
 from ..norms.patches import parameter, read_weight
 from .plan import PlannedPatch
+from .requantise import StoredRows, stored_rows
 
 LAYERS = 4
 """So many layers are measured, spread over the model."""
@@ -59,6 +61,8 @@ class Requantisation:
     """Quantised weights that would be quantised again."""
     measured: dict[str, Survival]
     """By model key."""
+    keys: tuple[str, ...] = ()
+    """Those weights."""
     each_time: bool = False
     """They are patched anew whenever they are used (GGUF): nothing is rounded."""
 
@@ -108,7 +112,7 @@ def measure_requantisation(
         return None
     names = tuple(dict.fromkeys(formats.values()))
     if any(name.startswith("GGUF") for name in names):
-        return Requantisation(names, len(formats), {}, each_time=True)
+        return Requantisation(names, len(formats), {}, tuple(formats), each_time=True)
     measured: dict[str, Survival] = {}
     begun = time.monotonic()
     for key in _sample(list(formats), patcher):
@@ -121,7 +125,7 @@ def measure_requantisation(
         found = known[identity]
         if found is not None:
             measured[key] = found
-    return Requantisation(names, len(formats), measured)
+    return Requantisation(names, len(formats), measured, tuple(formats))
 
 
 def _bucket(strength: float) -> int:
@@ -147,39 +151,69 @@ def _on_gpu(patcher: Any) -> bool:
 
 
 def _measure(patches: list[PlannedPatch], key: str, patcher: Any) -> Survival | None:
-    before = read_weight(patcher, key)
-    if before is None:
+    stored = _stored(patcher, key)
+    if stored is None:
         return None
     try:
-        return _compare(patches, key, patcher, before.to(patcher.load_device).float())
+        return _compare(patches, key, patcher, stored)
     except (RuntimeError, TypeError, AttributeError, NotImplementedError) as error:
         logging.info("LoRA Patchbay: quantising %s again could not be measured: %s", key, error)
         return None
 
 
-def _compare(patches: list[PlannedPatch], key: str, patcher: Any, before: torch.Tensor) -> Survival | None:
-    rows = [(p.strength, p.value, 1.0, target_offset(p.target), _function(p.target)) for p in patches]
-    wanted = comfy.lora.calculate_weight(rows, before.clone(), key) - before
-    after = _quantise(before + wanted, key, patcher).to(before.device)
-    arrived = after.sub_(before)
+def _compare(patches: list[PlannedPatch], key: str, patcher: Any, stored: Any) -> Survival | None:
+    module = comfy.utils.get_attr(patcher.model, key.rpartition(".")[0])
+    seed = comfy.utils.string_to_seed(key)
+    setter = getattr(module, f"set_{key.rpartition('.')[2]}", None)
+    offsets = [target_offset(patch.target) for patch in patches]
+    at = min((offset[1] for offset in offsets if offset is not None and offset[0] == 0), default=0)
+    rows = stored_rows(stored, at, seed, patcher.load_device, setter is not None)
+    wanted = None if rows is None else _delta_of_rows(patches, key, rows)
+    if rows is None or wanted is None:
+        before = read_weight(patcher, key)
+        if before is None:
+            return None
+        before = before.to(patcher.load_device).float()
+        wanted = comfy.lora.calculate_weight(_entries(patches), before.clone(), key) - before
+        if rows is None:
+            rows = StoredRows(0, before, lambda x: _quantise_whole(x, setter, parameter(patcher, key).dtype, seed))
+        wanted = wanted[rows.start : rows.start + len(rows.numbers)]
     size = float(wanted.norm())
     if size == 0:
         return None
+    arrived = rows.store(rows.numbers + wanted).to(wanted.device).sub_(rows.numbers)
     kept = float((arrived * wanted).sum(dtype=torch.float64)) / size**2
     return Survival(kept, float(arrived.sub_(wanted).norm()) / size)
 
 
-def _function(target: Any) -> Any:
-    return target[2] if not isinstance(target, str) and len(target) > 2 else None
+def _delta_of_rows(patches: list[PlannedPatch], key: str, rows: StoredRows) -> torch.Tensor | None:
+    """What plain LoRAs add to the rows, without building the rest; ``None`` for everything else."""
+    entries = []
+    first, last = rows.start, rows.start + len(rows.numbers)
+    for patch in patches:
+        offset = target_offset(patch.target)
+        if not is_product(patch.value) or target_function(patch.target) is not None:
+            return None
+        if offset is not None and offset[0] != 0:
+            return None
+        up, down, alpha = patch.value.weights[:3]
+        begin = 0 if offset is None else offset[1]
+        start, stop = max(first, begin), min(last, begin + up.shape[0])
+        if start < stop:
+            cut = up.narrow(0, start - begin, stop - start)
+            value = type(patch.value)(patch.value.loaded_keys, (cut, down, alpha, None, None, None))
+            entries.append((patch.strength, value, 1.0, (0, start - first, stop - start), None))
+    return comfy.lora.calculate_weight(entries, torch.zeros_like(rows.numbers), key)
 
 
-def _quantise(weight: torch.Tensor, key: str, patcher: Any) -> torch.Tensor:
-    """``weight`` as ComfyUI would store it under ``key``, as numbers again."""
-    module = comfy.utils.get_attr(patcher.model, key.rpartition(".")[0])
-    seed = comfy.utils.string_to_seed(key)
-    setter = getattr(module, f"set_{key.rpartition('.')[2]}", None)
+def _entries(patches: list[PlannedPatch]) -> list[tuple[Any, ...]]:
+    return [(p.strength, p.value, 1.0, target_offset(p.target), target_function(p.target)) for p in patches]
+
+
+def _quantise_whole(weight: torch.Tensor, setter: Any, dtype: torch.dtype, seed: int) -> torch.Tensor:
+    """``weight`` as ComfyUI would store it in a layer, as numbers again."""
     if setter is None:
-        stored = comfy.float.stochastic_rounding(weight, parameter(patcher, key).dtype, seed=seed)
+        stored = comfy.float.stochastic_rounding(weight, dtype, seed=seed)
     else:
         stored = setter(weight, inplace_update=False, seed=seed, return_weight=True)
     if type(stored) is not torch.Tensor and hasattr(stored, "dequantize"):

@@ -8,7 +8,6 @@ ComfyUI injects the stack of the patcher that is loaded, and ejects it when anot
 from __future__ import annotations
 
 import itertools
-import logging
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -18,8 +17,9 @@ from typing import Any, cast
 import comfy.model_patcher
 import comfy.utils
 import torch
-from comfy.patcher_extension import CallbacksMP, PatcherInjection
+from comfy.patcher_extension import PatcherInjection
 
+from ...core.match.name_table import Target
 from ..comfyui.private import injections, say_not_injected
 from ..match.stock import PatchValue
 from .calls import LayerFactors
@@ -49,6 +49,8 @@ class BypassTerm:
     """Of the whole weight."""
     owner: str
     """Which LoRA it is of."""
+    target: Target = ""
+    """Where ``add_patches`` would put it: the key, with offset and function where there are any."""
 
 
 class BypassFactors(torch.nn.Module):
@@ -135,6 +137,10 @@ class BypassStack:
             patcher: The patcher that will carry the stack.
         """
         self.terms = tuple(terms)
+        self.proved = False
+        """Whether an evaluation has called every layer (:mod:`.proof`)."""
+        self.instead: Any = None
+        """The patcher that is run in place of this one, where an evaluation has not called every layer."""
         self.root = FACTORS.get(patcher, self.terms)
         factors: BypassFactors = self.root.model
         by_layer = _by_layer(self.terms)
@@ -204,24 +210,16 @@ def add_bypass(patcher: Any, terms: Sequence[BypassTerm]) -> None:
     """Let ``terms`` run beside the weights of ``patcher``, a fresh clone, together with those it carries already."""
     before = bypass_stack(patcher)
     stack = BypassStack((*(before.terms if before is not None else ()), *terms), patcher)
-    for key in [key for key in injections(patcher) if key.startswith(BYPASS)]:
-        patcher.remove_injections(key)
-    say_not_injected(patcher)
+    take_off(patcher)
     patcher.set_attachments(BYPASS, stack)
     patcher.set_injections(f"{BYPASS}.{next(_COUNTER)}", [stack.injection()])
     patcher.set_additional_models(BYPASS, [stack.root.clone()])
-    patcher.remove_callbacks_with_key(CallbacksMP.ON_CLEANUP, BYPASS)
-    patcher.add_callback_with_key(CallbacksMP.ON_CLEANUP, BYPASS, _warn_of_layers_not_reached)
 
 
-def _warn_of_layers_not_reached(patcher: Any) -> None:
-    stack = bypass_stack(patcher)
-    active = _ACTIVE.get(patcher.model)
-    if stack is None or active is None or active.stack is not stack:
-        return
-    missed = stack.not_reached()
-    if missed and len(missed) < len(stack.hooks):  # none at all: the run ended before its first step
-        logging.warning(
-            "LoRA Patchbay: %d layers were not called by the model, so that what runs beside them had no effect "
-            "(for example %s). Use the method merge for this LoRA.", len(missed), missed[0],
-        )  # fmt: skip
+def take_off(patcher: Any) -> None:
+    """Take the stack off ``patcher``, a fresh clone."""
+    for key in [key for key in injections(patcher) if key.startswith(BYPASS)]:
+        patcher.remove_injections(key)
+    say_not_injected(patcher)
+    patcher.remove_attachments(BYPASS)
+    patcher.remove_additional_models(BYPASS)

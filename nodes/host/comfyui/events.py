@@ -47,6 +47,14 @@ def _reporting(items: Sequence[Item], stage: str, send: Any) -> Iterator[Item]:
     send(stage, total, total)
 
 
+def tell_page(text: str) -> None:
+    """Show a sentence below the node that is running, where a page started this run."""
+    server, context = prompt_server(), get_executing_context()
+    send = getattr(server, "send_progress_text", None)
+    if send is not None and context is not None and server.client_id is not None:
+        send(text, context.node_id)
+
+
 def _sender() -> Any:
     """How to tell the page that started this run; ``None`` outside a run or without a server."""
     server = prompt_server()

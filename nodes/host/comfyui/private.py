@@ -213,6 +213,11 @@ def quantised_layout(weight: Any) -> str:
     return "" if layout is None else str(getattr(layout, "__name__", layout))
 
 
+def quantised_parts(weight: Any) -> tuple[str, Any]:
+    """Layout and parameters (scales, options) of a quantised weight (``_params``, comfy-kitchen; see above)."""
+    return quantised_layout(weight), weight._params
+
+
 def casts_weights(module: Any) -> bool:
     """Whether a layer is ComfyUI's own, which brings its weight to where the input is (all versions)."""
     return hasattr(module, "comfy_cast_weights")
@@ -236,6 +241,22 @@ def lazy_tables(model: torch.nn.Module) -> list[dict[str, Any]]:
                 table = getattr(function, "patches", None)
                 if isinstance(table, dict):
                     found[id(table)] = table
+    return list(found.values())
+
+
+def patched_at_use(model: torch.nn.Module) -> list[tuple[dict[str, Any], str]]:
+    """(table, key) of the weights of a loaded model that their next use patches; of resident pages none.
+
+    ``weight_function``, ``weight_lowvram_function`` (0.16.3 and later). Fallback: none, and nothing is proved of them.
+    """
+    found: dict[tuple[int, str], tuple[dict[str, Any], str]] = {}
+    for module in model.modules():
+        for name in ("weight", "bias"):
+            staged = getattr(module, f"{name}_lowvram_function", None) if page_signature(module) is None else None
+            for function in (*getattr(module, f"{name}_function", ()), staged):
+                table, key = getattr(function, "patches", None), getattr(function, "key", None)
+                if isinstance(table, dict) and isinstance(key, str) and key in table:
+                    found[id(table), key] = (table, key)
     return list(found.values())
 
 

@@ -114,6 +114,11 @@ def _judge(layers: list[LayerReport], keys: ModelKeys, model: Any) -> tuple[Leve
         for name, hooked in injections(model).items()
         if not name.startswith(BYPASS)
     )
+    stack = bypass_stack(model)
+    unused = stack.not_reached() if stack is not None and stack.instead is not None else []
+    if unused:
+        said = f"Applied, but ComfyUI did not use it: {len(unused)} layers (for example {unused[0]})."
+        notes = (said, "It is merged into these weights instead whenever the model runs.", *notes)
     if not layers:
         return Level.OK, "No weight of this model is patched.", notes
     owners = sorted({layer.owner for layer in layers})

@@ -35,14 +35,16 @@ def test_a_packed_model_takes_both_methods(host: Any, tmp_path: Path) -> None:
     assert relative(base, sample(host, plain)) < 1e-5
     path = write(tmp_path / "x.safetensors", native_lora(seed=7, **SIZES))
     expected = sample(host, host.apply(path, "x", plain, None, 0.7, 0.0, "").model)
-    results = {m: host.apply(path, "x", packed, None, 0.7, 0.0, "", method=m) for m in ("merge", "bypass", "auto")}
+    methods = ("merge", "bypass", "auto", "cheapest")
+    results = {m: host.apply(path, "x", packed, None, 0.7, 0.0, "", method=m) for m in methods}
     for method, result in results.items():
         assert {layer.state.value for layer in result.report.layers} == {"applied"}, method
         assert relative(sample(host, result.model), expected) < 1e-4
         assert torch.equal(sample(host, packed), base)
     assert any("patched anew whenever they are used" in note for note in results["merge"].report.notes)
-    assert results["bypass"].model.patches == results["auto"].model.patches == {}
-    assert any(note.startswith("Method auto took bypass") for note in results["auto"].report.notes)
+    assert results["bypass"].model.patches == results["cheapest"].model.patches == {}
+    assert any(note.startswith("Method cheapest took bypass") for note in results["cheapest"].report.notes)
+    assert any("auto merged it:" in note and "unrounded" in note for note in results["auto"].report.notes)
 
 
 def test_saving_against_a_packed_model_says_which_weight_it_cannot_read(host: Any, tmp_path: Path) -> None:

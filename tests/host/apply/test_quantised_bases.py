@@ -101,8 +101,8 @@ def test_what_survives_is_what_is_really_stored(host: Any, model: Any, tmp_path:
         arrived = (after[layer.model_key] - before[layer.model_key]).double()
         kept = float((arrived * wanted).sum() / wanted.norm() ** 2)
         noise = float((arrived - wanted).norm() / wanted.norm())
-        assert layer.delta_kept == pytest.approx(kept, rel=0.05, abs=0.05)
-        assert layer.delta_noise == pytest.approx(noise, rel=0.05, abs=0.05)
+        assert layer.delta_kept == pytest.approx(kept, rel=0.1, abs=0.1)  # 128 rows stand for all
+        assert layer.delta_noise == pytest.approx(noise, rel=0.15, abs=0.05)
     assert any("quantised again" in note for note in result.report.notes)
     host.management.load_models_gpu([model])
 
@@ -110,13 +110,40 @@ def test_what_survives_is_what_is_really_stored(host: Any, model: Any, tmp_path:
 def test_a_weak_lora_is_advised_to_bypass_and_auto_takes_it(host: Any, model: Any, tmp_path: Path) -> None:
     path = write(tmp_path / "weak.safetensors", native_lora(size=0.005, **SIZES))
     merged = apply(host, path, model)
-    assert merged.report.advice.startswith("Use the method bypass")
+    assert merged.report.advice.startswith("Use the method auto")
     assert merged.report.level is host.Level.WARNING
-    chosen = apply(host, path, model, "auto", steps=1000)
-    assert chosen.model.patches == {}
-    assert {layer.method for layer in chosen.report.layers} == {"bypass"}
-    assert any(note.startswith("Method auto took bypass: the model is quantised") for note in chosen.report.notes)
-    assert chosen.report.advice == ""
+    for method in ("auto", "cheapest"):
+        chosen = apply(host, path, model, method, steps=1000)
+        assert chosen.report.advice == ""
+        plain = whole(model) if method == "auto" else set()
+        assert {x.method for x in chosen.report.layers if x.model_key not in plain} == {"bypass"}
+    assert any(note.startswith("Method cheapest took bypass: the model is quantised") for note in chosen.report.notes)
+
+
+def test_auto_merges_whole_weights_and_says_what_merging_would_have_kept(
+    host: Any, model: Any, tmp_path: Path
+) -> None:
+    state = native_lora(size=0.005, **SIZES)
+    stored = whole(model)
+    result = apply(host, write(tmp_path / "weak.safetensors", state), model, "auto")
+    for layer in result.report.layers:
+        assert layer.method == ("merge" if layer.model_key in stored else "bypass"), layer.model_key
+    assert set(result.model.patches) == {layer.model_key for layer in result.report.layers} & stored
+    said = [note for note in result.report.notes if note.startswith("Method auto: ")]
+    assert len(said) == 1
+    assert "Merging would have kept" in said[0]
+    strong = apply(host, write(tmp_path / "strong.safetensors", native_lora(size=2.0, **SIZES)), model, "auto")
+    assert {layer.method for layer in strong.report.layers} == {"merge"}
+    assert any(note.startswith("Method auto merged it: in the ") for note in strong.report.notes)
+
+
+def whole(model: Any) -> set[str]:
+    """Keys of the weights that are stored as plain numbers."""
+    found = set()
+    for key, parameter in model.model.named_parameters():
+        if type(parameter) is torch.nn.Parameter and parameter.dtype not in (torch.float8_e4m3fn, torch.int8):
+            found.add(key)
+    return found
 
 
 def test_bypass_is_the_lora_on_the_unrounded_weight(host: Any, model: Any, tmp_path: Path) -> None:

@@ -217,12 +217,12 @@ def test_show_patches_lists_what_runs_beside(host: Any, model: Any, lora_path: s
     assert inspect_patches(patched).summary.startswith("12 of 29 weights have something computed alongside them")
 
 
-def test_auto_on_the_cpu_merges_and_says_so(host: Any, model: Any, lora_path: str) -> None:
-    result = host.apply(lora_path, "x", model, None, 1.0, 0.0, "", method="auto", steps=4)
+def test_cheapest_on_the_cpu_merges_and_says_so(host: Any, model: Any, lora_path: str) -> None:
+    result = host.apply(lora_path, "x", model, None, 1.0, 0.0, "", method="cheapest", steps=4)
     assert result.model.patches
-    assert any(note.startswith("Method auto took merge: on the CPU") for note in result.report.notes)
+    assert any(note.startswith("Method cheapest took merge: on the CPU") for note in result.report.notes)
     assert any("only the number of steps changes" in note for note in result.report.notes)  # nothing runs it again
-    stock = host.apply(lora_path, "x", model, None, 1.0, 0.0, "", as_stock=True, method="auto", steps=4)
+    stock = host.apply(lora_path, "x", model, None, 1.0, 0.0, "", as_stock=True, method="cheapest", steps=4)
     assert any("as_stock asks for exactly" in note for note in stock.report.notes)
 
 
