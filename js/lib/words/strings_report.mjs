@@ -18,6 +18,7 @@ export const REPORT_SENTENCES = {
     ["Connect CLIP to use them.", "使うには、CLIPを接続してください。"],
     ["all zero, and unused: {*reason}", "すべてゼロで、使われていません：{*reason}"],
     ["a full replacement of the model's own weight", "モデル自身の重みをまるごと置き換えます"],
+    ["a weight of a model, in a file that is not a LoRA", "LoRAではないファイルにあるモデルの重みです"],
     ["{*names}: tensors of no adapter that is known", "{*names}：未対応のアダプターのテンソルです"],
     ["{#n} tensors are an alpha without a pair, which scales nothing: {names}.", "{#n} 個のテンソルは対になる行列のないalphaで、何にも影響しません：{names}。"],
     ["{#n} tensors are textual-inversion embeddings, which a LoRA loader leaves alone.", "{#n} 個のテンソルはTextual Inversionの埋め込みで、LoRAローダーは使いません。"],

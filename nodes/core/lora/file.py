@@ -165,6 +165,12 @@ def _with_replacements(header: Header) -> bool:
 
 
 def _replacements(header: Header, strangers: Strangers) -> list[LoraLayer]:
+    """Layers of whole weights. Only beside a LoRA do they replace the model's; else the file is a model itself."""
+    if not strangers.replaced or not is_lora(header):
+        return [
+            LoraLayer(name, "", {f"set_{parameter}": key}, parameter, note=NO_LORA)
+            for name, parameter, key in strangers.replaced
+        ]
     layers: list[LoraLayer] = []
     for name, parameter, key in strangers.replaced:
         adapter = _REPLACED[parameter]
@@ -181,6 +187,8 @@ def _replacements(header: Header, strangers: Strangers) -> list[LoraLayer]:
 
 REPLACED = "a full replacement of the model's own weight"
 """Remark on a tensor that is called like a weight of the model."""
+NO_LORA = "a weight of a model, in a file that is not a LoRA"
+"""Why such a tensor is not used where no adapters are beside it."""
 
 
 def _unknown(strangers: Strangers) -> list[LoraLayer]:

@@ -72,7 +72,17 @@ def test_full_replacements_beside_a_lora_are_a_lora_file() -> None:
 )
 def test_a_model_with_factors_in_it_is_no_lora(more: Shapes) -> None:
     plain: Shapes = {f"blocks.{block}.mlp.weight": (96, 8) for block in range(6)}
-    assert not is_lora(header_from({**plain, **keyed("blocks.0.attn.qkv"), **more}))
+    header = header_from({**plain, **keyed("blocks.0.attn.qkv"), **more})
+    assert not is_lora(header)
+    assert not any(layer.plain for layer in read_lora(header).layers)
+
+
+def test_bare_weights_alone_replace_nothing() -> None:
+    """A model that lies in the folder of LoRAs."""
+    keys = {"double_blocks.0.img_attn.qkv.weight": (48, 16), "double_blocks.0.img_attn.qkv.bias": (48,)}
+    layers = read_lora(header_from(keys)).layers
+    assert [(layer.format, layer.plain, layer.keys) for layer in layers] == [("", False, (key,)) for key in keys]
+    assert {layer.note for layer in layers} == {"a weight of a model, in a file that is not a LoRA"}
 
 
 def test_tensors_of_an_unknown_adapter_are_one_layer_that_is_not_understood() -> None:
