@@ -6,7 +6,6 @@ What is all zero and how much of the strength lands stands in the tensors, which
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 from ..errors import HeaderError
 from ..files.header import read_header
@@ -76,7 +75,7 @@ class _Checker:
     def __init__(self, file: LoraFile, model: ModelFile, not_measured: str) -> None:
         self._file = file
         self._model = model
-        self._not_measured = not_measured
+        self._blank = LayerReport(LayerState.APPLIED, not_measured=not_measured, owner=file.header.name)
 
     def fates(self) -> list[tuple[LayerReport, LoraLayer]]:
         """The fate of every layer, in the file's order; one that goes to several weights has several."""
@@ -93,13 +92,13 @@ class _Checker:
         if patch.misfit:
             return self._report(match.layer, LayerState.SHAPE_MISMATCH, patch.misfit, patch)
         report = self._report(match.layer, LayerState.APPLIED, match.remark, patch)
-        return replace(report, not_measured=report.not_measured or PART) if patch.takes else report
+        return report.changed(not_measured=report.not_measured or PART) if patch.takes else report
 
     def _report(self, layer: LoraLayer, state: LayerState, reason: str, patch: Patch | None = None) -> LayerReport:
         key, offset = (patch.model_key, patch.offset) if patch is not None else ("", None)
         place = self._model.places[key] if patch is not None else None
         applied = state is LayerState.APPLIED
-        return LayerReport(
+        return self._blank.changed(
             state=state,
             reason=reason,
             lora_key=layer.name,
@@ -114,6 +113,4 @@ class _Checker:
             scale_source=layer.scale_source,
             strength=1.0 if applied else 0.0,
             shape=slice_shape(self._model.shapes[key], offset) if applied else None,
-            not_measured=self._not_measured,
-            owner=self._file.header.name,
         )

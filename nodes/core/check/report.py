@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..files.metadata import read_training
+from ..files.metadata import Training, read_training
 from ..lora.file import LoraFile
 from ..lora.file_kinds import made_for
 from ..model.blocks import BlockLayout
@@ -36,14 +36,15 @@ class CheckedModel:
     """Of the diffusion model's own weights, without prefix."""
 
 
-def summarise_lora(file: LoraFile, name: str) -> LoraSummary:
+def summarise_lora(file: LoraFile, name: str, training: Training | None = None) -> LoraSummary:
     """What a report says about a LoRA file itself.
 
     Args:
         name: As the user sees it in a list.
+        training: Its metadata, where they are read already.
     """
     _, match = made_for(file)
-    training = read_training(file.header.metadata)
+    training = training or read_training(file.header.metadata)
     return LoraSummary(
         name=name,
         size_bytes=file.header.size_bytes,
@@ -73,6 +74,7 @@ def conclude(
         strength_clip: ``None`` where no text encoder is at hand.
     """
     base = os.path.basename(name)
+    training = read_training(file.header.metadata)
     layers = explain(layers, stranger)
     hints = find_hints(file, layers, model.match, model.shapes)
     doubts = () if stranger is not None else find_doubts(file, base, layers, model.match, model.shapes)
@@ -81,13 +83,13 @@ def conclude(
         title=f"{base} for {model.summary.architecture}",
         summary="",
         model=model.summary,
-        lora=summarise_lora(file, name),
+        lora=summarise_lora(file, name, training),
         strength_model=1.0,
         strength_clip=strength_clip,
         layers=layers,
     )
     verdict = judge(layers, base, model.match, model.summary.architecture, stranger, report.coverage, doubts, hints)
-    provenance = read_training(file.header.metadata).provenance
+    provenance = training.provenance
     trained = f"Trained on a {provenance.kind} model ({provenance.certainty}: {provenance.evidence})."
     notes = (
         *verdict.notes,

@@ -5,19 +5,16 @@ Reads are bounded: almost always the first bytes answer, and what is zero for lo
 
 from __future__ import annotations
 
-import os
 from types import TracebackType
 from typing import BinaryIO
 
-from .tensors import Header
+from .tensors import Header, read_at
 
 _FIRST = 64
 _CHUNK = 1 << 20
 _BUDGET = 64 << 20
 """Bytes of zeros that are read in all of a file; beyond them each tensor is looked at in places."""
 _PLACES, _PLACE = 64, 4_096
-_PREAD = getattr(os, "pread", None)
-"""Not on Windows."""
 _NO_VALUE = b"\x00\x80"
 """Bytes of zero and of minus zero, in every float of 8 to 64 bits."""
 
@@ -82,7 +79,4 @@ class Peek:
 
     def _read(self, start: int, count: int) -> bytes:
         assert self._file is not None
-        if _PREAD is not None:  # half the calls of the system
-            return _PREAD(self._file.fileno(), count, self._header.data_start + start)
-        self._file.seek(self._header.data_start + start)
-        return self._file.read(count)
+        return read_at(self._file, self._header.data_start + start, count)

@@ -67,7 +67,7 @@ def _parse_json(raw: bytes, name: str) -> dict[str, Any]:
         raise HeaderError(f"{name}: the header is not valid JSON ({_short(error)}).") from error
     if not isinstance(data, dict):
         raise HeaderError(f"{name}: the header is not a JSON object; this is not a safetensors file.")
-    if "\\" in text and _has_surrogate(data):
+    if ("\\ud" in text or "\\uD" in text) and _has_surrogate(data):
         raise HeaderError(f"{name}: the header is not valid JSON (half of a surrogate pair).")
     return cast("dict[str, Any]", data)
 

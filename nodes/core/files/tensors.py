@@ -6,11 +6,12 @@ Standard library only: this runs on machines without torch.
 from __future__ import annotations
 
 import math
+import os
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 _SCALAR_FORMATS = {
     "F16": "<e", "F32": "<f", "F64": "<d", "I8": "<b", "U8": "<B", "BOOL": "<?",
@@ -67,11 +68,22 @@ class Header:
         values: dict[str, float] = {}
         with open(self.path, "rb", buffering=0) as file:
             for info in wanted:
-                file.seek(self.data_start + info.start)
-                value = _decode_scalar(file.read(info.end - info.start), info.dtype)
+                value = _decode_scalar(read_at(file, self.data_start + info.start, info.end - info.start), info.dtype)
                 if value is not None:
                     values[info.key] = value
         return values
+
+
+_PREAD = getattr(os, "pread", None)
+"""Not on Windows."""
+
+
+def read_at(file: BinaryIO, start: int, count: int) -> bytes:
+    """Bytes of an open, unbuffered file from ``start``; fewer where it ends."""
+    if _PREAD is not None:  # half the calls of the system
+        return _PREAD(file.fileno(), count, start)
+    file.seek(start)
+    return file.read(count)
 
 
 def shown(name: str) -> str:

@@ -42,5 +42,10 @@ def is_dead(peek: Peek, layer: LoraLayer) -> bool:
 
 def has_zero_factor(peek: Peek, layer: LoraLayer) -> bool:
     """Whether a factor of a layer's product is all zero, whatever its magnitudes say."""
-    roles = FACTORS.get(layer.adapter.name, ()) if layer.adapter is not None else ()
-    return any(peek.is_zero(layer.roles[role]) for role in roles if role in layer.roles)
+    if layer.adapter is None:
+        return False
+    for role in FACTORS.get(layer.adapter.name, ()):
+        key = layer.roles.get(role)
+        if key is not None and peek.is_zero(key):
+            return True
+    return False

@@ -89,9 +89,9 @@ def match_layers(
     names = FileNames(file, understood.layers, model.prefixes)
     found = [model.find(layer, names) for layer in understood.layers]
     matcher = _Matcher(file, understood, shapes, has_clip)
-    fused = [index for index, each in enumerate(found) if len({target_key(s.target) for s in each.spots}) > 1]
+    several = [len(each.spots) > 1 and len({target_key(s.target) for s in each.spots}) > 1 for each in found]
     matches: dict[int, Match] = {}
-    for index in (*fused, *(i for i in range(len(found)) if i not in set(fused))):
+    for index in sorted(range(len(found)), key=lambda i: not several[i]):  # fused adapters before their parts
         matches[index] = matcher.judge(understood.layers[index], found[index])
     return Matches(tuple(matches[index] for index in range(len(found))))
 

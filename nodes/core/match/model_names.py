@@ -24,6 +24,8 @@ from .readings import bare_name, candidate_names
 from .stack import fill_heights, read_stack
 
 _WEIGHT = ".weight"
+_REMEMBERED, _LONGEST = 16_384, 200
+"""How many layers, and with names of which length at most, are remembered."""
 _OTHER_MLP = "it is the MLP of another model's single blocks: this model's is of another size"
 
 OrderOf = Callable[[Any, int], Ranges | None]
@@ -63,12 +65,15 @@ class FileNames:
         self._layers = layers
         self._prefixes = prefixes
         self._rows: dict[str, int | None] | None = None
+        self.asked: dict[str, int | None] = {}
+        """The rows that were asked for since this was last emptied."""
 
     def rows(self, name: str) -> int | None:
         """Rows of the layer of this name without prefix, joined with underscores."""
         if self._rows is None:
             self._rows = {joined(bare_name(x.name, self._prefixes)): x.out_features for x in self._layers}
-        return self._rows.get(name)
+        self.asked[name] = found = self._rows.get(name)
+        return found
 
 
 class ModelNames:
@@ -104,9 +109,25 @@ class ModelNames:
         self._links = links_of(architecture)
         self._second = None if second is None else NameTable(second, shapes, text_encoder_keys)
         self._order_of = order_of
+        self._conditional = any(link.when for link in known.links) if known is not None else False
+        self._found: dict[tuple[str, str, int | None], tuple[dict[str, int | None], Found]] = {}
 
     def find(self, layer: LoraLayer, names: FileNames) -> Found:
         """Where ``layer`` goes. ``names`` are those of its file."""
+        if self._conditional:
+            return self._find(layer, names)
+        # A collection repeats the same names: the answer is the same where the rows that it took into account are.
+        key = (layer.name, layer.parameter, layer.out_features)
+        remembered = self._found.get(key)
+        if remembered is not None and all(names.rows(name) == rows for name, rows in remembered[0].items()):
+            return remembered[1]
+        names.asked = {}
+        found = self._find(layer, names)
+        if len(self._found) < _REMEMBERED and len(layer.name) < _LONGEST:
+            self._found[key] = names.asked, found
+        return found
+
+    def _find(self, layer: LoraLayer, names: FileNames) -> Found:
         found = self._find_weight(layer, names)
         if layer.parameter != "bias" or not found.spots:
             return found
