@@ -95,6 +95,15 @@ def put_back(patcher: Any, key: str) -> None:
         comfy.utils.set_attr_param(patcher.model, key, kept.weight.to(patcher.load_device))
 
 
+def lay_aside(patcher: Any, key: str) -> int:
+    """Take a weight, as it is kept or else as it is, off the device until it is patched; the bytes that gives."""
+    if getattr(patcher, "weight_inplace_update", False):
+        return 0
+    weight, kept = comfy.utils.get_attr(patcher.model, key), kept_weight(patcher, key)
+    comfy.utils.set_attr_param(patcher.model, key, (weight if kept is None else kept).to(patcher.offload_device))
+    return weight.numel() * weight.element_size()
+
+
 def forget_kept_weight(patcher: Any, key: str) -> None:
     """Drop the kept value of a weight that is not patched any more."""
     patcher.backup.pop(key, None)
@@ -245,10 +254,7 @@ def lazy_tables(model: torch.nn.Module) -> list[dict[str, Any]]:
 
 
 def patched_at_use(model: torch.nn.Module) -> list[tuple[dict[str, Any], str]]:
-    """(table, key) of the weights of a loaded model that their next use patches; of resident pages none.
-
-    ``weight_function``, ``weight_lowvram_function`` (0.16.3 and later). Fallback: none, and nothing is proved of them.
-    """
+    """(table, key) of the weights that their next use patches (``weight_function``, ``weight_lowvram_function``)."""
     found: dict[tuple[int, str], tuple[dict[str, Any], str]] = {}
     for module in model.modules():
         for name in ("weight", "bias"):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import comfy.model_management
 import comfy.utils
 
 from ..comfyui.private import (
@@ -14,6 +15,7 @@ from ..comfyui.private import (
     has_wrapped_weights,
     is_wholly_loaded,
     keep_page,
+    lay_aside,
     list_of_patches,
     page_of,
     page_signature,
@@ -88,6 +90,8 @@ def patch_changed(model: Any, known: Patches, changed: Sequence[str], check: boo
         return None
     number = list_of_patches(model)
     say_list_in_weights(model.model, object())  # a failure on the way leads to a full load
+    changed = sorted(changed, key=lambda key: _elements(model, key), reverse=True)
+    make_room(model, changed)
     for key in changed:
         put_back(model, key)
         if key in model.patches:  # copies the weight only where there is no backup yet
@@ -101,3 +105,29 @@ def patch_changed(model: Any, known: Patches, changed: Sequence[str], check: boo
             return Patched(None, differing, compared)
     say_list_in_weights(model.model, number)
     return Patched(Restaging(len(changed), len(kept), "patched weights"))
+
+
+PATCHING_BYTES = 12
+"""For each number of a weight: patching makes it, the change and the scaled change in float32."""
+
+
+def make_room(model: Any, keys: Sequence[str]) -> int:
+    """Take the last of ``keys``, the smallest, off the device while the first, the largest, are patched; bytes taken.
+
+    ComfyUI takes the whole model off the device before it patches and brings it back weight by weight, the largest
+    first, so that patching works where weights will come. On top of a whole model it would take 1 to 2 GiB more.
+    """
+    if not keys or model.load_device == model.offload_device:
+        return 0
+    needed, taken = PATCHING_BYTES * _elements(model, keys[0]), 0
+    for key in reversed(keys[1:]):
+        if taken >= needed:
+            break
+        taken += lay_aside(model, key)
+    if taken:
+        comfy.model_management.soft_empty_cache()
+    return taken
+
+
+def _elements(model: Any, key: str) -> int:
+    return int(comfy.utils.get_attr(model.model, key).numel())

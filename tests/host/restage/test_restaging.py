@@ -335,3 +335,25 @@ def test_a_page_that_was_given_up_is_not_kept(host, base, path) -> None:
     assert keep.put_back() == host.keep.Restaging(changed=1, kept=len(names) - 2)
     lost = {name for name in names if host.utils.get_attr(second.model, name)._v_signature is None}
     assert lost == {"diffusion_model.single_blocks.1.linear1", given_up}
+
+
+def test_room_is_made_for_the_largest_weight_and_the_picture_stays(host, base, path, monkeypatch) -> None:
+    monkeypatch.setenv("LORA_PATCHBAY_RESTAGE", "off")
+    expected = sample(applied(host, path, base)), sample(applied(host, path, base, "", 0.5))
+    taken: list[int] = []
+    make_room = host.keep.make_room
+
+    def counted(model: Any, keys: Any) -> int:
+        sizes = [host.utils.get_attr(model.model, key).numel() for key in keys]
+        assert sizes == sorted(sizes, reverse=True)
+        monkeypatch.setattr(model, "offload_device", torch.device("cpu", 0))  # another device by name, as on a GPU
+        taken.append(make_room(model, keys))
+        assert 0 < taken[-1] <= 4 * sum(sizes[1:])
+        return taken[-1]
+
+    monkeypatch.setattr(host.keep, "make_room", counted)
+    monkeypatch.setenv("LORA_PATCHBAY_RESTAGE", "on")
+    sample(base)
+    assert torch.equal(sample(applied(host, path, base)), expected[0])
+    assert torch.equal(sample(applied(host, path, base, "", 0.5)), expected[1])
+    assert len(taken) == 2
