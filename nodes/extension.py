@@ -20,6 +20,7 @@ from .inspect_file import PatchbayInspectFile
 from .inspect_model import PatchbayInspectModel
 from .lora_stack import PatchbayApplyLoraStack, PatchbayStackLora
 from .measure import PatchbayMeasure, PatchbayMeasureReport
+from .merge_loras import PatchbayMergeLoras
 from .save_lora import PatchbaySaveLora
 from .schedule_lora import PatchbayScheduleLora
 from .show_patches import PatchbayShowPatches
@@ -36,6 +37,7 @@ NODES: list[type[io.ComfyNode]] = [
     PatchbayScheduleLora,
     PatchbayShowPatches,
     PatchbaySaveLora,
+    PatchbayMergeLoras,
     PatchbayCompareImages,
     PatchbayMeasure,
     PatchbayMeasureReport,

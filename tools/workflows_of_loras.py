@@ -107,4 +107,50 @@ def schedule_nano(object_info: dict[str, Any]) -> Graph:
     return graph
 
 
-WORKFLOWS = (save_nano, schedule_nano)
+def merge_nano(object_info: dict[str, Any]) -> Graph:
+    """Three LoRAs one after the other, and the same three as one file."""
+    graph = Graph(object_info, "Merge three LoRAs into one (Klein Nano)")
+    graph.note(
+        "## Three LoRAs, one file\n\n"
+        "The stack holds three LoRAs with strengths of their own. **Apply LoRA Stack** applies them one after the "
+        "other; **Merge LoRAs** writes the same into one file in `models/loras`.\n\n"
+        "Load that file with *any* loader at strength 1: the picture is the same. Press **R** first, so that ComfyUI "
+        "lists the new file.\n\n"
+        "Their factors are put side by side, so the ranks add up and nothing is lost. The lower node keeps 95 % of "
+        "each layer's squared norm instead: a smaller file, and its report gives the error.\n\n"
+        "The files may name layers differently and be of different formats (LoRA, LoHa, LoKr, whole differences, "
+        "DoRA): the model says what is the same layer.",
+        (-420, 0),
+        (380, 520),
+        "Read me",
+    )
+    unet = graph.add("UNETLoader", (0, 0), (340, 100), [DISTILLED, "default"])
+    vae = graph.add("PatchbayLoadTinyVAE", (0, 150), (340, 80), [VAE])
+    prompt = graph.add("PatchbayLoadConditioning", (0, 290), (340, 170), [PROMPTS, PROMPT])
+    empty = graph.add("ConditioningZeroOut", (0, 520), (340, 50), conditioning=prompt["conditioning"])
+    shared = sampling(graph, 0, 640, 128, 4, 7)
+    stack: dict[str, Any] = {}
+    for row, (name, strength, blocks) in enumerate(_THREE):
+        node = graph.add("PatchbayStackLora", (440, row * 300), (420, 260), [name, strength, 1.0, blocks], **stack)
+        stack = {"lora_stack": node["lora_stack"]}
+    apply = graph.add("PatchbayApplyLoraStack", (960, 0), (420, 620), ["", "merge"], model=unet["MODEL"], **stack)
+    decode = branch(
+        graph, shared, apply["model"], prompt["conditioning"], empty["CONDITIONING"], vae["vae"], 1.0, (1480, 0)
+    )
+    graph.add("PreviewImage", (1480, 240), (420, 420), images=decode["IMAGE"])
+    for row, (title, name, energy) in enumerate((("Merge LoRAs", "merged", 1.0), ("Smaller", "merged-small", 0.95))):
+        file = ["", f"patchbay/{name}", 0, energy, "as in the file", True]
+        graph.add("PatchbayMergeLoras", (960, 700 + row * 700), (440, 640), file, title, model=unet["MODEL"], **stack)
+    graph.group("Model, prompt and steps", (-20, -80, 400, 1320))
+    graph.group("Three LoRAs", (420, -80, 460, 1000), "#8a6d3b")
+    graph.group("Together, and as files", (940, -80, 480, 2200), "#3b7d4f")
+    graph.group("The picture", (1460, -80, 860, 780))
+    return graph
+
+
+_THREE = (
+    (DUOTONE, 0.8, ""), ("klein-nano-monochrome.safetensors", -0.3, ""),
+    ("klein-nano-concept-instruments.safetensors", 1.0, "double=0.5"),
+)  # fmt: skip
+
+WORKFLOWS = (save_nano, schedule_nano, merge_nano)

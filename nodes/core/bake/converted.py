@@ -43,7 +43,7 @@ def as_lora(layer: BakeLayer, options: BakeOptions) -> BakedLayer:
     kernel = layer.shape[2:]
     dtype = dtype_for(largest_tensor(layer), "up", options)
     if made is not None:
-        up, down = _factors_by_parts(made, layer)
+        up, down = factors_by_parts(made, layer)
         low = reduce_factors(up, down, options.resizing)
         stored = _stored(low, dtype, layer.name)
         error = factor_error(up, down, *stored)
@@ -66,7 +66,8 @@ def as_lora(layer: BakeLayer, options: BakeOptions) -> BakedLayer:
     return BakedLayer(tensors, f"{what}: error {error:.2%}", error, converted)
 
 
-def _factors_by_parts(made: tuple[Tensor, Tensor], layer: BakeLayer) -> tuple[Tensor, Tensor]:
+def factors_by_parts(made: tuple[Tensor, Tensor], layer: BakeLayer) -> tuple[Tensor, Tensor]:
+    """Exact factors with the layer's strength, or the strengths of its parts, in them."""
     up, down = made
     if not layer.shares:
         return up * layer.strength, down

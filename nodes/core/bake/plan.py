@@ -15,7 +15,7 @@ from ..lora.file import LoraFile, LoraLayer, read_lora
 from ..match.readings import understand
 from ..model.blocks import TEXT_ENCODER, Place
 from ..model.facts import is_text_encoder_name
-from ..model.slices import fused_slices, overlap
+from ..model.slices import Offset, fused_slices, overlap
 from ..report.report import LayerReport, LayerState
 from ..strengths.text import ALL, BlockStrengths, StrengthTable, parse_block_strengths
 from .layer import PRODUCTS, BakeLayer, Share
@@ -97,14 +97,9 @@ class _Planner:
 
     def _reason(self, layer: LoraLayer, products: set[str]) -> str:
         """Why a layer cannot be written; empty where it can."""
-        if layer.adapter is None:
-            return layer.note or "its format is not understood"
-        if layer.scale_source.startswith("not known"):
-            return f"its scale is {layer.scale_source}"
-        if layer.format == "dylora":
-            return "DyLoRA does not say which of its ranks are meant"
-        if layer.name in products and layer.parameter == "bias":
-            return "the bias of a LoRA is scaled with it; use the node Save LoRA for this file"
+        reason = unwritable(layer, products)
+        if reason:
+            return reason
         fate = self._fates.get((layer.name, layer.format))
         if fate is None or fate.state is LayerState.APPLIED or is_text_encoder_name(layer.name):
             return ""
@@ -135,16 +130,44 @@ class _Planner:
         if fate is None or self._model is None or self._table is None or not fate.model_key:
             return self._strengths[0], (), shape
         place, whole = self._model.places[fate.model_key], self._model.shapes[fate.model_key]
-        parts = [(part, overlap(part.offset, fate.slice)) for part in fused_slices(place, whole)]
-        cuts = [
-            (offset, self._strengths[0] * self._table.strength(place, part.names)) for part, offset in parts if offset
-        ]
-        shape = fate.shape or shape
-        if len({strength for _, strength in cuts}) <= 1:
-            strength = cuts[0][1] if cuts else self._strengths[0] * self._table.strength(place)
-            return strength, (), shape
-        first = fate.slice[1] if fate.slice is not None else 0
-        return math.nan, tuple((dim, start - first, length, strength) for (dim, start, length), strength in cuts), shape
+        strength, shares = part_strengths(self._table, place, whole, fate.slice, self._strengths[0])
+        return strength, shares, fate.shape or shape
+
+
+def unwritable(layer: LoraLayer, products: set[str]) -> str:
+    """Why a layer cannot be written from its file alone; empty where it can.
+
+    Args:
+        products: Names of the layers of the file that are products of factors.
+    """
+    if layer.adapter is None:
+        return layer.note or "its format is not understood"
+    if layer.scale_source.startswith("not known"):
+        return f"its scale is {layer.scale_source}"
+    if layer.format == "dylora":
+        return "DyLoRA does not say which of its ranks are meant"
+    if layer.name in products and layer.parameter == "bias":
+        return "the bias of a LoRA is scaled with it; use the node Save LoRA for this file"
+    return ""
+
+
+def part_strengths(
+    table: StrengthTable, place: Place, whole: tuple[int, ...], offset: Offset | None, overall: float
+) -> tuple[float, tuple[Share, ...]]:
+    """``overall`` times the block strength of a weight or of its slice ``offset``; by parts where they differ.
+
+    Args:
+        whole: Shape of the weight.
+
+    Returns:
+        The strength (not a number where parts differ) and the shares, counted from the slice's own beginning.
+    """
+    parts = [(part, overlap(part.offset, offset)) for part in fused_slices(place, whole)]
+    cuts = [(part_offset, overall * table.strength(place, part.names)) for part, part_offset in parts if part_offset]
+    if len({strength for _, strength in cuts}) <= 1:
+        return (cuts[0][1] if cuts else overall * table.strength(place)), ()
+    first = offset[1] if offset is not None else 0
+    return math.nan, tuple((dim, start - first, length, strength) for (dim, start, length), strength in cuts)
 
 
 def _slice_names(model: ModelFile) -> Iterable[tuple[Place, str]]:

@@ -99,6 +99,29 @@ def factors(kind: str, tensors: Mapping[str, Tensor], scale: float) -> tuple[Ten
     return None
 
 
+def factor_rank(kind: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Rank of what :func:`factors` gives, from shapes alone; 0 where it gives nothing."""
+    if kind == "lora" and "reshape" not in shapes and "up" in shapes:
+        return shapes["up"][1]
+    if kind == "loha" and "hada_t1" not in shapes:
+        rank = shapes["hada_w1_a"][1] * shapes["hada_w2_a"][1]
+        return rank if rank <= min(shapes["hada_w1_a"][0], math.prod(shapes["hada_w1_b"][1:])) else 0
+    if kind == "lokr" and "lokr_t2" not in shapes:
+        sides = [_lokr_side(shapes, number) for number in (1, 2)]
+        rows, columns, rank = (math.prod(side[i] for side in sides) for i in range(3))
+        return rank if rank <= min(rows, columns) else 0
+    return 0
+
+
+def _lokr_side(shapes: Mapping[str, tuple[int, ...]], number: int) -> tuple[int, int, int]:
+    whole = shapes.get(f"lokr_w{number}")
+    if whole is not None:
+        columns = math.prod(whole[1:])
+        return whole[0], columns, min(whole[0], columns)
+    left, right = shapes[f"lokr_w{number}_a"], shapes[f"lokr_w{number}_b"]
+    return left[0], math.prod(right[1:]), left[1]
+
+
 def _lokr_factor(tensors: Mapping[str, Tensor], number: int) -> tuple[Tensor, Tensor] | None:
     """Factors of one side of a Kronecker product; a whole one through its smaller side."""
     import torch

@@ -14,11 +14,11 @@ from typing import NoReturn, TextIO, cast
 
 from .. import __version__
 from ..errors import PatchbayError
-from . import bake, check, convert, inspect, remap, resize, results, scan, strengths
+from . import bake, check, convert, inspect, merge, remap, resize, results, scan, strengths
 from .exits import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNREADABLE, EXIT_USAGE, UsageError, describe
 from .output import Messages, say, writable
 
-COMMANDS = (inspect, check, scan, strengths, results, bake, resize, remap, convert)
+COMMANDS = (inspect, check, scan, strengths, results, bake, resize, merge, remap, convert)
 """In the order of the help."""
 
 

@@ -50,6 +50,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     models = ROOT / "models"
     (tmp_path / "models" / "loras").mkdir(parents=True)
     shutil.copy(models / "loras" / "klein-nano-duotone.safetensors", tmp_path / "style.safetensors")
+    shutil.copy(models / "loras" / "klein-nano-monochrome.safetensors", tmp_path / "detail.safetensors")
     shutil.copy(tmp_path / "style.safetensors", tmp_path / "models" / "loras" / "style.safetensors")
     shutil.copy(models / "diffusion_models" / "klein-nano-base.safetensors", tmp_path / "flux-2-klein-4b.safetensors")
     _two_depths(tmp_path)
