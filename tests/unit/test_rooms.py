@@ -16,7 +16,8 @@ CORE = (
     "images", "measure", "transfer", "cli", "__main__",
 )  # fmt: skip
 HOST = (
-    "comfyui", "match", "norms", "bypass", "restage", "apply", "inspect", "bake", "measure", "transfer", "routes",
+    "comfyui", "match", "norms", "bypass", "restage", "apply", "inspect", "bake", "measure", "transfer", "teach",
+    "routes",
 )  # fmt: skip
 JS = (
     "ui", "words", "comfyui", "report", "measure", "map", "editor", "compare", "shift", "side_bar",

@@ -36,8 +36,8 @@ class Costs:
         """The run turned out longer (or, negative, shorter)."""
         self._total += evaluations
 
-    def step(self) -> None:
-        """One evaluation is done."""
+    def step(self, note: str = "") -> None:
+        """One evaluation is done; ``note`` says more about it than its number."""
         self._done += 1
         if self._bar is not None:
             self._bar.update_absolute(self._done, max(self._total, self._done))
@@ -45,7 +45,8 @@ class Costs:
         if self._done in (1, 3) or now - self._said > 1:
             self._said = now
             left = (now - self._started) / self._done * max(0, self._total - self._done)
-            self._say(f"evaluation {self._done} of {self._total}, about {left:.0f} s left")
+            what = note or f"evaluation {self._done} of {self._total}"
+            self._say(f"{what}, about {left:.0f} s left")
 
     def finish(self) -> None:
         """The last words."""

@@ -1,0 +1,53 @@
+"""More prompts from few: mixtures of two, so that a LoRA is not learned for the given prompts by heart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..transfer.probes import Conditioning
+
+_LEAST, _SPAN = 0.2, 0.6
+"""Shares of the first of the two lie between 0.2 and 0.8."""
+_MOST = 128
+
+
+def with_mixtures(
+    which: tuple[int, ...], target: Conditioning, reference: Conditioning, seed: int
+) -> tuple[tuple[int, ...], Conditioning, Conditioning]:
+    """As many mixtures as there are prompts to learn from, behind all others.
+
+    Only prompts of one shape and without anything besides can be mixed; the two models get the same mixtures.
+
+    Returns:
+        The numbers of what is learned from, and the prompts of both models.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    target, reference, taught = list(target), list(reference), list(which)
+    for _ in range(min(len(which), _MOST)):
+        one, two = (which[int(torch.randint(len(which), (1,), generator=generator))] for _ in range(2))
+        share = _LEAST + _SPAN * float(torch.rand(1, generator=generator))
+        mixed = [_mixture(prompts[one], prompts[two], share) for prompts in (target, reference)]
+        if one == two or any(entry is None for entry in mixed):
+            continue
+        taught.append(len(target))
+        target.append(mixed[0])
+        reference.append(mixed[1])
+    return tuple(taught), target, reference
+
+
+def _mixture(one: list[Any], two: list[Any], share: float) -> list[Any] | None:
+    if not all(isinstance(entry[0], Tensor) for entry in (one, two)) or one[0].shape != two[0].shape:
+        return None
+    extra: dict[str, Any] = {}
+    for name in one[1].keys() | two[1].keys():
+        a, b = one[1].get(name), two[1].get(name)
+        if isinstance(a, Tensor) and isinstance(b, Tensor) and a.shape == b.shape and a.is_floating_point():
+            extra[name] = torch.lerp(b, a, share)
+        elif a is not b and not (isinstance(a, (int, float, str)) and a == b):
+            return None
+        else:
+            extra[name] = a
+    return [torch.lerp(two[0], one[0], share), extra]
