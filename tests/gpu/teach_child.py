@@ -119,7 +119,7 @@ def teach(job: str) -> dict[str, Any]:
     """Teach the LoRA to one student and score every way."""
     from pack.nodes.host.apply.lora_cache import LORA_CACHE
     from pack.nodes.host.teach.factors import tensors_of
-    from pack.nodes.host.teach.teach import TeachSettings, Teaching
+    from pack.nodes.host.teach.teach import Teaching, TeachSettings
     from pack.nodes.host.transfer.strength_lab import patch_model
 
     concept = job == "concept"
@@ -175,18 +175,14 @@ def upper() -> dict[str, Any]:
 
     torch._dynamo.config.recompile_limit = 64
     work = ARGS.answer.parent / "upper"
-    args = argparse.Namespace(data=ARGS.data, work=work, smoke=False, seconds=[], pause_after=math.inf)
+    args = argparse.Namespace(data=ARGS.data, work=work, smoke=ARGS.smoke, seconds=[], pause_after=math.inf)
     adopt(MODELS, work)
     adopt_loras(MODELS, work)
     lab = train.Lab(args)
     name = "duotone-on-wide"
-    if ARGS.smoke:
-        lab.max_steps = 2
     train.LORAS[name] = ("wide", "duotone")
     lab.seconds[name] = math.inf
     autoencoder = lab.load_autoencoder()
-    if ARGS.smoke:
-        lab.smoke = True
     train.train_loras(lab, autoencoder, [name])
     params = load_final(lab, name)
     tensors = {}

@@ -29,12 +29,12 @@ def with_mixtures(
     for _ in range(min(len(which), _MOST)):
         one, two = (which[int(torch.randint(len(which), (1,), generator=generator))] for _ in range(2))
         share = _LEAST + _SPAN * float(torch.rand(1, generator=generator))
-        mixed = [_mixture(prompts[one], prompts[two], share) for prompts in (target, reference)]
-        if one == two or any(entry is None for entry in mixed):
+        for_target, for_reference = (_mixture(side[one], side[two], share) for side in (target, reference))
+        if one == two or for_target is None or for_reference is None:
             continue
         taught.append(len(target))
-        target.append(mixed[0])
-        reference.append(mixed[1])
+        target.append(for_target)
+        reference.append(for_reference)
     return tuple(taught), target, reference
 
 

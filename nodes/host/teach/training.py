@@ -1,5 +1,7 @@
 """Trains the factors of a student in rounds: walk, ask the teacher, learn, judge on prompts that were held out."""
 
+# pyright: reportPrivateImportUsage=false
+# PyTorch has no public names for its operations on lists of tensors.
 from __future__ import annotations
 
 import hashlib
@@ -9,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -157,7 +160,7 @@ def loss_of(student: Student, evaluator: Evaluator, examples: Examples, rows: Te
 
 
 class Adam:
-    """AdamW that pulls towards the start instead of zero; its state is plain lists of tensors, so no pickle is needed."""
+    """AdamW that pulls towards the start instead of zero; its state is lists of tensors, so no pickle is needed."""
 
     def __init__(self, parameters: Sequence[Tensor], first: list[Tensor], second: list[Tensor],
                  start: list[Tensor], decay: float) -> None:  # fmt: skip
@@ -175,7 +178,7 @@ class Adam:
         tensors, first, second, start = (
             [values[i] for i in rows] for values in (self._parameters, self.first, self.second, self._start)
         )
-        gradients = [tensor.grad for tensor in tensors]
+        gradients = [tensor.grad for tensor in tensors if tensor.grad is not None]
         torch._foreach_lerp_(first, gradients, 1 - one)
         torch._foreach_mul_(second, two)
         torch._foreach_addcmul_(second, gradients, gradients, value=1 - two)
@@ -212,11 +215,11 @@ def _resumed(path: Path | None, student: Student) -> State | None:
         return None
     own = student.values()
     with safe_open(str(path), "pt") as file:
-        numbers = json.loads((file.metadata() or {}).get("patchbay.teach", "{}"))
+        numbers: dict[str, Any] = json.loads((file.metadata() or {}).get("patchbay.teach", "{}"))
         names = set(file.keys())
         if len(names) != 6 * len(own) or not numbers:
             return None
-        lists = {
+        lists: dict[str, Any] = {
             name: [file.get_tensor(f"{name}.{i}").to(value.device) for i, value in enumerate(own)]
             for name in ("start", "values", "mean", "first", "second", "best")
         }
