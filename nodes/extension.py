@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .apply_lora import PatchbayApplyLora
+from .apply_loras import PatchbayApplyLoras
 from .benchmark import PatchbayBenchmark
 from .block_strengths import PatchbayBlockStrengths
 from .check_lora import PatchbayCheckLora
@@ -16,6 +17,7 @@ from .host.comfyui.folders import register_model_folders
 from .host.routes.editor import register_editor_routes
 from .host.routes.presets import register_preset_routes
 from .host.routes.routes import register_routes
+from .host.routes.verdict import register_verdict_routes
 from .inspect_file import PatchbayInspectFile
 from .inspect_model import PatchbayInspectModel
 from .lora_stack import PatchbayApplyLoraStack, PatchbayStackLora
@@ -31,6 +33,7 @@ NODES: list[type[io.ComfyNode]] = [
     PatchbayInspectModel,
     PatchbayCheckLora,
     PatchbayApplyLora,
+    PatchbayApplyLoras,
     PatchbayBlockStrengths,
     PatchbayApplyLoraStack,
     PatchbayStackLora,
@@ -58,6 +61,7 @@ class PatchbayExtension(ComfyExtension):
         register_routes()
         register_editor_routes()
         register_preset_routes()
+        register_verdict_routes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return list(NODES)

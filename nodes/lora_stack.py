@@ -90,7 +90,12 @@ class PatchbayApplyLoraStack(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="The diffusion model that the LoRAs are applied to."),
                 io.Clip.Input("clip", optional=True, tooltip="The text encoder. Only needed if a LoRA changes it."),
-                LoraStack.Input("lora_stack", tooltip="The LoRAs with their strengths, from any pack's stack node."),
+                LoraStack.Input(
+                    "lora_stack",
+                    optional=True,
+                    tooltip="The LoRAs with their strengths, from any pack's stack node. Without one, the model is "
+                    "passed through.",
+                ),
                 io.String.Input(
                     "blocks",
                     default="",
@@ -128,8 +133,8 @@ class PatchbayApplyLoraStack(io.ComfyNode):
     def execute(
         cls,
         model: object,
-        lora_stack: Any,
-        blocks: str,
+        lora_stack: Any = None,
+        blocks: str = "",
         method: str = "merge",
         as_stock: bool = False,
         clip: object = None,

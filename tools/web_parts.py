@@ -19,6 +19,9 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "host": ("comfyui/panel_host.mjs", ("panel",)),
     "report": ("report/widget.mjs", ("panel", "report_card")),
     "editor": ("editor/widget.mjs", ("panel", "strength_editor", "strength_hand")),
+    "rows": (
+        "rows/widget.mjs", ("panel", "report_card", "strength_editor", "strength_hand", "rows", "picker"),
+    ),
     "compare": ("compare/widget.mjs", ("panel", "compare")),
     "measure": ("measure/widget.mjs", ("panel", "report_card", "measure")),
     "shift": ("shift/widget.mjs", ("panel", "report_card", "shift", "fit")),

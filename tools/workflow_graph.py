@@ -137,6 +137,8 @@ def _inputs_of(info: dict[str, Any]) -> list[tuple[str, str, bool, bool]]:
             kind = "COMBO" if isinstance(spec[0], list) else spec[0]
             options = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
             is_widget = kind in WIDGET_TYPES and not options.get("forceInput")
+            if options.get("socketless"):
+                continue
             result.append((name, kind, section == "optional", is_widget))
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from .workflow_graph import Graph
@@ -88,4 +89,57 @@ def presets_and_stacks_nano(object_info: dict[str, Any]) -> Graph:
     return graph
 
 
-WORKFLOWS = (presets_and_stacks_nano,)
+_ROWS = [
+    {"on": True, "lora": DUOTONE, "strength": 0.8},
+    {"on": True, "lora": _INSTRUMENTS, "strength": 0.6, "blocks": "double_blocks=0"},
+    {"on": False, "lora": "klein-nano-monochrome.safetensors", "strength": 1.0},
+]
+
+
+def three_in_one_nano(object_info: dict[str, Any]) -> Graph:
+    """Three LoRAs as rows of one node, beside the picture without them."""
+    graph = Graph(object_info, "Three LoRAs in one node (Klein Nano)")
+    graph.note(
+        "## A row for each LoRA\n\n"
+        "The sign of each row says before the run whether the LoRA fits the model; point at it to read how much of it "
+        "lands. The strip is its strength by block: click it for the bars.\n\n"
+        "Things to try:\n\n"
+        "- switch the third row on and run again\n"
+        "- hold Alt and click a row's box: only this one is on; once more brings the others back\n"
+        "- drag a row by its handle, drag a strength to the left or right\n"
+        "- paste `<lora:klein-nano-duotone:0.5>` on the node\n"
+        "- click the line above the rows: the report says for each row what landed and where rows meet",
+        (-420, 0),
+        (380, 520),
+        "Read me",
+    )
+    unet = graph.add("UNETLoader", (0, 0), (340, 100), [DISTILLED, "default"])
+    vae = graph.add("PatchbayLoadTinyVAE", (0, 150), (340, 80), [VAE])
+    prompt = graph.add("PatchbayLoadConditioning", (0, 290), (340, 170), [PROMPTS, PROMPT])
+    empty = graph.add("ConditioningZeroOut", (0, 520), (340, 50), conditioning=prompt["conditioning"])
+    shared = sampling(graph, 0, 640, 128, 4, 7)
+    rows = graph.add(
+        "PatchbayApplyLoras",
+        (440, 0),
+        (460, 200),
+        [json.dumps(_ROWS), "merge", False],
+        model=unet["MODEL"],
+    )
+    positive, negative = prompt["conditioning"], empty["CONDITIONING"]
+    plain = branch(graph, shared, unet["MODEL"], positive, negative, vae["vae"], 1.0, (960, 0))
+    patched = branch(graph, shared, rows["model"], positive, negative, vae["vae"], 1.0, (960, 200))
+    graph.add(
+        "PatchbayCompareImages",
+        (960, 420),
+        (800, 760),
+        ["without", "with the rows", 4.0],
+        image_a=plain["IMAGE"],
+        image_b=patched["IMAGE"],
+    )
+    graph.group("Model, prompt and steps", (-20, -80, 400, 1300))
+    graph.group("Three LoRAs", (420, -80, 500, 700), "#6b4a8a")
+    graph.group("Without and with", (940, -80, 840, 1300), "#3b7d4f")
+    return graph
+
+
+WORKFLOWS = (presets_and_stacks_nano, three_in_one_nano)

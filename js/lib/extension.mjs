@@ -52,8 +52,12 @@ const FEATURE_SHIFT = { name: "patchbay_shift", type: "PATCHBAY_SHIFT", minHeigh
 /** @type {PanelKind} */
 const FITTED_STRENGTHS = { name: "patchbay_fit", type: "PATCHBAY_FIT", minHeight: 560, initialSize: [560, 0], load: panelOf("shift", "createFitPanel") };
 
+/** Its height follows its rows, and it holds the report too. @type {PanelKind} */
+const LORA_ROWS = { name: "patchbay_rows", type: "PATCHBAY_ROWS", minHeight: 34, initialSize: [400, 0], margin: 3, hides: ["rows", "method", "as_stock"], load: panelOf("rows", "createRowsPanel") };
+
 /** Panels of nodes whose report is no list of layers. @type {Record<string, PanelKind>} */
 const OWN_PANELS = {
+  PatchbayApplyLoras: LORA_ROWS,
   PatchbayCompareImages: COMPARE_VIEWER,
   PatchbayMeasureReport: MEASUREMENT,
   PatchbayBenchmark: BENCHMARK,

@@ -20,7 +20,7 @@ HOST = (
     "routes",
 )  # fmt: skip
 JS = (
-    "ui", "words", "comfyui", "report", "measure", "map", "editor", "compare", "shift", "side_bar",
+    "ui", "words", "comfyui", "report", "measure", "map", "editor", "picker", "rows", "compare", "shift", "side_bar",
     "part_files", "parts", "extension",
 )  # fmt: skip
 """The folders from the ground up; a file may import from its own folder and from those before it."""

@@ -22,12 +22,15 @@ import { app, lastOutput, redraw } from "./app.mjs";
  * @property {(event: WheelEvent) => void} forwardWheel
  * @property {(image: import("../../types/compare").ImageRef) => string} viewUrl
  * @property {(hiddenPixels: number, anyOpen: boolean) => void} contentChanged something was folded or unfolded
+ * @property {(pixels: number) => void} setLeast what stands there always takes this height
  *
  * @typedef {object} PanelKind
  * @property {string} name widget name on the node
  * @property {string} type widget type; must be unknown to the frontend, or it draws its own
  * @property {number} minHeight
  * @property {[number, number]} initialSize least size of a new node
+ * @property {number} [margin] around the panel on the classic canvas, 10 by default
+ * @property {string[]} [hides] widgets that do not stand on the node: the panel shows their values, or shows them on demand
  * @property {() => Promise<(entry: Attached) => Panel>} load brings the modules that make the panel
  *
  * @typedef {object} Attached
@@ -40,6 +43,7 @@ import { app, lastOutput, redraw } from "./app.mjs";
  * @property {(output: NodeOutput) => void} show
  * @property {() => void} afterShow
  * @property {(pixels: number) => void} claim height above the least one
+ * @property {(pixels: number) => void} setLeast another least height; a node that was no taller than it had to be stays so
  */
 
 /** A node grows to show what was unfolded, up to here. */
@@ -58,7 +62,8 @@ export const attachedPanels = () => [...attached];
  * @param {PanelKind} kind
  */
 export function attachPanel(node, kind) {
-  let minHeight = kind.minHeight;
+  let least = kind.minHeight;
+  let unfolded = 0;
   const root = document.createElement("div");
   root.className = "patchbay-panel";
   kinds.set(root, kind);
@@ -67,7 +72,8 @@ export function attachPanel(node, kind) {
     hideOnZoom: false,
     // It holds no value: in the frontend's list of a node's values it would be a blank row.
     hideInPanel: true,
-    getMinHeight: () => minHeight,
+    margin: kind.margin,
+    getMinHeight: () => least + unfolded,
   });
   widget.serialize = false;
   keepWidth(widget);
@@ -84,10 +90,22 @@ export function attachPanel(node, kind) {
     },
     afterShow() {},
     claim(pixels) {
-      minHeight = kind.minHeight + pixels;
-      root.style.setProperty("min-height", `${minHeight}px`);
+      unfolded = pixels;
+      root.style.setProperty("min-height", `${least + unfolded}px`);
+    },
+    setLeast(pixels) {
+      const by = pixels - least;
+      if (by === 0) return;
+      const [width = 0, height = 0] = Array.from(node.size);
+      const fitted = height <= (node.computeSize()[1] ?? 0) + 1;
+      least = pixels;
+      entry.claim(unfolded);
+      const wanted = node.computeSize()[1] ?? 0;
+      if (by > 0 ? height < wanted : fitted) node.setSize([width, wanted]);
+      redraw();
     },
   };
+  for (const name of kind.hides ?? []) setHidden(node, name, true);
   entry.claim(0);
   attached.add(entry);
   growTo(node, kind.initialSize);
@@ -102,6 +120,17 @@ export function attachPanel(node, kind) {
  */
 function keepWidth(widget) {
   Object.defineProperty(widget, "width", { configurable: true, enumerable: true, get: () => undefined, set: () => {} });
+}
+
+/**
+ * Hides a widget, or shows it again. Each way of drawing looks at its own place.
+ * @param {ComfyNode} node @param {string} name @param {boolean} hidden
+ */
+export function setHidden(node, name, hidden) {
+  const widget = /** @type {{hidden?: boolean, options?: {hidden?: boolean}} | undefined} */ (node.widgets?.find((each) => each.name === name));
+  if (!widget || Boolean(widget.hidden) === hidden) return;
+  widget.hidden = hidden;
+  if (widget.options) widget.options.hidden = hidden;
 }
 
 /** @param {Attached} entry */

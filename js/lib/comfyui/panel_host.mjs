@@ -33,7 +33,7 @@ export function hostFor(entry) {
   keepTextShort(/** @type {EditorNode} */ (entry.node));
   hideIdleStrength(/** @type {EditorNode} */ (entry.node));
   entry.afterShow = () => markEarlier(entry);
-  return { node: entry.node, root: entry.root, language, forwardWheel, viewUrl, contentChanged: growthOf(entry) };
+  return { node: entry.node, root: entry.root, language, forwardWheel, viewUrl, contentChanged: growthOf(entry), setLeast: entry.setLeast };
 }
 
 function languageChanged() {

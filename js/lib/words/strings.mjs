@@ -3,6 +3,7 @@
 import { EDITOR_STRINGS } from "./strings_editor.mjs";
 import { MEASURE_STRINGS } from "./strings_measure.mjs";
 import { PANEL_STRINGS } from "./strings_panel.mjs";
+import { ROWS_STRINGS } from "./strings_rows.mjs";
 import { SHIFT_STRINGS } from "./strings_shift.mjs";
 
 /** @type {Record<string, Record<string, string>>} */
@@ -11,6 +12,7 @@ export const STRINGS = {
     ...EDITOR_STRINGS.en,
     ...MEASURE_STRINGS.en,
     ...PANEL_STRINGS.en,
+    ...ROWS_STRINGS.en,
     ...SHIFT_STRINGS.en,
     "level.ok": "OK",
     "level.warning": "Warning",
@@ -122,6 +124,7 @@ export const STRINGS = {
     ...EDITOR_STRINGS.ja,
     ...MEASURE_STRINGS.ja,
     ...PANEL_STRINGS.ja,
+    ...ROWS_STRINGS.ja,
     ...SHIFT_STRINGS.ja,
     "level.ok": "正常",
     "level.warning": "注意",

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import folder_paths
 
 from ...core.errors import PatchbayError
+from ...core.report.overlap import MOST_PAIRS, describe_blocks, find_meetings
 from ...core.report.report import LayerState, Level, Report
-from ...core.strengths.stack import LoraStackError, find_name, read_stack
+from ...core.strengths.stack import LoraStackError, StackEntry, find_name, read_stack
 from ..comfyui.lora_input import lora_file
 from .apply import Applied, apply_lora
 
 _NOTES_EACH = 4
+
+
+@dataclass(frozen=True)
+class AppliedEach:
+    """The patched model and CLIP, and one report for each LoRA in their order."""
+
+    model: Any
+    clip: Any
+    reports: tuple[Report, ...]
 
 
 def apply_stack(
@@ -26,7 +38,9 @@ def apply_stack(
     method: str = "merge",
     steps: int | None = None,
 ) -> Applied:
-    """Apply every LoRA of ``stack`` to clones of ``model`` and ``clip`` (which may be ``None``).
+    """Apply every LoRA of ``stack`` to clones of ``model`` and ``clip`` (which may be ``None``), with one report.
+
+    An empty stack, or none, hands both on as they are.
 
     Args:
         blocks: Block strengths for every LoRA; they come after those that an entry brings along.
@@ -38,9 +52,24 @@ def apply_stack(
         HeaderError: a file is not a LoRA that can be read.
         BlockStrengthError: block strengths do not parse or do not fit this model; the text names the LoRA.
     """
+    each = apply_entries(read_stack(stack), model, clip, blocks, as_stock, method, steps)
+    empty = Report("apply", "LoRA stack", "The stack is empty: the model is unchanged.", blocks=blocks.strip())
+    return Applied(each.model, each.clip, merge_reports(each.reports, blocks.strip()) if each.reports else empty)
+
+
+def apply_entries(
+    entries: Iterable[StackEntry],
+    model: Any,
+    clip: Any,
+    blocks: str = "",
+    as_stock: bool = False,
+    method: str = "merge",
+    steps: int | None = None,
+) -> AppliedEach:
+    """Apply LoRAs one after the other, as ``apply_stack``, and report on each."""
     known = folder_paths.get_filename_list("loras")
     reports: list[Report] = []
-    for entry in read_stack(stack):
+    for entry in entries:
         name = find_name(entry[0], known)
         own = "\n".join(part for part in (entry.blocks, blocks.strip()) if part)
         path = lora_file(name)
@@ -50,12 +79,11 @@ def apply_stack(
             raise LoraStackError(f"{os.path.basename(name)}: {error}") from error
         model, clip = applied.model, applied.clip
         reports.append(applied.report)
-    return Applied(model, clip, _merge(reports, blocks.strip()))
+    return AppliedEach(model, clip, tuple(reports))
 
 
-def _merge(reports: list[Report], blocks: str) -> Report:
-    if not reports:
-        return Report("apply", "LoRA stack", "The stack is empty: the model is unchanged.", blocks=blocks)
+def merge_reports(reports: Sequence[Report], blocks: str) -> Report:
+    """One report of several LoRAs, at least one, on one model: what each landed, and where they meet."""
     order = (Level.OK, Level.WARNING, Level.ERROR)
     names = Counter(report.title.partition(" on ")[0] for report in reports)
     notes: list[str] = []
@@ -79,8 +107,22 @@ def _merge(reports: list[Report], blocks: str) -> Report:
         model=reports[0].model,
         blocks=blocks,
         layers=tuple(layer for report in reports for layer in report.layers),
-        notes=tuple(notes),
+        notes=(*notes, *_meetings(reports)),
     )
+
+
+def _meetings(reports: Sequence[Report]) -> tuple[str, ...]:
+    """One sentence for each pair that changes the same weights."""
+    names = [os.path.basename(report.lora.name if report.lora else report.title) for report in reports]
+    found = find_meetings(reports)
+    told = [
+        f"{names[each.first]} and {names[each.second]} meet in {each.weights} places of the weights, where their "
+        f"changes add up: {describe_blocks(list(each.blocks))}."
+        for each in found[:MOST_PAIRS]
+    ]
+    if len(found) > MOST_PAIRS:
+        told.append(f"{len(found) - MOST_PAIRS} more pairs of LoRAs meet in fewer places.")
+    return tuple(told)
 
 
 def _strengths(report: Report) -> str:

@@ -57,7 +57,8 @@ SOURCES = {
     "host/bake/merge.py": ("_report",),
     "host/bake/report.py": ("layer_reports", "save_report"),
     "host/apply/schedule.py": ("_judge",),
-    "host/apply/stack.py": ("_merge",),
+    "host/apply/stack.py": ("merge_reports", "apply_stack", "_meetings"),
+    "host/apply/rows.py": ("_nothing",),
     "host/apply/block_strengths.py": ("make_strengths", "_on_model", "_unchecked"),
 }
 """Functions and constants that write verdicts, advice, notes and the reasons of states."""

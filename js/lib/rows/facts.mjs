@@ -1,0 +1,65 @@
+// What the server knows of a LoRA and of a LoRA with a model: asked once, kept while the page lives.
+
+import { requestJson } from "../comfyui/editor.mjs";
+
+/**
+ * @typedef {import("../../types/editor_app").ModelFile} ModelFile
+ * @typedef {{fit: string, level: string, share: number | null, summary: string, doubts: string[], advice: string}} Verdict
+ * @typedef {{trigger_words: string[], ranks: number[], architecture: string}} Facts
+ */
+
+const MOST_KEPT = 20_000;
+const FRESH_MILLISECONDS = 60_000;
+
+/** @type {Map<string, {at: number, value: unknown}>} */
+const answers = new Map();
+/** @type {Map<string, Promise<unknown>>} */
+const waiting = new Map();
+
+/** @param {string} lora @param {ModelFile} model */
+const verdictRoute = (lora, { folder, name }) => `/patchbay/verdict?lora=${encodeURIComponent(lora)}&folder=${encodeURIComponent(folder)}&model=${encodeURIComponent(name)}`;
+
+/** @param {string} lora */
+const factsRoute = (lora) => `/patchbay/lora_facts?name=${encodeURIComponent(lora)}`;
+
+/** What is known now: null where it was not asked, an Error where there is none. @param {string} route */
+function knownAnswer(route) {
+  const found = answers.get(route);
+  return found ? found.value : null;
+}
+
+/** @param {string} route @returns {Promise<unknown>} */
+function ask(route) {
+  const found = answers.get(route);
+  if (found && Date.now() - found.at < FRESH_MILLISECONDS) return Promise.resolve(found.value);
+  const running = waiting.get(route) ?? requestJson(route).catch((error) => error).then((value) => {
+    waiting.delete(route);
+    answers.delete(route);
+    answers.set(route, { at: Date.now(), value });
+    for (const oldest of answers.keys()) {
+      if (answers.size <= MOST_KEPT) break;
+      answers.delete(oldest);
+    }
+    return value;
+  });
+  waiting.set(route, running);
+  return running;
+}
+
+/** @param {string} lora @param {ModelFile | null} model @returns {Verdict | Error | null} */
+export const knownVerdict = (lora, model) => (model && lora ? /** @type {Verdict | Error | null} */ (knownAnswer(verdictRoute(lora, model))) : null);
+
+/** @param {string} lora @returns {Facts | Error | null} */
+export const knownFacts = (lora) => /** @type {Facts | Error | null} */ (knownAnswer(factsRoute(lora)));
+
+/** @param {string} lora @param {ModelFile | null} model */
+export const askVerdict = (lora, model) => (model && lora ? ask(verdictRoute(lora, model)) : Promise.resolve(null));
+
+/** @param {string} lora */
+export const askFacts = (lora) => ask(factsRoute(lora));
+
+/** The names of the user's LoRAs. @returns {Promise<string[]>} */
+export async function loraNames() {
+  const answer = /** @type {{names: string[]}} */ (await requestJson("/patchbay/lora_names"));
+  return answer.names;
+}

@@ -1,0 +1,48 @@
+// What is known of a LoRA, in words: its verdict for the model that leads to the node, and for a line of the list.
+
+import { formatShare } from "../ui/format.mjs";
+import { reportWords } from "../words/report_words.mjs";
+import { askFacts, askVerdict, knownFacts, knownVerdict, loraNames } from "./facts.mjs";
+
+/**
+ * @typedef {import("../../types/editor_app").ModelFile} ModelFile
+ * @typedef {import("../words/i18n.mjs").Language} Language
+ */
+
+/** @param {string} lora @param {ModelFile | null} model @param {Language} language */
+export function verdictText(lora, model, { t, locale }) {
+  const facts = knownFacts(lora);
+  const words = facts && !(facts instanceof Error) ? facts.trigger_words : [];
+  const found = knownVerdict(lora, model);
+  if (found === null) return { level: "", verdict: lora && !model ? t("verdict.unknown") : "", short: "", words };
+  if (found instanceof Error) return { level: "error", verdict: reportWords(found.message, locale), short: "", words };
+  const short = t(`verdict.${found.fit}`);
+  const share = found.share === null ? short : t("verdict.share", { verdict: short, share: formatShare(found.share, locale) });
+  const sentences = [share, found.summary, ...found.doubts, found.advice].filter(Boolean).map((text) => reportWords(text, locale));
+  return { level: found.level, verdict: sentences.join("\n"), short: share, words };
+}
+
+/**
+ * @param {ModelFile | null} model
+ * @param {(text: string) => boolean} typed
+ * @param {Language} language
+ * @returns {import("../picker/picker.mjs").PickerSource}
+ */
+export const pickerSource = (model, typed, language) => ({
+  names: loraNames,
+  typed,
+  ask: (name) => Promise.all([askVerdict(name, model), askFacts(name)]),
+  known(name) {
+    const facts = knownFacts(name);
+    if (facts === null || (model && knownVerdict(name, model) === null)) return null;
+    const { level, short, words } = verdictText(name, model, language);
+    return { level, verdict: short, words, ranks: facts instanceof Error ? "" : ranksText(facts.ranks) };
+  },
+});
+
+/** @param {number[]} ranks */
+function ranksText(ranks) {
+  const [low, high] = [Math.min(...ranks), Math.max(...ranks)];
+  if (ranks.length === 0) return "";
+  return low === high ? String(low) : `${low}–${high}`;
+}

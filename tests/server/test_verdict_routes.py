@@ -1,0 +1,60 @@
+"""The verdict before a run over HTTP, from the headers of the two files."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+import pytest
+
+from tools.server import ComfyServer
+
+LORA = "klein-nano-duotone.safetensors"
+MODEL = {"folder": "diffusion_models", "model": "klein-nano-distilled.safetensors"}
+
+
+def _get(server: ComfyServer, route: str, **query: str) -> tuple[int, dict[str, Any]]:
+    address = f"{server.address}/patchbay/{route}?{urllib.parse.urlencode(query)}"
+    try:
+        with urllib.request.urlopen(address, timeout=60) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_a_lora_on_its_own_model_and_on_another(comfy_server: ComfyServer) -> None:
+    _, own = _get(comfy_server, "verdict", lora=LORA, **MODEL)
+    assert (own["fit"], own["level"], own["share"]) == ("fits", "ok", 1.0)
+    _, other = _get(comfy_server, "verdict", lora=LORA, **{**MODEL, "model": "klein-nano-wide.safetensors"})
+    assert (other["fit"], other["level"], other["share"]) == ("does not fit", "error", 0.0)
+    assert "does not fit" in other["summary"]
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "words"),
+    [
+        ({"lora": LORA, "folder": "vae", "model": "x"}, 400, "folder is 'vae'"),
+        ({"lora": LORA, "folder": "diffusion_models"}, 400, "Name the file"),
+        ({"lora": "../" + LORA, **MODEL}, 200, "There is no ../"),
+        ({"lora": "gone.safetensors", **MODEL}, 200, "There is no gone"),
+        ({"lora": "a\0b", **MODEL}, 200, "There is no"),
+    ],
+)
+def test_what_is_not_there_is_a_sentence(
+    comfy_server: ComfyServer, query: dict[str, str], status: int, words: str
+) -> None:
+    code, answer = _get(comfy_server, "verdict", **query)
+    assert (code, list(answer)) == (status, ["error"])
+    assert words in answer["error"]
+
+
+def test_names_and_facts(comfy_server: ComfyServer) -> None:
+    names = _get(comfy_server, "lora_names")[1]["names"]
+    assert LORA in names
+    facts = _get(comfy_server, "lora_facts", name=LORA)[1]
+    assert facts["ranks"] == sorted(facts["ranks"])
+    assert "FLUX.2" in facts["architecture"]
+    assert "error" in _get(comfy_server, "lora_facts", name="../x")[1]
