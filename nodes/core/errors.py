@@ -28,3 +28,7 @@ class IncompatibleModelError(PatchbayError):
 
 class BlockMapError(PatchbayError):
     """A block map does not parse, does not belong to the file, or cannot be known."""
+
+
+class RemoteError(PatchbayError):
+    """A file elsewhere cannot be reached, is refused, or comes in a way that cannot be read in part."""

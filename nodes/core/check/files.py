@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from ..errors import HeaderError
+from ..files.elsewhere.source import Source
 from ..files.header import read_header
 from ..files.tensors import Header
 from ..lora.dead import mark_dead
@@ -27,7 +28,9 @@ PART = "only some of its rows go here, which are measured in ComfyUI only"
 
 
 def check_file(
-    lora: str | os.PathLike[str], model: ModelFile | str | os.PathLike[str], measure: bool = False
+    lora: str | os.PathLike[str] | Source,
+    model: ModelFile | str | os.PathLike[str] | Source,
+    measure: bool = False,
 ) -> Checked:
     """Judge a LoRA file for a model file. Neither is changed.
 

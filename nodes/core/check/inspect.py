@@ -6,9 +6,9 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+from ..files.elsewhere.source import Source
 from ..files.hashes import file_hashes
 from ..files.header import read_header
 from ..files.metadata import Training, model_provenance, read_training
@@ -31,11 +31,12 @@ _CHECKPOINT_PREFIX = "model.diffusion_model."
 
 
 def inspect_file(
-    path: str | os.PathLike[str], hashes: bool = False, tensors: bool = False, comfyui: str = ""
+    path: str | os.PathLike[str] | Source, hashes: bool = False, tensors: bool = False, comfyui: str = ""
 ) -> Report:
     """What a model or LoRA file is, from its header.
 
     Args:
+        path: Of a file elsewhere the source, whose header alone is read.
         hashes: Also compute the hashes under which hubs know the file; reads it whole.
         tensors: Also measure the norm of every layer of a LoRA; loads its tensors one layer at a time.
         comfyui: Version of the ComfyUI that is installed, for what it reads; empty outside of ComfyUI.
@@ -45,7 +46,7 @@ def inspect_file(
         OSError: the file cannot be opened.
     """
     header = read_header(path)
-    computed = file_hashes(Path(path), header.data_start) if hashes else {}
+    computed = file_hashes(header.path, header.data_start) if hashes and header.path is not None else {}
     if looks_like_lora(header):
         return inspect_lora(read_lora(header), computed, tensors, comfyui)
     return inspect_model(header, computed)

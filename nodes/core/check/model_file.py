@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 
 from ..errors import IncompatibleModelError
+from ..files.elsewhere.source import Source
 from ..files.header import read_header
 from ..files.storage import StoredShapes, is_storage_key, read_quantisation
 from ..files.tensors import Header, TensorInfo
@@ -45,7 +46,7 @@ class ModelFile:
     """Where each weight lies, by its full key."""
 
 
-def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
+def read_model_file(path: str | os.PathLike[str] | Source) -> ModelFile:
     """The model in the file at ``path``.
 
     Raises:

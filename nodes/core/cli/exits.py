@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import PatchbayError
 from ..report.text import clean
+
+if TYPE_CHECKING:
+    from .places import Place
 
 EXIT_OK, EXIT_WARNING, EXIT_UNREADABLE, EXIT_UNFIT, EXIT_DOUBT, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 64, 130
 _GRAVITY = (EXIT_OK, EXIT_DOUBT, EXIT_WARNING, EXIT_UNFIT, EXIT_UNREADABLE)
@@ -23,7 +26,7 @@ def gravest(codes: Sequence[int]) -> int:
     return max(codes, key=_GRAVITY.index, default=EXIT_OK)
 
 
-def describe(error: BaseException, path: Path | None = None) -> str:
+def describe(error: BaseException, path: Place | None = None) -> str:
     """One line about an error, with the file named as it was typed.
 
     Args:
@@ -37,7 +40,7 @@ def describe(error: BaseException, path: Path | None = None) -> str:
     return clean(f"{named}: cannot be opened: {error.strerror or error}.", _LONGEST)
 
 
-def _as_typed(message: str, path: Path | None) -> str:
+def _as_typed(message: str, path: Place | None) -> str:
     """Reports name files without their folders; on the command line ``a/x`` and ``b/x`` must be told apart."""
     if path is not None and message.startswith((f"{path.name}:", f"{path.name} ")):
         return f"{path}{message[len(path.name) :]}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from functools import partial
 from typing import Any, TextIO
 
 from ..check.inspect import inspect_file
 from ..check.scan import SCAN_COLUMNS, scan_file
+from ..report.report import Report
 from .exits import UsageError, gravest, require
 from .output import write_rows
+from .places import Place, here, place, say_traffic
 from .reports import add_forms, report_each
 from .scan import row_code
 
@@ -17,7 +19,7 @@ from .scan import row_code
 def add_command(commands: Any) -> None:
     """Add the command to the parser's commands."""
     parser = commands.add_parser("inspect", help="say what files are", description="Say what files are.")
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("files", nargs="+", type=place, metavar="FILE")
     add_forms(parser, "one JSON array of reports", "comma-separated values, one line a file")
     parser.add_argument("--hashes", action="store_true", help="also compute hashes (reads the whole file)")
     parser.add_argument(
@@ -31,9 +33,18 @@ def run(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     if options.norms:
         require("inspect --norms", "torch", "safetensors")
     if options.form != "csv":
-        return report_each(options, out, err, lambda path: inspect_file(path, options.hashes, options.norms))
+        return report_each(options, out, err, partial(_report, options, err))
     if options.hashes or options.norms:
         raise UsageError("--csv has no column for --hashes and --norms; use --json with them.")
     rows = [scan_file(path) for path in options.files]
     write_rows(out, SCAN_COLUMNS, rows)
     return gravest([row_code(row) for row in rows])
+
+
+def _report(options: argparse.Namespace, err: TextIO, file: Place) -> Report:
+    if options.hashes or options.norms:
+        with here(file, err) as path:
+            return inspect_file(path, options.hashes, options.norms)
+    report = inspect_file(file)
+    say_traffic(file, err)
+    return report

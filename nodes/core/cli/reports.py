@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TextIO
 
 from ..errors import PatchbayError
@@ -12,6 +11,7 @@ from ..report.report import Level, Report, to_json
 from ..report.text import report_text
 from .exits import EXIT_DOUBT, EXIT_OK, EXIT_UNFIT, EXIT_UNREADABLE, EXIT_WARNING, describe, gravest
 from .output import LAYER_COLUMNS, layer_rows, say, write_json, write_rows
+from .places import Place
 
 VERDICT_CODES = {"fits": EXIT_OK, "fits in part": EXIT_WARNING, "does not fit": EXIT_UNFIT}
 
@@ -29,7 +29,7 @@ def add_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--measure", action="store_true", help=help_text)
 
 
-def report_each(options: argparse.Namespace, out: TextIO, err: TextIO, make: Callable[[Path], Report]) -> int:
+def report_each(options: argparse.Namespace, out: TextIO, err: TextIO, make: Callable[[Place], Report]) -> int:
     """Make a report of each file and write it in the form that was asked for."""
     codes: list[int] = []
     reports: list[Report] = []

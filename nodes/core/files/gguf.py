@@ -82,37 +82,36 @@ class _Reader:
         return HeaderError(f"{self._name}: GGUF file: {what}.")
 
 
-def read_gguf(path: Path, size_bytes: int) -> Header:
-    """The header of a GGUF file. Shapes are in torch order (GGUF stores them reversed).
+def read_gguf(file: BinaryIO, name: str, size_bytes: int, path: Path | None = None) -> Header:
+    """The header of a GGUF file, open at its beginning. Shapes are in torch order (GGUF stores them reversed).
 
     Raises:
         HeaderError: the file is cut off, of an unknown version, or contradicts itself.
     """
-    with open(path, "rb") as file:
-        reader = _Reader(file, path.name, size_bytes)
-        reader.bytes(4)
-        version = int(reader.number("<I"))
-        if version not in (2, 3):
-            raise reader.error(f"version {version} is not known (2 and 3 are)")
-        tensor_count = reader.count("<Q", _MAX_ITEMS, "tensors")
-        field_count = reader.count("<Q", _MAX_ITEMS, "metadata fields")
-        metadata: dict[str, str] = {}
-        for _ in range(field_count):
-            key = reader.text(_MAX_NAME)
-            metadata[key] = _value(reader, int(reader.number("<I")))
-        infos = [_tensor(reader, metadata) for _ in range(tensor_count)]
-        alignment = metadata.get("general.alignment", "32")
-        step = int(alignment) if alignment.isdecimal() and 0 < int(alignment) <= 65_536 else 32
-        data_start = -(-reader.position // step) * step
+    reader = _Reader(file, name, size_bytes)
+    reader.bytes(4)
+    version = int(reader.number("<I"))
+    if version not in (2, 3):
+        raise reader.error(f"version {version} is not known (2 and 3 are)")
+    tensor_count = reader.count("<Q", _MAX_ITEMS, "tensors")
+    field_count = reader.count("<Q", _MAX_ITEMS, "metadata fields")
+    metadata: dict[str, str] = {}
+    for _ in range(field_count):
+        key = reader.text(_MAX_NAME)
+        metadata[key] = _value(reader, int(reader.number("<I")))
+    infos = [_tensor(reader, metadata) for _ in range(tensor_count)]
+    alignment = metadata.get("general.alignment", "32")
+    step = int(alignment) if alignment.isdecimal() and 0 < int(alignment) <= 65_536 else 32
+    data_start = -(-reader.position // step) * step
     infos.sort(key=lambda info: info.start)
     tensors = {info.key: info for info in infos}
     end = max((info.end for info in infos), default=0)
     if tensors and data_start + end > size_bytes:
         raise HeaderError(
-            f"{path.name}: the header describes {data_start + end} bytes, the file has {size_bytes}; "
+            f"{name}: the header describes {data_start + end} bytes, the file has {size_bytes}; "
             "the download is incomplete."
         )
-    return Header(path.name, size_bytes, "gguf", tensors, metadata, path, data_start)
+    return Header(name, size_bytes, "gguf", tensors, metadata, path, data_start)
 
 
 def _value(reader: _Reader, kind: int, nested: int = 0) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn, cast
 
 from ..errors import HeaderError
+from .elsewhere.source import Source, SourceFile
 from .gguf import read_gguf
 from .pickled import read_pickle
 from .safetensors_header import parse_safetensors_header
@@ -19,40 +21,52 @@ MAX_HEADER_BYTES = 100_000_000
 _SNIFF_BYTES = 1024
 
 
-def read_header(path: str | os.PathLike[str]) -> Header:
+def read_header(path: str | os.PathLike[str] | Source) -> Header:
     """Read the header of a safetensors, GGUF or PyTorch pickle file, whatever its name ends in.
 
     Time and memory are bounded by the header, not by the file; pickles are mapped, with ``weights_only``.
+
+    Args:
+        path: Of a file elsewhere the source, of which only the header is asked for.
 
     Raises:
         HeaderError: the file is none of these, is cut off, or contradicts itself; one sentence that says so.
         OSError: the file cannot be opened.
     """
+    if isinstance(path, Source):
+        file = cast("BinaryIO", SourceFile(path))
+        return replace(_header_of(file, path.name, path.size_bytes, None), source=path)
     path = Path(path)
     status = path.stat()
     size = status.st_size
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # opening a pipe would wait for ever
         raise HeaderError(f"{path.name}: is a pipe or a device, not a file.")
     with open(path, "rb") as file:
-        start = file.read(8)
-        if start[:4] == b"GGUF":
-            return read_gguf(path, size)
-        length = int.from_bytes(start, "little")
-        # 80 02 00 00 ... is also the length of a safetensors header of 640 bytes.
-        zipped = start[:4] == b"PK\x03\x04"
-        pickled = start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05"
-        if length > MAX_HEADER_BYTES and (zipped or pickled):
-            return read_pickle(path, size)
-        if size < 8:
-            _refuse_other_kinds(path.name, start, size)
-            raise HeaderError(f"{path.name}: only {size} bytes, no header; the download is incomplete.")
-        if length > MAX_HEADER_BYTES or length + 8 > size:
-            start += file.read(_SNIFF_BYTES)
-            _refuse_other_kinds(path.name, start, size)
-            _refuse_length(path.name, length, size)
-        raw = file.read(length)
-    tensors, metadata = parse_safetensors_header(raw, path.name, size)
-    return Header(path.name, size, "safetensors", tensors, metadata, path, 8 + length)
+        return _header_of(file, path.name, size, path)
+
+
+def _header_of(file: BinaryIO, name: str, size: int, path: Path | None) -> Header:
+    start = file.read(8)
+    if start[:4] == b"GGUF":
+        file.seek(0)
+        return read_gguf(file, name, size, path)
+    length = int.from_bytes(start, "little")
+    # 80 02 00 00 ... is also the length of a safetensors header of 640 bytes.
+    zipped = start[:4] == b"PK\x03\x04"
+    pickled = start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05"
+    if length > MAX_HEADER_BYTES and (zipped or pickled):
+        if path is None:
+            raise HeaderError(f"{name}: a PyTorch pickle, which cannot be read in part; download it first.")
+        return read_pickle(path, size)
+    if size < 8:
+        _refuse_other_kinds(name, start, size)
+        raise HeaderError(f"{name}: only {size} bytes, no header; the download is incomplete.")
+    if length > MAX_HEADER_BYTES or length + 8 > size:
+        start += file.read(_SNIFF_BYTES)
+        _refuse_other_kinds(name, start, size)
+        _refuse_length(name, length, size)
+    tensors, metadata = parse_safetensors_header(file.read(length), name, size)
+    return Header(name, size, "safetensors", tensors, metadata, path, 8 + length)
 
 
 def _refuse_length(name: str, length: int, size: int) -> NoReturn:

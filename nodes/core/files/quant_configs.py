@@ -53,11 +53,9 @@ def _texts(header: Header) -> Iterator[tuple[str, bytes]]:
         for info in wanted:
             values: list[Any] = header.loaded[info.key].flatten().tolist()
             yield info.key.removesuffix(END), bytes(int(v) & 255 for v in values)
-    elif header.path is not None and header.container == "safetensors":
-        with open(header.path, "rb", buffering=0) as file:
-            for info in wanted:
-                file.seek(header.data_start + info.start)
-                yield info.key.removesuffix(END), file.read(min(info.end - info.start, _LONGEST))
+    else:
+        for info, raw in header.raw(wanted, _LONGEST):
+            yield info.key.removesuffix(END), raw
 
 
 @lru_cache(1_024)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
+
+from .elsewhere.source import Source
 
 _SCALAR_FORMATS = {
     "F16": "<e", "F32": "<f", "F64": "<d", "I8": "<b", "U8": "<B", "BOOL": "<?",
@@ -56,6 +58,8 @@ class Header:
     """Byte at which the tensors begin."""
     loaded: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
     """The tensors themselves, where the container cannot be read without loading them (pickle)."""
+    source: Source | None = field(default=None, repr=False, compare=False)
+    """The file, where it lies elsewhere; its ``path`` is ``None`` then, and what is not asked of it is not known."""
 
     def scalars(self, keys: Iterable[str]) -> dict[str, float]:
         """The values of one-element tensors, read with a seek each; what is not a readable scalar is left out."""
@@ -63,15 +67,20 @@ class Header:
         wanted = [info for info in wanted if info.count == 1]
         if self.loaded is not None:
             return {info.key: float(self.loaded[info.key]) for info in wanted}
-        if self.path is None or self.container != "safetensors" or not wanted:
-            return {}
-        values: dict[str, float] = {}
-        with open(self.path, "rb", buffering=0) as file:
-            for info in wanted:
-                value = _decode_scalar(read_at(file, self.data_start + info.start, info.end - info.start), info.dtype)
-                if value is not None:
-                    values[info.key] = value
-        return values
+        decoded = ((info, _decode_scalar(raw, info.dtype)) for info, raw in self.raw(wanted))
+        return {info.key: value for info, value in decoded if value is not None}
+
+    def raw(self, wanted: Sequence[TensorInfo], longest: int = 1 << 20) -> Iterator[tuple[TensorInfo, bytes]]:
+        """The bytes of small tensors of a safetensors file, of each at most ``longest``; nothing of other files."""
+        if self.container != "safetensors" or not wanted:
+            return
+        spans = [(self.data_start + i.start, self.data_start + min(i.end, i.start + longest)) for i in wanted]
+        if self.source is not None:
+            yield from zip(wanted, self.source.pieces(spans), strict=True)
+        elif self.path is not None:
+            with open(self.path, "rb", buffering=0) as file:
+                for info, (start, end) in zip(wanted, spans, strict=True):
+                    yield info, read_at(file, start, end - start)
 
 
 _PREAD = getattr(os, "pread", None)

@@ -119,6 +119,10 @@ def read_adapter_config(header: Header) -> tuple[AdapterConfig | None, str]:
 
     Read is a plain file of bounded size in the same folder, never a link that leads elsewhere.
     """
+    missing = f"the {CONFIG_NAME} that PEFT writes beside its files is missing"
+    if header.source is not None:
+        raw = header.source.beside(CONFIG_NAME, MAX_CONFIG_BYTES)
+        return _adapter_config(raw) if raw is not None else (None, missing)
     if header.path is None:
         return None, f"no {CONFIG_NAME}"
     path = header.path.parent / CONFIG_NAME
@@ -126,11 +130,19 @@ def read_adapter_config(header: Header) -> tuple[AdapterConfig | None, str]:
         if path.is_symlink() and path.resolve().parent != header.path.parent.resolve():
             return None, f"{CONFIG_NAME} is a link to another folder"
         if not path.is_file():
-            return None, f"the {CONFIG_NAME} that PEFT writes beside its files is missing"
+            return None, missing
         if path.stat().st_size > MAX_CONFIG_BYTES:
             return None, f"{CONFIG_NAME} is too large to be one"
-        data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        raw = path.read_bytes()
+    except OSError:
+        return None, f"{CONFIG_NAME} cannot be read"
+    return _adapter_config(raw)
+
+
+def _adapter_config(raw: bytes) -> tuple[AdapterConfig | None, str]:
+    try:
+        data: Any = json.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError):
         return None, f"{CONFIG_NAME} cannot be read"
     if not isinstance(data, dict):
         return None, f"{CONFIG_NAME} is not a PEFT configuration"

@@ -10,6 +10,8 @@ import pytest
 
 CORE = Path(__file__).parents[3] / "nodes" / "core"
 ALLOWED = {"torch", "numpy", "safetensors", "PIL"}
+EXTRAS = {"files/elsewhere/address": {"fsspec"}, "files/elsewhere/http": {"fsspec", "aiohttp"}}
+"""What the optional extras of the command line bring, and who may import it; see ``files/test_remote.py``."""
 WITHOUT_TORCH = (
     "check/inspect",
     "check/scan",
@@ -41,12 +43,13 @@ def imports(tree: ast.AST) -> list[tuple[str, int]]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(CORE).with_suffix("").as_posix())
 def test_imports_stay_inside(path: Path) -> None:
     depth = len(path.relative_to(CORE).parts)
+    allowed = ALLOWED | EXTRAS.get(path.relative_to(CORE).with_suffix("").as_posix(), set())
     for name, level in imports(ast.parse(path.read_text(encoding="utf-8"))):
         if level:
             assert level <= depth, f"{path.name} leaves the core: {'.' * level}{name}"
         else:
             root = name.split(".")[0]
-            assert root in sys.stdlib_module_names or root in ALLOWED, f"{path.name} imports {name}"
+            assert root in sys.stdlib_module_names or root in allowed, f"{path.name} imports {name}"
 
 
 @pytest.mark.parametrize("name", WITHOUT_TORCH)
