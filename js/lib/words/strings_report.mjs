@@ -95,6 +95,7 @@ export const REPORT_SENTENCES = {
     ["{#count} of {#total} weights have something computed alongside them (bypass), by {*owners}.", "{#total} 個の重みのうち {#count} 個に並行する処理（bypass）があります（適用元：{*owners}）。"],
     ["{#count} of {#total} weights have something computed alongside them (bypass).", "{#total} 個の重みのうち {#count} 個に並行する処理（bypass）があります。"],
     ["{#count} patches do not fit their weight: ComfyUI will leave those weights as they are.", "{#count} 個のパッチは重みと形状が合いません。ComfyUIはその重みを変更しません。"],
+    ["Quantised weights among them: {formats}.", "そのうち量子化された重み：{formats}。"],
     ["Applied, but ComfyUI did not use it: {#count} layers (for example {name}).", "適用しましたが、ComfyUIが使わなかった層があります：{#count} 層（例：{name}）。"],
     ["It is merged into these weights instead whenever the model runs.", "モデルの実行時には、代わりにこれらの重みへマージします。"],
     ["in an earlier run ComfyUI did not use what ran beside this weight", "以前の実行で、この重みに並べた計算をComfyUIが使いませんでした"],

@@ -114,9 +114,15 @@ def _is_packed(name: str) -> bool:
     return _HALF_BYTES.search(name) is not None
 
 
-def _comfy_format(config: QuantConfig) -> str:
-    name = _COMFY_NAMES.get(config.format, config.format)
-    return f"{name} convrot" if config.convrot and "convrot" not in name else name
+def comfy_format(name: str, convrot: bool) -> str:
+    """A format of ComfyUI in the field's words: ``int8_tensorwise`` that is rotated is ``int8 convrot``."""
+    name = _COMFY_NAMES.get(name, name)
+    return f"{name} convrot" if convrot and "convrot" not in name else name
+
+
+def dtype_format(name: str) -> str:
+    """A dtype of safetensors in the same words: ``F8_E4M3`` is ``fp8 e4m3``."""
+    return _DTYPE_NAMES.get(name, name)
 
 
 def _format(info: TensorInfo, header: Header, configs: Mapping[str, QuantConfig]) -> str:
@@ -124,7 +130,7 @@ def _format(info: TensorInfo, header: Header, configs: Mapping[str, QuantConfig]
     layer, _, last = info.key.rpartition(".")
     config = configs.get(layer)
     if config is not None and last == "weight" and info.dtype in _BYTES:
-        return _comfy_format(config)
+        return comfy_format(config.format, config.convrot)
     scale = tensors.get(f"{layer}.weight_scale")
     if info.dtype in ("F8_E4M3", "F8_E5M2"):
         if scale is not None and (scale.dtype in ("U8", "F8_E8M0") or len(scale.shape) == 2 and scale.dtype != "F32"):

@@ -13,12 +13,13 @@ from ...core.measure.method_costs import LEAST_KEPT, MOST_NOISE, Situation, choo
 from ...core.report.report import LayerReport
 from ..comfyui.model_keys import ModelKeys
 from ..comfyui.private import is_dynamic
+from ..comfyui.stored_as import stored_as
 from ..norms.patches import parameter
 from ..restage.patch_lists import changed_keys
 from ..restage.restaging import loaded_patches
 from .methods import find_beside, whole_bytes
 from .plan import PatchPlan
-from .survival import Requantisation, measure_requantisation, quantised_format
+from .survival import Requantisation, measure_requantisation
 
 AS_STOCK = "as_stock asks for exactly what ComfyUI's own loader does"
 
@@ -132,7 +133,7 @@ def _bytes(key: str, keys: ModelKeys, model: Any) -> int:
     count = 1
     for side in keys.shapes[key]:
         count *= side
-    return count * (1 if quantised_format(parameter(model, key)) else 2)
+    return count * (1 if stored_as(parameter(model, key)) else 2)
 
 
 def name_survival(layers: Sequence[LayerReport], selection: Selection) -> tuple[LayerReport, ...]:

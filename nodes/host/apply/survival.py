@@ -22,7 +22,8 @@ import comfy.utils
 import torch
 
 from ...core.match.name_table import target_function, target_key, target_offset
-from ..comfyui.private import kept_weight, quantised_layout
+from ..comfyui.private import kept_weight
+from ..comfyui.stored_as import stored_as
 from ..match.shapes import is_product
 from ..match.stock import MatchedFile
 from ..norms.patches import parameter, read_weight
@@ -56,7 +57,7 @@ class Requantisation:
     """What merging does to the quantised weights among those that a file changes."""
 
     formats: tuple[str, ...]
-    """Their formats: ``float8_e4m3fn``, ``nvfp4``, ..."""
+    """Their formats, as those of files are named: ``scaled fp8 e4m3``, ``int8 convrot``, ``nvfp4``, ..."""
     weights: int
     """Quantised weights that would be quantised again."""
     measured: dict[str, Survival]
@@ -77,22 +78,6 @@ class Requantisation:
         return statistics.median(s.noise for s in self.measured.values()) if self.measured else None
 
 
-def quantised_format(weight: Any) -> str:
-    """The format of a quantised weight; empty for one that holds plain numbers."""
-    if weight is None:
-        return ""
-    if hasattr(weight, "tensor_type"):  # ComfyUI-GGUF
-        kind = weight.tensor_type
-        name = getattr(kind, "name", str(kind))
-        return "" if name in ("F32", "F16", "BF16") else f"GGUF {name}"
-    layout = quantised_layout(weight)
-    if layout:
-        return layout.removeprefix("TensorCore").removesuffix("Layout")
-    dtype = getattr(weight, "dtype", None)
-    name = str(dtype).removeprefix("torch.")
-    return name if name.startswith(("float8", "int8")) else ""
-
-
 def measure_requantisation(
     patches: Sequence[PlannedPatch], matched: MatchedFile, patcher: Any
 ) -> Requantisation | None:
@@ -106,7 +91,7 @@ def measure_requantisation(
     known_formats = _FORMATS.setdefault(patcher.model, {})
     for key in by_key:
         if key not in known_formats:
-            known_formats[key] = quantised_format(_stored(patcher, key))
+            known_formats[key] = stored_as(_stored(patcher, key))
     formats = {key: known_formats[key] for key in by_key if known_formats[key]}
     if not formats:
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +21,8 @@ from ..apply.apply import summarise_lora
 from ..apply.lora_cache import LORA_CACHE
 from ..apply.plan import MATCHES, PlannedLayer, owned_patches, plan_patches
 from ..comfyui.model_keys import ModelKeys, is_storage, logical_shape
-from ..comfyui.private import has_backup
+from ..comfyui.private import has_backup, quantised_layout
+from ..comfyui.stored_as import stored_as
 from ..match.stock import has_dora_scale, is_adapter
 from ..norms.patches import parameter, read_weight
 from .file_weights import open_weights
@@ -135,13 +135,8 @@ def _storage(state: dict[str, Any], key: str, weight: Any) -> str:
     """How a weight is stored: its dtype, or the quantisation format with it."""
     stored = state[key]
     dtype = str(stored.dtype).removeprefix("torch.")
-    marker: Any = state.get(f"{key.rpartition('.')[0]}.comfy_quant")
-    if key.endswith(".weight") and marker is not None:
-        try:
-            name = json.loads(bytes(marker.tolist())).get("format", "")
-        except (ValueError, AttributeError):
-            name = ""
-        return f"{name} (quantised)" if name else f"{dtype} (quantised)"
+    if quantised_layout(weight):
+        return f"{stored_as(weight)} (quantised)"
     gguf = getattr(weight, "tensor_type", None)
     if gguf is not None:
         return f"{getattr(gguf, 'name', gguf)} (GGUF)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +14,10 @@ from ..bypass.hooks import BYPASS, bypass_stack
 from ..comfyui.events import live_progress
 from ..comfyui.model_keys import ModelKeys
 from ..comfyui.private import injections
+from ..comfyui.stored_as import stored_as
 from ..match.shapes import is_dead, misfit
 from ..match.stock import PatchValue, has_dora_scale, is_adapter, patch_alpha, patch_format, patch_rank
-from ..norms.patches import WEIGHT_NORMS
+from ..norms.patches import WEIGHT_NORMS, parameter
 
 OTHER_NODE = "another node"
 
@@ -114,6 +116,10 @@ def _judge(layers: list[LayerReport], keys: ModelKeys, model: Any) -> tuple[Leve
         for name, hooked in injections(model).items()
         if not name.startswith(BYPASS)
     )
+    stored = Counter(stored_as(parameter(model, key)) for key in weights | beside)
+    formats = ", ".join(f"{count} {name}" for name, count in stored.most_common() if name)
+    if formats:
+        notes = (f"Quantised weights among them: {formats}.", *notes)
     stack = bypass_stack(model)
     unused = stack.not_reached() if stack is not None and stack.instead is not None else []
     if unused:

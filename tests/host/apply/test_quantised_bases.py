@@ -166,3 +166,19 @@ def test_bypass_is_the_lora_on_the_unrounded_weight(host: Any, model: Any, tmp_p
     assert float((after.float() - before.float() - wanted).norm()) < 1.5 * rounding
     assert float(wanted.norm()) > 4 * rounding
     assert torch.equal(before, again)
+
+
+def test_formats_are_named_as_in_the_file_and_show_patches_says_them(host: Any, model: Any, tmp_path: Path) -> None:
+    from pack.nodes.core.files.header import read_header
+    from pack.nodes.core.files.storage import read_quantisation
+    from pack.nodes.host.comfyui.private import source_of
+    from pack.nodes.host.inspect.patches import inspect_patches
+
+    in_file = {name for name in read_quantisation(read_header(source_of(model))).formats if name not in WHOLE}
+    result = apply(host, write(tmp_path / "x.safetensors", native_lora(size=2.0, **SIZES)), model)
+    said = next(note for note in inspect_patches(result.model).notes if note.startswith("Quantised weights among them"))
+    assert any(f" {name}" in said for name in in_file)
+    assert any(name in note for name in in_file for note in result.report.notes)
+
+
+WHOLE = ("bf16", "fp16", "fp32")

@@ -147,7 +147,7 @@ def test_formats_without_factors_are_named(host: Any, models: tuple[Any, Any], t
 @pytest.mark.skipif(not QUANTISED.is_dir(), reason="the shared quantised models are not here")
 @pytest.mark.parametrize(
     ("file", "words", "distance"),
-    [("fp8", "float8_e4m3fn (quantised)", 0.03), ("int8", "int8_tensorwise (quantised)", 0.02),
+    [("fp8", "scaled fp8 e4m3 (quantised)", 0.03), ("int8", "int8 (quantised)", 0.02),
      ("mxfp8", "mxfp8 (quantised)", 0.03), ("nvfp4", "nvfp4 (quantised)", 0.1)],
 )  # fmt: skip
 def test_quantised_models_say_how_and_can_be_compared(host: Any, file: str, words: str, distance: float) -> None:
