@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import PatchbayError
 from ..files.header import read_header
-from ..files.metadata import base_model_text
+from ..files.metadata import base_model_text, read_training
 from ..files.storage import read_quantisation
 from ..lora.file import LoraFile, read_lora
 from ..lora.file_kinds import identify_lora, identify_model, looks_like_lora
@@ -46,6 +46,10 @@ class ScanRow(NamedTuple):
     advice: str = ""
     doubts: str = ""
     """Ids of the doubts about a LoRA that fits: ``depth, scale_spread``."""
+    trigger_words: str = ""
+    """Of a LoRA, as its metadata states them."""
+    same_as: str = ""
+    """With ``--only same``: the first of the files that hold the same tensors."""
 
 
 SCAN_COLUMNS = ScanRow._fields
@@ -106,6 +110,7 @@ def scan_file(path: Path, model: Path | None = None, measure: bool = False) -> S
             key_style=lora.style.id,
             writer=lora.writer.name,
             warning=f"{bad} layers are not understood" if bad else "",
+            trigger_words=clean(", ".join(read_training(header.metadata).trigger_words), 200),
         )
         return row if model is None else _with_verdict(row, lora, model, measure)
     identified = identify_model(header)
@@ -124,7 +129,8 @@ def _with_verdict(row: ScanRow, lora: LoraFile, model: Path, measure: bool) -> S
     from .files import check_lora_file
 
     header = as_loaded(lora.header)
-    checked = check_lora_file(lora if header is lora.header else read_lora(header), _model(model), measure)
+    against = _model(model, model.stat().st_mtime_ns)
+    checked = check_lora_file(lora if header is lora.header else read_lora(header), against, measure)
     verdict, counts = checked.verdict, checked.report.counts
     total = sum(counts.values()) - counts.get("dead", 0)
     return row._replace(
@@ -137,8 +143,8 @@ def _with_verdict(row: ScanRow, lora: LoraFile, model: Path, measure: bool) -> S
 
 
 @lru_cache(1)
-def _model(path: Path) -> ModelFile:
-    """The model, read once in each process."""
+def _model(path: Path, changed: int) -> ModelFile:
+    """The model, read once in each process, and again after it was ``changed``."""
     from .model_file import read_model_file
 
     return read_model_file(path)

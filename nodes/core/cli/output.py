@@ -8,6 +8,8 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
+from pathlib import Path
 from typing import Any, TextIO
 
 from ..check.scan import SCAN_COLUMNS, ScanRow
@@ -17,6 +19,8 @@ from ..report.text import clean, size
 _STEP = 16
 """Files between two updates of the progress."""
 _WIDEST = 60
+_ROWS = 4_096
+"""Rows that are held at once: of a table, to find how wide its columns are; of a Parquet file."""
 
 LAYER_COLUMNS = (
     "file", "state", "reason", "lora_key", "model_key", "slice", "block", "layer", "format", "rank", "alpha", "scale",
@@ -81,7 +85,34 @@ def write_scan(out: TextIO, rows: Iterable[ScanRow], form: str) -> None:
     elif form == "csv":
         write_rows(out, SCAN_COLUMNS, rows)
     else:
-        _scan_table(list(rows), out)
+        remaining = iter(rows)
+        _scan_table(list(islice(remaining, _ROWS)), out)
+        while more := list(islice(remaining, _ROWS)):
+            _scan_table(more, out)
+
+
+def write_parquet(path: Path, rows: Iterable[ScanRow]) -> None:
+    """Lines of a scan as a Parquet file, which appears when it is whole. Needs pyarrow."""
+    import pyarrow
+    import pyarrow.parquet
+
+    types = {name: pyarrow.int64() if name == "size_bytes" else pyarrow.string() for name in SCAN_COLUMNS}
+    schema = pyarrow.schema(list(types.items()))
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with pyarrow.parquet.ParquetWriter(part, schema) as writer:
+            remaining = iter(rows)
+            while batch := list(islice(remaining, _ROWS)):
+                writer.write_table(pyarrow.Table.from_pylist([_as_text(row) for row in batch], schema))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _as_text(row: ScanRow) -> dict[str, object]:
+    """A file's name may be any bytes."""
+    values = row._replace(file=row.file.encode(errors="backslashreplace").decode())
+    return values._asdict()
 
 
 def layer_rows(reports: Iterable[Report]) -> Iterator[tuple[object, ...]]:
@@ -123,12 +154,14 @@ def _scan_table(rows: Sequence[ScanRow], out: TextIO) -> None:
         say(out, "no model files here.")
         return
     judged, doubted, warned = (any(getattr(row, name) for row in rows) for name in ("verdict", "doubts", "warning"))
+    alike = any(row.same_as for row in rows)
     names = (*(("verdict", "layers") if judged else ()), *(("doubts",) if doubted else ()))
+    names = (*names, *(("same as",) if alike else ()))
     cells = [("file", "kind", "architecture", "formats", "rank", "size", *names, *(("warning",) if warned else ()))]
     for row in rows:
         what = row.architecture if not row.error else row.error
         more = (*((row.verdict, row.landing) if judged else ()), *((row.doubts,) if doubted else ()))
-        more = (*more, *((row.warning,) if warned else ()))
+        more = (*more, *((row.same_as,) if alike else ()), *((row.warning,) if warned else ()))
         cells.append((row.file, row.kind or "unreadable", what, row.formats, row.ranks, size(row.size_bytes), *more))
     widths = [min(max(len(line[i]) for line in cells), _WIDEST) for i in range(len(cells[0]))]
     for line in cells:

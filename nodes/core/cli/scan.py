@@ -11,13 +11,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
+from ..check.index import Index, default_index, question_of, stamps_of
+from ..check.same import same_files
 from ..check.scan import ScanRow, find_files, scan_file
+from ..errors import PatchbayError
 from .check import read_model
-from .exits import EXIT_DOUBT, EXIT_OK, EXIT_UNREADABLE, EXIT_WARNING, UsageError, gravest, require
-from .output import with_progress, write_scan
+from .exits import EXIT_DOUBT, EXIT_OK, EXIT_UNREADABLE, EXIT_WARNING, UsageError, describe, gravest, require
+from .output import say, with_progress, write_parquet, write_scan
 from .reports import VERDICT_CODES, add_forms, add_measure
 
 _CHUNK = 16
+_BATCH = 512
+"""Files between two writes of the index: what a scan that is killed does again at most."""
 _WORTH_PARALLEL = 64
 """Below this many files a second process costs more than it saves."""
 
@@ -30,6 +35,10 @@ def add_command(commands: Any) -> None:
     add_forms(parser, "one JSON object a line", "comma-separated values, one line a file")
     add_measure(parser)
     parser.add_argument("--jobs", type=int, default=0, help="processes to use (default: one a core)")
+    parser.add_argument("--only", choices=("fits", "no-trigger-words", "same"), help="show only these files")
+    parser.add_argument("--parquet", type=Path, metavar="FILE", help="write a Parquet file (needs pyarrow)")
+    parser.add_argument("--index", type=Path, metavar="FILE", help="where what was found is remembered")
+    parser.add_argument("--no-index", action="store_true", help="read every file, and remember nothing")
     parser.add_argument("--quiet", action="store_true", help="hide the progress counter")
     parser.set_defaults(run=run)
 
@@ -42,21 +51,34 @@ def run(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         raise UsageError(f"{options.folder}: {what}.")
     if options.measure and options.model is None:
         raise UsageError("--measure says how much of a LoRA lands in a model: give --model, too.")
+    if options.only == "fits" and options.model is None:
+        raise UsageError("--only fits says what fits a model: give --model, too.")
     if options.measure:
         require("scan --measure", "numpy")
     if options.model is not None:
         read_model(options.model)
+    if options.parquet is not None:
+        require("scan --parquet", "pyarrow")
     found = find_files(options.folder)
     codes: list[int] = []
 
     def named() -> Iterator[ScanRow]:
-        for row in chain(found.problems, _rows(found.files, options)):
-            codes.append(row_code(row))
-            yield row._replace(file=os.path.relpath(row.file, options.folder))
+        index = _index(options, err)
+        try:
+            for row in _wanted(chain(found.problems, _rows(found.files, options, index)), options):
+                codes.append(row_code(row))
+                yield row._replace(file=os.path.relpath(row.file, options.folder))
+        finally:
+            if index is not None:
+                index.close()
 
     progress = not options.quiet and err.isatty()
     total = len(found.problems) + len(found.files)
-    write_scan(out, with_progress(named(), total, err) if progress else named(), options.form)
+    rows = with_progress(named(), total, err) if progress else named()
+    if options.parquet is not None:
+        write_parquet(options.parquet, rows)
+    else:
+        write_scan(out, rows, options.form)
     return gravest(codes)
 
 
@@ -68,11 +90,59 @@ def row_code(row: ScanRow) -> int:
     return VERDICT_CODES.get(row.verdict, EXIT_OK) or attention
 
 
-def _rows(files: Sequence[Path], options: argparse.Namespace) -> Iterator[ScanRow]:
+def _wanted(rows: Iterator[ScanRow], options: argparse.Namespace) -> Iterator[ScanRow]:
+    """What ``--only`` leaves. Files that cannot be read stay: what they are is not known."""
+    only = options.only
+    if only == "same":
+        kept = {row.file: row for row in rows if row.kind}
+        groups = same_files(kept)
+        yield from (kept[file]._replace(same_as=_below(group[0], options)) for group in groups for file in group)
+        return
+    for row in rows:
+        fits = row.verdict in ("fits", "fits in part")
+        wordless = row.kind == "LoRA" and not row.trigger_words
+        if not only or row.error or (fits if only == "fits" else wordless):
+            yield row
+
+
+def _below(file: str, options: argparse.Namespace) -> str:
+    return os.path.relpath(file, options.folder)
+
+
+def _index(options: argparse.Namespace, err: TextIO) -> Index | None:
+    if options.no_index:
+        return None
+    question = question_of(options.model, options.measure)
+    if options.index is not None:
+        return Index(options.index, question)
+    try:
+        return Index(default_index(), question)
+    except PatchbayError as error:  # nobody asked for it: the scan goes on, only slower next time
+        say(err, describe(error))
+        return None
+
+
+def _rows(files: Sequence[Path], options: argparse.Namespace, index: Index | None) -> Iterator[ScanRow]:
+    """The rows in the order of the files. What is new is kept batch by batch: a scan that is killed goes on there."""
     count = options.jobs if options.jobs > 0 else os.cpu_count() or 1
     scan = partial(scan_file, model=options.model, measure=options.measure)
-    if count == 1 or len(files) < _WORTH_PARALLEL:
-        yield from map(scan, files)
-        return
-    with ProcessPoolExecutor(count) as pool:
-        yield from pool.map(scan, files, chunksize=_CHUNK)
+    pool: ProcessPoolExecutor | None = None
+    try:
+        for start in range(0, len(files), _BATCH):
+            batch = [os.path.abspath(file) for file in files[start : start + _BATCH]]
+            stamps = stamps_of(batch) if index is not None else {}
+            known = index.known(stamps) if index is not None else {}
+            new = [Path(file) for file in batch if file not in known]
+            if pool is None and count > 1 and len(new) >= _WORTH_PARALLEL:
+                pool = ProcessPoolExecutor(count)
+            alone = pool is None or len(new) < _WORTH_PARALLEL
+            made = map(scan, new) if alone else pool.map(scan, new, chunksize=_CHUNK)
+            if index is None:
+                yield from made
+                continue
+            read = {row.file: row for row in made}
+            index.keep((row for row in read.values() if row.file in stamps), stamps)
+            yield from (known.get(file) or read[file] for file in batch)
+    finally:
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)

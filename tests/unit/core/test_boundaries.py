@@ -10,7 +10,11 @@ import pytest
 
 CORE = Path(__file__).parents[3] / "nodes" / "core"
 ALLOWED = {"torch", "numpy", "safetensors", "PIL"}
-EXTRAS = {"files/elsewhere/address": {"fsspec"}, "files/elsewhere/http": {"fsspec", "aiohttp"}}
+EXTRAS = {
+    "files/elsewhere/address": {"fsspec"},
+    "files/elsewhere/http": {"fsspec", "aiohttp"},
+    "cli/output": {"pyarrow"},
+}
 """What the optional extras of the command line bring, and who may import it; see ``files/test_remote.py``."""
 WITHOUT_TORCH = (
     "check/inspect",
