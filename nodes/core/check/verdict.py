@@ -15,19 +15,13 @@ from ..lora.file_kinds import made_for
 from ..match.matches import NO_CLIP
 from ..model.blocks import BlockLayout, Place
 from ..model.facts import Facts, collect_facts, is_text_encoder_name
+from ..model.families import family
 from ..model.identify import ArchitectureMatch, identify_architecture
 from ..model.slices import Offset, fused_slices
 from ..report.report import Doubt, LayerReport, LayerState, Level
 
 RELATIVES = frozenset({frozenset({"flux1", "chroma"}), frozenset({"sdxl", "sdxl_refiner"})})
 """Architectures that share most of their layers in meaning too: a LoRA of one is not foreign to the other."""
-
-SAMPLING = {
-    "FLUX.2 Klein": "FLUX.2 Klein needs 4 steps at CFG 1 if it is the distilled model, and about 20 to 50 steps at "
-    "CFG 4 to 5 if it is the base model; the shapes of the two are the same.",
-    "FLUX.2 dev": "FLUX.2 dev needs about 50 steps with guidance 4.",
-}
-"""Steps and CFG by the beginning of a model's name, as its makers give them."""
 
 class Fit(str, Enum):
     """The verdict on a file and a model."""
@@ -336,8 +330,16 @@ def _notes(
 
 def sampling_advice(model: ArchitectureMatch | None) -> str:
     """Steps and CFG for a model, where they are known; empty otherwise."""
-    name = model.name if model else ""
-    return next((text for start, text in SAMPLING.items() if name.startswith(start)), "")
+    known = family(model.id) if model is not None and model.certainty != "ambiguous" else None
+    if model is None or known is None:
+        return ""
+    start, advice = next(((s, a) for s, a in known.advice.items() if model.name.startswith(s)), ("", ""))
+    if isinstance(advice, str):
+        return advice
+    name = start or known.name
+    if advice.guidance:
+        return f"{name} needs about {advice.steps} steps with guidance {advice.guidance:g}."
+    return f"{name} needs about {advice.steps} steps at CFG {advice.cfg:g}; a distilled version needs few, at CFG 1."
 
 
 def untouched_blocks(layers: Sequence[LayerReport], layout: BlockLayout) -> str:

@@ -136,12 +136,13 @@ def made_for(lora: LoraFile) -> tuple[Facts, ArchitectureMatch]:
 
 
 def lora_facts(lora: LoraFile) -> Facts:
-    """Names, shapes and block counts of a file, its text-encoder layers left out."""
-    layers = (
-        (layer.name, layer.out_features, layer.in_features)
-        for layer in lora.layers
-        if layer.parameter == "weight" and not is_text_encoder_name(layer.name)
-    )
+    """Names, shapes and block counts of a file's adapters, those of text encoders left out.
+
+    What is called like a weight of the model, or is not understood, tells only where there is nothing else.
+    """
+    weights = [x for x in lora.layers if x.parameter == "weight" and not is_text_encoder_name(x.name)]
+    known = [x for x in weights if x.format and not x.plain] or weights
+    layers = ((layer.name, layer.out_features, layer.in_features) for layer in known)
     said = next((text for field in _SAYS if 0 < len(text := lora.header.metadata.get(field, "")) < 80), "")
     return collect_facts(layers, whole=False, said=said.lower())
 

@@ -67,6 +67,17 @@ class Inserted:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """Steps and CFG of the model that is not distilled: its makers' own, or the defaults of diffusers 0.42.1's
+    pipeline for it."""
+
+    steps: int
+    cfg: float = 0.0
+    guidance: float = 0.0
+    """Where the model takes guidance as a number instead of a CFG."""
+
+
+@dataclass(frozen=True)
 class Family:
     """What is known of one architecture."""
 
@@ -89,14 +100,10 @@ class Family:
     depths: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     """Published numbers of blocks by container."""
     insertions: tuple[Inserted, ...] = ()
-    parts: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Words for parts of a block that only some families have (``audio``), to a pattern of layer names."""
     links: tuple[Link, ...] = ()
     """What diffusers and the trainers call its layers."""
     prefixes: tuple[str, ...] = ()
     """What some tools put before the layer names of this family, beyond the usual."""
-    text_encoders: tuple[str, ...] = ()
-    """Patterns of names that belong to its text encoder, beyond the usual."""
     layers: str = ""
     """Its layers with a matrix, by its own names: a line for containers with the same (``blocks.#: attn.q attn.k``)
     and one that begins with a colon for what lies in no block."""
@@ -104,8 +111,8 @@ class Family:
     """Hidden sizes of the published models."""
     said: str = ""
     """Pattern of what trainers write of the model into a file's metadata, in lower case: ``^flux-1``."""
-    advice: str = ""
-    """Steps and CFG, as its makers give them."""
+    advice: Mapping[str, Sampling | str] = field(default_factory=dict[str, "Sampling | str"])
+    """How to draw with it, by the beginning of the variant's name (empty: any)."""
 
     def layer_names(self) -> Iterator[str]:
         """Every name of :attr:`layers`, with ``#`` for block numbers."""

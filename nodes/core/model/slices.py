@@ -49,7 +49,7 @@ def fused_slices(place: Place, shape: tuple[int, ...]) -> tuple[WeightSlice, ...
         return _split_rows(_qkv_heights(rows, columns), attn=())
     if last in _KV and rows % 2 == 0 and rows != 3 * columns:  # three: differential attention has two keys
         return _split_rows([("k", rows // 2), ("v", rows // 2)], attn=())
-    if last in _GATED and rows % 2 == 0:
+    if (last in _GATED or (last == "fc1" and 3 * rows == 16 * columns)) and rows % 2 == 0:  # MiniMax-H3's sides
         return _split_rows([("gate", rows // 2), ("up", rows // 2)], attn=("mlp",))
     if place.text_encoder or place.beside_attention:
         return ()

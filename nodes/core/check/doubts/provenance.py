@@ -15,7 +15,11 @@ _SAYS = (
 )  # fmt: skip
 _TITLES = ("modelspec.title", "ss_output_name", "title", "name")
 _WAN_21 = re.compile(r"wan[-_. ]?(?:video[-_. ]?)?v?2[._]?1(?!\d)", re.IGNORECASE)
-_TRAINING_ADAPTER = re.compile(r"training[-_. ]?adapter|train[-_. ]?assist", re.IGNORECASE)
+_TRAINING_ADAPTER = re.compile(
+    r"(?:^|[^a-z])(?:training[-_. ]?adapter|(?:training|train)[-_. ]?assist(?:ant)?)(?:[^a-z]|$)", re.IGNORECASE
+)
+_MADE_WITH_ONE = re.compile(r"(?:^|[^a-z])(?:with|without|using|via|no|on|from)[^a-z].*adapter|trained", re.IGNORECASE)
+"""A LoRA that says how it was trained is no training adapter."""
 _IMAGE_CHANNELS = 36
 """Input channels of Wan's image-to-video models."""
 
@@ -51,7 +55,7 @@ def other_version(
 def training_adapter(file: LoraFile, name: str) -> Doubt | None:
     """A training adapter, which is added while others train and taken away to draw."""
     titles = [name, *(file.header.metadata.get(field, "")[:300] for field in _TITLES)]
-    if not any(_TRAINING_ADAPTER.search(title) for title in titles):
+    if not any(_TRAINING_ADAPTER.search(title) and not _MADE_WITH_ONE.search(title) for title in titles):
         return None
     return Doubt(
         "training_adapter",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family
+from ..family import Family, Sampling
 from ..marks import both, columns, has
 
 LAYERS = """
@@ -27,4 +27,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(2304,),
     depths={"transformer_blocks": (32,)},
+    advice={"": Sampling(100, 7.5)},
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import HALVES, Family, Link, renamed
+from ..family import HALVES, Family, Link, Sampling, renamed
 from ..marks import has
 
 _D_SINGLE = "single_transformer_blocks.#."
@@ -46,4 +46,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(3072,),
     depths={"double_layers": (4,), "single_layers": (32,)},
+    advice={"": Sampling(50, 3.5)},
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family
+from ..family import Family, Sampling
 from ..marks import has
 from ._flux import HIDDEN
 
@@ -25,4 +25,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(3072,),
     depths={"transformer_blocks": (8, 19), "single_transformer_blocks": (38,)},
+    advice={"": Sampling(30, 5)},
 )

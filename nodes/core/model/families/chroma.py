@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family, renamed
+from ..family import Family, Sampling, renamed
 from ..marks import has
 from ._flux import HIDDEN, LINKS
 
@@ -29,4 +29,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(3072,),
     depths={"double_blocks": (19,), "single_blocks": (38,)},
+    advice={"": Sampling(35, 5)},
 )  # fmt: skip

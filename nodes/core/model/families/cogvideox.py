@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family, Link, renamed
+from ..family import Family, Link, Sampling, renamed
 from ..marks import both, has
 
 LAYERS = """
@@ -37,4 +37,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(1920, 3072),
     depths={"blocks": (30, 42)},
+    advice={"": Sampling(50, 6)},
 )

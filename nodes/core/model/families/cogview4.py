@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family
+from ..family import Family, Sampling
 
 LAYERS = """
 transformer_blocks.#: norm1.linear attn1.to_q attn1.to_k attn1.to_v attn1.to_out.0 ff.net.0.proj ff.net.2
@@ -20,4 +20,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(2560, 4096),
     depths={"transformer_blocks": (28, 30)},
+    advice={"": Sampling(50, 5)},
 )

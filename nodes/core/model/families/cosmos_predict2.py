@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family
+from ..family import Family, Sampling
 from ..marks import both, by_hidden, has
 from ._cosmos import HIDDEN, LINKS, other_context
 
@@ -29,4 +29,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(2048, 5120),
     depths={"blocks": (28, 36)},
+    advice={"": Sampling(35, 7)},
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family
+from ..family import Family, Sampling
 
 LAYERS = """
 transformer_blocks.#: norm1.linear attn1.to_q attn1.to_k attn1.to_v attn1.add_k_proj attn1.add_v_proj
@@ -20,4 +20,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(3072,),
     depths={"transformer_blocks": (48,)},
+    advice={"": Sampling(50, 5)},
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family
+from ..family import Family, Sampling
 from ..marks import has
 
 LAYERS = """
@@ -21,4 +21,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(4096,),
     depths={"layers": (36,)},
+    advice={"": Sampling(50, 4)},
 )

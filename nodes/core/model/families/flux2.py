@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..facts import Facts
-from ..family import Family, renamed
+from ..family import Family, Sampling, renamed
 from ..marks import both, columns, counted, first, has, ratio, times_hidden
 from ._flux import ATTENTION, HIDDEN, LINKS, NAMES, NOT_FLUX2, REAL_SIZES, maybe
 
@@ -43,6 +43,11 @@ single_blocks.#: linear1 linear2
     single_stream_modulation.lin
 """
 
+ADVICE = (
+    "FLUX.2 Klein needs 4 steps at CFG 1 if it is the distilled model, and about 20 to 50 steps at CFG 4 to 5 "
+    "if it is the base model; the shapes of the two are the same."
+)
+
 FAMILY = Family(
     "flux2", "FLUX.2",
     marks=(
@@ -77,4 +82,8 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(3072, 4096, 6144),
     depths={"double_blocks": (5, 8), "single_blocks": (20, 24, 48)},
+    advice={
+        "FLUX.2 Klein": ADVICE,
+        "FLUX.2 dev": Sampling(50, guidance=4),
+    },
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family
+from ..family import Family, Sampling
 from ..marks import has
 
 LAYERS = """
@@ -28,4 +28,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(2560,),
     depths={"double_stream_blocks": (16,), "single_stream_blocks": (32,)},
+    advice={"": Sampling(50, 5)},
 )

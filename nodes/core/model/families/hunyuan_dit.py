@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import HALVES, Family, Link, renamed, stacked
+from ..family import HALVES, Family, Link, Sampling, renamed, stacked
 from ..marks import has
 
 LAYERS = """
@@ -49,4 +49,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(1408,),
     depths={"blocks": (40,)},
+    advice={"": Sampling(50, 5)},
 )

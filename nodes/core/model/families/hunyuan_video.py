@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family
+from ..family import Family, Sampling
 from ..marks import blocks_between, both, columns, has, ratio
 from ._flux import HIDDEN
 from ._hunyuan import LINKS
@@ -38,4 +38,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(3072,),
     depths={"double_blocks": (20,), "single_blocks": (40,)},
+    advice={"": Sampling(50, guidance=6)},
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family
+from ..family import Family, Sampling
 from ..marks import has
 
 LAYERS = """
@@ -23,4 +23,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(1792, 2560, 4096),
     depths={"text_transformer_blocks": (2, 4), "visual_transformer_blocks": (32, 60)},
+    advice={"": Sampling(50, 5)},
 )

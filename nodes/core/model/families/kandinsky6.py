@@ -42,7 +42,6 @@ FAMILY = Family(
     ),
     hidden=((r"^visual_transformer_blocks_#_(?:video_dec_block_)?self_attention_to_query$", 1),),
     kinds=("video_text_transformer_blocks", "audio_text_transformer_blocks", "visual_transformer_blocks"),
-    parts={"audio": r"(?:^|\.)audio_", "video": r"(?:^|\.)video_"},
     layers=LAYERS,
     sizes=(1792, 4096),
     depths={"visual_transformer_blocks": (32, 60)},

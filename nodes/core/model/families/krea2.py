@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family, Link, renamed
+from ..family import Family, Link, Sampling, renamed
 from ..marks import has
 
 _D_DOUBLE = "transformer_blocks.#."
@@ -40,4 +40,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(6144,),
     depths={"blocks": (28,)},
+    advice={"": Sampling(28, 4.5)},
 )  # fmt: skip

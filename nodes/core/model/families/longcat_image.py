@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family, Link, renamed
+from ..family import Family, Link, Sampling, renamed
 from ..marks import both, columns
 from ._flux import HIDDEN, NAMES_OF_ALL
 from ._flux import LINKS as FLUX_LINKS
@@ -31,4 +31,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(3072,),
     depths={"double_blocks": (19,), "single_blocks": (38,)},
+    advice={"": Sampling(50, 4.5)},
 )

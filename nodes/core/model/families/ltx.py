@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family, Link, renamed
+from ..family import Family, Link, Sampling, renamed
 from ..marks import both, columns, has
 
 LAYERS = """
@@ -31,4 +31,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(2048, 4096),
     depths={"transformer_blocks": (28, 48)},
+    advice={"": Sampling(50, 3)},
 )  # fmt: skip

@@ -6,7 +6,7 @@ Names of diffusers' ``_convert_non_diffusers_ltx2_lora_to_diffusers``.
 from __future__ import annotations
 
 from ..facts import Facts
-from ..family import Family, Link, renamed
+from ..family import Family, Link, Sampling, renamed
 from ..marks import has
 
 LAYERS = """
@@ -67,9 +67,9 @@ FAMILY = Family(
     hidden=((r"^transformer_blocks_#_attn1_to_[qkv]$", 1), (r"^patchify_proj$|^proj_in$", 0)),
     variant=_variant,
     kinds=("transformer_blocks",),
-    parts={"audio": r"(?:^|\.)audio_|_to_audio_", "video": r"^(?:attn[12]|ff)(?:\.|$)|_to_video_|^patchify_proj$"},
     links=_LINKS,
     layers=LAYERS,
     sizes=(4096,),
     depths={"transformer_blocks": (48,)},
+    advice={"": Sampling(30, 3)},
 )

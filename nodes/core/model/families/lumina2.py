@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family, Link, renamed, stacked
+from ..family import Family, Link, Sampling, renamed, stacked
 from ..marks import both, by_hidden, has
 from ._lumina import HIDDEN, LINKS, QKV, hidden
 
@@ -43,4 +43,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(2304,),
     depths={"layers": (26,)},
+    advice={"": Sampling(30, 4)},
 )  # fmt: skip

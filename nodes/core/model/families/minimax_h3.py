@@ -64,10 +64,6 @@ FAMILY = Family(
     ),
     variant=_variant,
     kinds=("token_refiner.blocks", "blocks"),
-    parts={
-        "video": r"^final_layer.video_out$|^video_patch_proj$",
-        "audio": r"^final_layer.audio_out$|^audio_patch_proj$",
-    },
     links=_LINKS,
     layers=LAYERS,
     sizes=(5376,),

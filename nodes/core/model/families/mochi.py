@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import HALVES, Family, Link, renamed, stacked
+from ..family import HALVES, Family, Link, Sampling, renamed, stacked
 from ..marks import has
 from ._flux import ADDED, QKV
 
@@ -34,4 +34,5 @@ FAMILY = Family("mochi", "Mochi", marks=(has(r"^t5_yproj$", "T5 pooling"),),
     layers=LAYERS,
     sizes=(3072,),
     depths={"blocks": (48,)},
+    advice={"": Sampling(64, 4.5)},
 )

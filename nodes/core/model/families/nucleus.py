@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family
+from ..family import Family, Sampling
 
 LAYERS = """
 transformer_blocks.#: img_mod.1 encoder_proj attn.to_q attn.to_k attn.to_v attn.add_k_proj attn.add_v_proj
@@ -21,4 +21,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(2048,),
     depths={"transformer_blocks": (24,)},
+    advice={"": Sampling(50, 4)},
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family, Link, renamed
+from ..family import Family, Link, Sampling, renamed
 from ..marks import has
 from ._flux import HIDDEN
 from ._flux import LINKS as FLUX_LINKS
@@ -39,4 +39,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(3072,),
     depths={"double_blocks": (6,), "single_blocks": (27,)},
+    advice={"": Sampling(50, 5)},
 )

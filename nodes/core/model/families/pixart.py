@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family, Link, renamed, stacked
+from ..family import Family, Link, Sampling, renamed, stacked
 from ..marks import both, columns, has
 from ._flux import QKV
 
@@ -42,4 +42,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(1152,),
     depths={"blocks": (28,)},
+    advice={"": Sampling(20, 4.5)},
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family
+from ..family import Family, Sampling
 
 LAYERS = """
 blocks.#: attention.img_qkv_proj attention.txt_kv_proj attention.to_out.0 gate_proj up_proj down_proj modulation.lin
@@ -18,4 +18,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(1792,),
     depths={"blocks": (16,)},
+    advice={"": Sampling(28, 4)},
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family
+from ..family import Family, Sampling
 from ..marks import blocks_between, both, columns, has
 from ._flux import HIDDEN, NOT_SINGLE, maybe
 
@@ -32,4 +32,5 @@ FAMILY = Family(
     sizes=(3072,),
     depths={"transformer_blocks": (60,)},
     said=r"^qwen[-_]?image(?![-_]?2)",
+    advice={"": Sampling(50, 4)},
 )  # fmt: skip

@@ -13,7 +13,10 @@ transformer_blocks.#: attn.to_q attn.to_k attn.to_v attn.to_out.0 img_mlp.gate_u
 
 _LINKS: tuple[Link, ...] = (
     stacked("transformer_blocks.#.img_mlp.", ("gate_layer", "proj"), "transformer_blocks.#.img_mlp.gate_up"),
-)
+    # A file of the model as diffusers stores it: the two are apart until ComfyUI loads it.
+    Link(("transformer_blocks.#.img_mlp.gate_up",),
+         ("transformer_blocks.#.img_mlp.gate_layer", "transformer_blocks.#.img_mlp.proj")),
+)  # fmt: skip
 
 FAMILY = Family(
     "qwen_image21",

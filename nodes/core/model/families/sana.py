@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family
+from ..family import Family, Sampling
 from ..marks import has
 
 LAYERS = """
@@ -21,4 +21,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(1152, 2240),
     depths={"transformer_blocks": (20, 28)},
+    advice={"": Sampling(20, 4.5)},
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family
+from ..family import Family, Sampling
 from ..marks import both, columns, has
 from ._unet import CONTEXT, UNET
 
@@ -15,4 +15,5 @@ FAMILY = Family(
                 lambda f: "some take 768 columns" if 768 in f.in_widths and 1024 not in f.in_widths else "")),
     against=(columns(CONTEXT, (1024, 2048, 1280), ""), lambda f: "x" if f.inner_depth > 1 else ""),
     said=r"^stable-diffusion-v1|^sd_v1",
+    advice={"": Sampling(50, 7.5)},
 )  # fmt: skip

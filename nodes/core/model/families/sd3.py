@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import HALVES, HALVES_OF_TWO, Family, Link, renamed, stacked
+from ..family import HALVES, HALVES_OF_TWO, Family, Link, Sampling, renamed, stacked
 from ..marks import both, by_hidden, has
 from ._flux import ADDED, HIDDEN, NOT_SINGLE, QKV, maybe
 
@@ -58,4 +58,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(1536, 2432),
     depths={"joint_blocks": (24, 38)},
+    advice={"": Sampling(28, 7)},
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..facts import Facts
-from ..family import Family
+from ..family import Family, Sampling
 from ..marks import both, columns, has
 from ._unet import CONTEXT, UNET
 
@@ -28,4 +28,5 @@ FAMILY = Family(
     hints=(has(UNET + r".*attn[12]_(?:processor_)?to_[qkv]$", "a UNet with attention"),),
     against=(columns(CONTEXT, (768, 1024, 1280), ""),
              lambda f: "x" if 0 < f.inner_depth < 2 and f.whole else ""),
+    advice={"": Sampling(50, 5)},
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family, Link, renamed, stacked
+from ..family import Family, Link, Sampling, renamed, stacked
 from ..marks import has
 from ._flux import QKV
 
@@ -47,4 +47,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(1536,),
     depths={"transformer.layers": (24,)},
+    advice={"": Sampling(100, 7)},
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..facts import Facts
-from ..family import Family, Link, renamed
+from ..family import Family, Link, Sampling, renamed
 from ..marks import has
 
 
@@ -78,4 +78,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(1536, 2048, 3072, 5120),
     depths={"blocks": (30, 32, 40)},
+    advice={"": Sampling(50, 5)},
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..family import Family
+from ..family import Family, Sampling
 from ..marks import both, has
 from ._lumina import HIDDEN, LINKS, hidden
 
@@ -26,4 +26,5 @@ FAMILY = Family(
     layers=LAYERS,
     sizes=(3840,),
     depths={"layers": (30,)},
+    advice={"": Sampling(50, 5)},
 )  # fmt: skip

@@ -68,6 +68,9 @@ CASES: list[tuple[str, dict[str, Parts], dict[str, object]]] = [
     ("", {QKV: merged(6.0), PROJ: lora(4, 2)}, {}),
     ("", {QKV: lora(12, 4, 3 * H), PROJ: lora(4, 4)}, {}),
     ("training_adapter", {PROJ: lora()}, {"modelspec.title": "Z-Image training adapter v2"}),
+    ("training_adapter", {PROJ: lora()}, {"ss_output_name": "zimage_turbo_training_adapter_v1"}),
+    ("", {PROJ: lora()}, {"ss_output_name": "anna_trained_with_training_adapter"}),
+    ("", {PROJ: lora()}, {"modelspec.title": "Anna (no training adapter)"}),
 ]  # fmt: skip
 
 

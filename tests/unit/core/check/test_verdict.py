@@ -156,5 +156,7 @@ def test_untouched_blocks_are_named_as_ranges() -> None:
 
 def test_sampling_advice_only_where_it_is_known() -> None:
     assert "4 steps at CFG 1" in compat.sampling_advice(ArchitectureMatch("flux2", "FLUX.2 Klein 9B", "certain"))
-    assert compat.sampling_advice(ArchitectureMatch("sd15", "SD 1.5", "certain")) == ""
+    assert "steps at CFG 5" in compat.sampling_advice(ArchitectureMatch("wan", "Wan 2.x 14B", "likely"))
+    assert compat.sampling_advice(ArchitectureMatch("wan", "Wan 2.x or LTX", "ambiguous")) == ""
+    assert compat.sampling_advice(ArchitectureMatch("seedvr2", "SeedVR2", "certain")) == ""
     assert compat.sampling_advice(None) == ""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lora_files import header_from, shared, write_lora
 from pack.nodes.core.files.header import read_header
 from pack.nodes.core.lora.file import LoraFile, read_lora
+from pack.nodes.core.lora.file_kinds import identify_lora
 from pack.nodes.core.lora.keys import split_key
 from pack.nodes.core.lora.places import place_layer
 from pack.nodes.core.lora.scale_sources import read_header_scale
@@ -205,3 +206,15 @@ def test_any_shapes_are_read(tensors: dict[str, tuple[int, ...]]) -> None:
     lora = read_lora(header_from(tensors))
     assert sorted([*(k for layer in lora.layers for k in layer.keys), *lora.harmless]) == sorted(tensors)
     assert all(layer.format or layer.note for layer in lora.layers)
+
+
+def test_what_is_not_understood_blurs_no_architecture() -> None:
+    """Names that two dozen models share are told apart by all of them together, so that a stray tensor cost it."""
+    layers = ("attn.to_q", "attn.add_q_proj", "attn.to_out.0", "ff.net.0.proj", "ff_context.net.2")
+    names = [f"transformer.transformer_blocks.{i}.{x}" for i in range(2) for x in layers]
+    shapes = {f"{name}.lora_{x}.weight": (4, 128) if x == "A" else (128, 4) for name in names for x in "AB"}
+    stray = {"transformer.transformer_blocks.0.attn.to_q.something": (4, 4)}
+    found = [identify_lora(read_lora(header_from(each))).architecture for each in (shapes, shapes | stray)]
+    assert found[0] == found[1]
+    assert found[0] is not None
+    assert "hunyuan_video15" in found[0].candidates
