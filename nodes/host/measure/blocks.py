@@ -35,7 +35,9 @@ class BlockTimer:
         """0-based; the run keeps it up to date."""
         self.highest = (0, 0)
         """Peaks (allocated, reserved) seen before torch's counters were set back for a block."""
+        self._names: list[str] = []
         for name, module in find_blocks(model):
+            self._names.append(name)
             self._handles.append(module.register_forward_pre_hook(self._before(name)))
             self._handles.append(module.register_forward_hook(self._after(name)))
 
@@ -44,6 +46,20 @@ class BlockTimer:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+
+    def skipped(self, evaluations: int) -> str:
+        """What there is to say of blocks that the model did not call in each of so many evaluations; else empty.
+
+        A CUDA graph calls them while it is captured and never again; a fused forward pass never.
+        """
+        called = {name: len({evaluation for evaluation, _, _ in marks}) for name, marks in self._marks.items()}
+        late = [name for name in self._names if called.get(name, 0) < evaluations]
+        if not late:
+            return ""
+        return (
+            f"{len(late)} of {len(self._names)} blocks were not called in every evaluation (for example {late[0]}): "
+            "CUDA graphs, fused layers or a cache are on, and times of single blocks say nothing about them."
+        )
 
     def figures(self) -> tuple[BlockFigure, ...]:
         """One figure a block, in the order in which they ran; only after the clock was synchronised."""

@@ -155,6 +155,8 @@ class MeasuredRun:
             self._notes.append(f"Measuring stopped: {self.failure}.")
         if outcome == "success":
             self._clock.synchronise()
+            if self._blocks is not None and (skipped := self._blocks.skipped(len(self._marks.evaluations))):
+                self._notes.append(skipped)
             total_s = (time.perf_counter_ns() - self._begun) / 1e9
             kept = self._blocks.highest if self._blocks is not None else (0, 0)
             memory = self._memory.finish(self._patcher, kept)
