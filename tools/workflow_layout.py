@@ -24,6 +24,7 @@ NEEDED = {
     "PatchbayFitStrengths": (540, 1000),
     "PatchbayInspectFile": (400, 440),
     "PatchbayLoadTinyVAE": (220, 90),
+    "PatchbayMergeLoras": (440, 640),
     "PatchbaySaveLora": (440, 780),
     "PatchbayScheduleLora": (440, 800),
     "VAEDecode": (230, 60),

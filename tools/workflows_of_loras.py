@@ -133,7 +133,7 @@ def merge_nano(object_info: dict[str, Any]) -> Graph:
     for row, (name, strength, blocks) in enumerate(_THREE):
         node = graph.add("PatchbayStackLora", (440, row * 300), (420, 260), [name, strength, 1.0, blocks], **stack)
         stack = {"lora_stack": node["lora_stack"]}
-    apply = graph.add("PatchbayApplyLoraStack", (960, 0), (420, 620), ["", "merge"], model=unet["MODEL"], **stack)
+    apply = graph.add("PatchbayApplyLoraStack", (960, 0), (420, 620), _STACK, model=unet["MODEL"], **stack)
     decode = branch(
         graph, shared, apply["model"], prompt["conditioning"], empty["CONDITIONING"], vae["vae"], 1.0, (1480, 0)
     )
@@ -148,6 +148,7 @@ def merge_nano(object_info: dict[str, Any]) -> Graph:
     return graph
 
 
+_STACK = ["", "merge", False]
 _THREE = (
     (DUOTONE, 0.8, ""), ("klein-nano-monochrome.safetensors", -0.3, ""),
     ("klein-nano-concept-instruments.safetensors", 1.0, "double=0.5"),

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 CORE = (
-    "errors", "files", "model", "report", "lora", "match", "check", "strengths", "bake", "prompts",
+    "errors", "files", "model", "report", "lora", "match", "check", "strengths", "bake", "compare", "prompts",
     "images", "measure", "transfer", "cli", "__main__",
 )  # fmt: skip
 HOST = (

@@ -63,7 +63,7 @@ def merge_way(blend: Blend, options: BakeOptions, weight_readable: bool) -> str:
         return KEPT
     for part, layer in zip(blend.parts, light, strict=True):
         _refuse(blend, part, layer, weight_readable)
-    ranks = [_rank(part) for part in blend.parts]
+    ranks = [part_rank(part) for part in blend.parts]
     flat = len(blend.shape) > 1
     if flat and all(ranks):
         total, full = sum(ranks), min(blend.shape[0], math.prod(blend.shape[1:]))
@@ -87,23 +87,23 @@ def merge_blend(
     Raises:
         PatchbayError: it cannot be done, or a value does not fit its dtype.
     """
-    layers = [_heavy(part, blend, readers[part.source]) for part in blend.parts]
+    layers = [read_part(part, blend, readers[part.source]) for part in blend.parts]
     if _stays(blend, layers):
         return _kept(layers[0], blend.parts[0], options)
     way = merge_way(blend, options, True)
     ends = next((layer.factor_suffixes for layer in layers if layer.kind == "lora"), layers[0].factor_suffixes)
     if way == JOINED:
         return _joined(blend, layers, ends, options)
-    if way == REDUCED and all(_rank(part) for part in blend.parts):
-        up, down = _side_by_side(blend, layers)
+    if way == REDUCED and all(part_rank(part) for part in blend.parts):
+        up, down = side_by_side(blend, layers)
         low = reduce_factors(up, down, options.resizing)
         dtype = _asked(options) or _widest(layers)
         stored = cast_checked(low.up, dtype, blend.name), cast_checked(low.down, dtype, blend.name)
-        norm = _product_norm(up, down)
+        norm = product_norm(up, down)
         return MergedLayer(
             _lora_tensors(blend, ends, *stored, 1.0), REDUCED, low.rank, factor_error(up, down, *stored), norm
         )
-    delta = _summed(blend, layers, weight)
+    delta = summed(blend, layers, weight)
     if way == REDUCED:
         low = reduce_dense(delta.flatten(1), options.resizing)
         dtype = _asked(options) or _widest(layers)
@@ -145,7 +145,7 @@ def _refuse(blend: Blend, part: MergePart, layer: BakeLayer, weight_readable: bo
         )
 
 
-def _rank(part: MergePart) -> int:
+def part_rank(part: MergePart) -> int:
     """Rank of the layer's exact factors; 0 where it has none."""
     layer = part.layer
     if layer.dora or layer.parameter != "weight" or layer.adapter is None:
@@ -166,7 +166,8 @@ def _empty(part: MergePart) -> dict[str, Tensor]:
     return {role: torch.empty(shape, device="meta") for role, shape in part.shapes.items()}
 
 
-def _heavy(part: MergePart, blend: Blend, reader: TensorReader) -> BakeLayer:
+def read_part(part: MergePart, blend: Blend, reader: TensorReader) -> BakeLayer:
+    """The layer with its tensors, as one of the new file."""
     held = {role: reader.read(key) for role, key in part.layer.roles.items()}
     held = {role: take(x, *part.takes[role]) if role in part.takes else x for role, x in held.items()}
     return _layer(part, blend, held, reader.header.tensors)
@@ -221,7 +222,7 @@ def _joined(blend: Blend, layers: Sequence[BakeLayer], ends: tuple[str, str], op
     error = None
     if not (torch.equal(up_stored.float(), exact[0]) and torch.equal(down_stored.float(), exact[1])):
         error = factor_error(*exact, up_stored.float(), down_stored.float())
-    norm = abs(common) * _product_norm(*exact)
+    norm = abs(common) * product_norm(*exact)
     tensors = _lora_tensors(blend, ends, up_stored, down_stored, common)
     return MergedLayer(tensors, JOINED, int(exact[1].shape[0]), error, norm)
 
@@ -235,7 +236,7 @@ def _plain_factors(layer: BakeLayer) -> tuple[Tensor, Tensor, float]:
     return *factors_by_parts(made, layer), layer.scale
 
 
-def _side_by_side(blend: Blend, layers: Sequence[BakeLayer]) -> tuple[Tensor, Tensor]:
+def side_by_side(blend: Blend, layers: Sequence[BakeLayer]) -> tuple[Tensor, Tensor]:
     """Factors in float32 with everything in ``up``."""
     import torch
 
@@ -265,7 +266,7 @@ def _placed_columns(down: Tensor, blend: Blend, part: MergePart) -> Tensor:
     return whole
 
 
-def _summed(blend: Blend, layers: Sequence[BakeLayer], weight: Weight) -> Tensor:
+def summed(blend: Blend, layers: Sequence[BakeLayer], weight: Weight) -> Tensor:
     """The whole change, float32, of the blend's shape: one layer after the other on the same weight."""
     import torch
 
@@ -345,6 +346,7 @@ def _norm(tensor: Tensor) -> float:
     return float(torch.linalg.vector_norm(tensor.double()))
 
 
-def _product_norm(up: Tensor, down: Tensor) -> float:
+def product_norm(up: Tensor, down: Tensor) -> float:
+    """``|U V|`` from Gram matrices in float64."""
     up, down = up.double(), down.double()
     return math.sqrt(max(float(((up.T @ up) * (down @ down.T)).sum()), 0.0))

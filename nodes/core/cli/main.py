@@ -17,8 +17,10 @@ from ..errors import PatchbayError
 from . import bake, check, convert, inspect, merge, remap, resize, results, scan, strengths
 from .exits import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNREADABLE, EXIT_USAGE, UsageError, describe
 from .output import Messages, say, writable
+from .workbench import compare, extract, verify
 
-COMMANDS = (inspect, check, scan, strengths, results, bake, resize, merge, remap, convert)
+COMMANDS = (inspect, check, scan, strengths, results, bake, resize, merge, remap, convert,
+            compare, verify, extract)  # fmt: skip
 """In the order of the help."""
 
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import PatchbayError
 from ..report.text import clean, count_text, size
-from .bake import checked_output, read_lora_header
+from .bake import checked_output
 from .check import read_model
 from .exits import EXIT_OK, EXIT_WARNING, describe, require
 from .output import say
 from .sources import HELP, METAVAR, TypedSource, parse_source
+from .workbench.read import read_sources
 
 if TYPE_CHECKING:
     from ..bake.merge import MergedFile
@@ -64,16 +65,10 @@ def run(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
 def _merge(typed: list[TypedSource], options: argparse.Namespace, out: TextIO) -> int:
     from ..bake.file import free_path, make_options
     from ..bake.merge import write_merged
-    from ..bake.merge_plan import MergeSource, model_of_file, plan_merge
+    from ..bake.merge_plan import model_of_file, plan_merge
     from ..check.model_weights import ModelWeights
 
-    sources = []
-    for each in typed:
-        try:
-            header = read_lora_header(each.path)
-        except (PatchbayError, OSError) as error:
-            raise PatchbayError(describe(error, each.path)) from error
-        sources.append(MergeSource(header, each.strength_model, each.strength_clip, each.blocks))
+    sources = read_sources(options.files)
     wanted = make_options("never", options.rank, options.energy, _DTYPES[options.dtype])
     target, taken = options.output, ""
     if options.to != "peft":

@@ -44,6 +44,18 @@ def _two_depths(folder: Path) -> None:
     save_file(pruned, folder / "pruned.safetensors")
 
 
+def _merged(folder: Path) -> None:
+    """``merged-model.safetensors``: the base with ``style.safetensors`` in it, at 0.75."""
+    state, lora = load_file(folder / "base.safetensors"), load_file(folder / "style.safetensors")
+    for key, weight in state.items():
+        name = f"lora_unet_{key.removesuffix('.weight').replace('.', '_')}"
+        if f"{name}.lora_down.weight" in lora:
+            up, down = lora[f"{name}.lora_up.weight"].float(), lora[f"{name}.lora_down.weight"].float()
+            scale = 0.75 * float(lora[f"{name}.alpha"]) / down.shape[0]
+            state[key] = (weight.float() + scale * (up @ down)).to(weight.dtype)
+    save_file(state, folder / "merged-model.safetensors")
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the pages speak of."""
@@ -54,6 +66,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(tmp_path / "style.safetensors", tmp_path / "models" / "loras" / "style.safetensors")
     shutil.copy(models / "diffusion_models" / "klein-nano-base.safetensors", tmp_path / "flux-2-klein-4b.safetensors")
     _two_depths(tmp_path)
+    _merged(tmp_path)
     saved = tmp_path / "ComfyUI" / "user" / "default" / "lora-patchbay"
     saved.mkdir(parents=True)
     entry = {"schema": "patchbay.measurement", "version": 1, "conditions": []}

@@ -1,0 +1,1 @@
+"""Commands that measure what files have in common, and make one of their difference."""
