@@ -20,8 +20,16 @@ from ..comfyui.private import patched_at_use
 
 _NUMBERS = itertools.count()
 _RAN: dict[int, set[str]] = {}
-"""By number of what is watched now: keys whose adapters were asked. A stand-in carries the number, and so does every
-copy that ComfyUI makes of it."""
+"""By number of what is watched now: keys whose adapters were asked."""
+
+
+@dataclass(frozen=True)
+class _Note:
+    """In a stand-in, what an adapter has as ``loaded_keys``: beside the tensors the one thing that is handed on to the
+    copies which ComfyUI makes on the way to the device."""
+
+    number: int
+    key: str
 
 
 @dataclass
@@ -65,7 +73,7 @@ def _can_stand_in(entry: tuple[Any, ...]) -> bool:
 
 def _stand_in(adapter: Any, key: str, number: int) -> Any:
     stand_in = object.__new__(_noting_class(type(adapter)))
-    vars(stand_in).update(vars(adapter), stands_for=adapter, watched=(number, key))
+    vars(stand_in).update(vars(adapter), stands_for=adapter, loaded_keys=_Note(number, key))
     return stand_in
 
 
@@ -74,9 +82,9 @@ def _noting_class(kind: type) -> type:
     """A subclass of an adapter class that differs in nothing but the note."""
 
     def calculate_weight(self: Any, *args: Any, **kwargs: Any) -> Any:
-        number, key = self.watched
-        if number in _RAN:
-            _RAN[number].add(key)
+        note = self.loaded_keys
+        if note.number in _RAN:
+            _RAN[note.number].add(note.key)
         return kind.calculate_weight(self, *args, **kwargs)
 
     return type(kind.__name__, (kind,), {"calculate_weight": calculate_weight, "__module__": __name__})

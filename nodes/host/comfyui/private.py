@@ -261,6 +261,8 @@ def patched_at_use(model: torch.nn.Module) -> list[tuple[dict[str, Any], str]]:
             staged = getattr(module, f"{name}_lowvram_function", None) if page_signature(module) is None else None
             for function in (*getattr(module, f"{name}_function", ()), staged):
                 table, key = getattr(function, "patches", None), getattr(function, "key", None)
+                if getattr(function, "prepared_patches", None) is not None:
+                    continue  # copied already, before anything could be put into the table
                 if isinstance(table, dict) and isinstance(key, str) and key in table:
                     found[id(table), key] = (table, key)
     return list(found.values())

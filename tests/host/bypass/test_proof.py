@@ -197,3 +197,26 @@ def test_an_error_in_the_first_evaluation_stays_that_error(host: Any, model: Any
     assert host.stack(beside).instead is None
     merged = sample(host, apply(host, path, model, "merge").model)
     assert relative(sample(host, beside), merged) < ROUNDING
+
+
+def test_copies_that_dynamic_vram_makes_on_the_way_report_too(
+    host: Any, model: Any, at_use: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comfy import lora
+
+    copy = getattr(lora, "prefetch_prepared_value", None)
+    if copy is None:
+        pytest.skip("this ComfyUI makes no copies of adapters")
+    calculate = lora.calculate_weight
+
+    def of_copies(patches: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        made = [(p[0], copy(p[1], [0], None, None, False), *p[2:]) for p in patches]
+        assert all(new[1] is not old[1] for new, old in zip(made, patches, strict=True))
+        return calculate(made, *args, **kwargs)
+
+    monkeypatch.setattr(lora, "calculate_weight", of_copies)
+    said: list[Any] = []
+    monkeypatch.setattr(host.proof, "_say", lambda *args: said.append(args))
+    found = sample(host, at_use)
+    assert said == []
+    assert relative(found, sample(host, model)) > 1e-3
