@@ -8,7 +8,8 @@ from typing import Any
 from ...core.lora.layer_norms import measure_layer
 from ...core.report.report import LayerReport
 from ..comfyui.model_keys import ModelKeys
-from ..match.stock import PatchValue
+from ..match.patch import MatchedPatch
+from ..match.roles import Parts
 from ..norms.patches import WEIGHT_NORMS, delta_norm, norm_work, read_weight
 from .plan import PatchPlan, PlannedLayer
 
@@ -37,16 +38,15 @@ def measure_plan(
     return tuple(measure(layer) for layer in plan.layers)
 
 
-def _slow(plan: PatchPlan, keys: ModelKeys) -> frozenset[int]:
-    """``id`` of the patches that are not measured on applying: all that are slow, if together they take too long."""
+def _slow(plan: PatchPlan, keys: ModelKeys) -> frozenset[MatchedPatch]:
+    """The patches that are not measured on applying: all that are slow, if together they take too long."""
     work = {
-        id(layer.value): norm_work(layer.value, slice_shape(keys.shapes[layer.report.model_key], layer.report.slice))
-        for layer in plan.layers
-        if layer.value is not None
-        and layer.report.model_key in keys.shapes
-        and id(layer.value) not in plan.matched.norms
+        patch: norm_work(patch.parts, slice_shape(keys.shapes[patch.model_key], patch.offset))
+        for patch in (layer.patch for layer in plan.layers)
+        if patch is not None and patch.model_key in keys.shapes and patch.found.norm is None
     }
-    return frozenset(i for i, size in work.items() if size) if sum(work.values()) > QUICK_DELTAS else frozenset()
+    slow = sum(work.values()) > QUICK_DELTAS
+    return frozenset(patch for patch, size in work.items() if size) if slow else frozenset()
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,16 @@ class _Measure:
     model: Any
     clip: Any
     with_weights: bool
-    later: frozenset[int]
+    later: frozenset[MatchedPatch]
 
     def __call__(self, layer: PlannedLayer) -> LayerReport:
         report, keys = layer.report, self.keys
         shape = keys.shapes.get(report.model_key)
-        if layer.value is None or shape is None:
+        if layer.patch is None or shape is None:
             return _measure_source(layer, self.plan)
         clip = self.clip if report.model_key in keys.text_encoder_keys else None
         patcher = self.model if clip is None else clip.patcher
-        norm, why = self._delta(layer, patcher, shape)
+        norm, why = self._delta(layer.patch, patcher, shape)
         weight_norm, why_weight = None, LATER
         if self.with_weights:
             weight_norm, why_weight = WEIGHT_NORMS.get(patcher, report.model_key, report.slice)
@@ -78,13 +78,12 @@ class _Measure:
             shape=slice_shape(shape, report.slice),
         )
 
-    def _delta(self, layer: PlannedLayer, patcher: Any, shape: tuple[int, ...]) -> tuple[float | None, str]:
-        norms, identity = self.plan.matched.norms, id(layer.value)
-        if identity in self.later and identity not in norms:
-            return None, LATER
-        if identity not in norms:
-            norms[identity] = measure_patch(layer.value, patcher, layer.report.model_key, shape, layer.report.slice)
-        return norms[identity]
+    def _delta(self, patch: MatchedPatch, patcher: Any, shape: tuple[int, ...]) -> tuple[float | None, str]:
+        if patch.found.norm is None:
+            if patch in self.later:
+                return None, LATER
+            patch.found.norm = measure_patch(patch.parts, patcher, patch.model_key, shape, patch.offset)
+        return patch.found.norm
 
 
 def _measure_source(layer: PlannedLayer, plan: PatchPlan) -> LayerReport:
@@ -97,14 +96,14 @@ def _measure_source(layer: PlannedLayer, plan: PatchPlan) -> LayerReport:
 
 
 def measure_patch(
-    value: PatchValue,
+    parts: Parts,
     patcher: Any,
     key: str,
     shape: tuple[int, ...],
     offset: Offset | None,
 ) -> tuple[float | None, str]:
     """Norm of what one patch adds at strength 1 to the weight ``key`` of ``patcher``, or why it is missing."""
-    return delta_norm(value, slice_shape(shape, offset), lambda: read_weight(patcher, key, offset))
+    return delta_norm(parts, slice_shape(shape, offset), lambda: read_weight(patcher, key, offset))
 
 
 def slice_shape(shape: tuple[int, ...], offset: Offset | None) -> tuple[int, ...]:

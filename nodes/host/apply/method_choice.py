@@ -8,7 +8,7 @@ from typing import Any
 
 import comfy.model_management
 
-from ...core.match.name_table import target_key, target_offset
+from ...core.match.name_table import target_key
 from ...core.measure.method_costs import LEAST_KEPT, MOST_NOISE, Situation, choose_method, lossy
 from ...core.report.report import LayerReport
 from ..comfyui.model_keys import ModelKeys
@@ -52,7 +52,7 @@ def select_method(
     if wanted == "bypass":
         return Selection("bypass")
     patches = [patch for patch in plan.patches if not patch.text_encoder]
-    lost = measure_requantisation(patches, plan.matched, model) if patches else None
+    lost = measure_requantisation(patches, model) if patches else None
     if wanted == "auto":
         return Selection("merge", AS_STOCK, lost) if as_stock else _right_first(plan, clip, lost)
     if wanted == "merge":
@@ -61,9 +61,7 @@ def select_method(
         return Selection("merge", AS_STOCK, lost)
     if not plan.patches:
         return Selection("merge", "nothing is to be applied", lost)
-    found = [
-        find_beside(patch, plan.matched, keys, clip.patcher if patch.text_encoder else model) for patch in plan.patches
-    ]
+    found = [find_beside(patch, keys, clip.patcher if patch.text_encoder else model) for patch in plan.patches]
     beside = [part for part in found if not isinstance(part, str)]
     weights = {target_key(patch.target) for patch in plan.patches}
     stage, unstage = _to_stage(plan, keys, model)
@@ -88,7 +86,7 @@ def select_method(
 def _right_first(plan: PatchPlan, clip: Any, lost: Requantisation | None) -> Selection:
     """Whole weights merged; beside the weights what rounding would drown in those that are quantised."""
     patches = [patch for patch in plan.patches if patch.text_encoder]
-    also = measure_requantisation(patches, plan.matched, clip.patcher) if patches else None
+    also = measure_requantisation(patches, clip.patcher) if patches else None
     every = [each for each in (lost, also) if each is not None]
     drowned = frozenset(key for each in every if drowns(each) for key in each.keys)
     told = next((each for each in every if drowns(each)), lost or also)
@@ -121,9 +119,7 @@ def _to_stage(plan: PatchPlan, keys: ModelKeys, model: Any) -> tuple[int | None,
     order = list(dict.fromkeys(patch.strength for patch in plan.patches))  # as they are handed to ``add_patches``
     for patch in sorted(plan.patches, key=lambda patch: order.index(patch.strength)):
         if not patch.text_encoder:
-            function = patch.target[2] if not isinstance(patch.target, str) and len(patch.target) > 2 else None
-            entry = (patch.strength, patch.value, 1.0, target_offset(patch.target), function)
-            wanted.setdefault(target_key(patch.target), []).append(entry)
+            wanted.setdefault(target_key(patch.target), []).append(patch.patch.entry(patch.strength))
     anew, back = changed_keys(loaded, wanted), changed_keys(loaded, model.patches)
     sizes = [sum(_bytes(key, keys, model) for key in changed if key in keys.shapes) for changed in (anew, back)]
     return sizes[0], sizes[1]

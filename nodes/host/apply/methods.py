@@ -9,13 +9,13 @@ from typing import Any
 
 import comfy.utils
 
-from ...core.match.name_table import target_key, target_offset
+from ...core.match.name_table import target_key
 from ...core.report.report import LayerReport, LayerState
 from ..bypass.hooks import BypassTerm, add_bypass
 from ..bypass.proof import unused_layers
 from ..bypass.terms import Beside, beside
 from ..comfyui.model_keys import ModelKeys
-from ..match.stock import MatchedFile
+from ..match.patch import MatchedPatch
 from .plan import PatchPlan, PlannedPatch, apply_plan
 
 SKIPPED_HOOKS = "in an earlier run ComfyUI did not use what ran beside this weight"
@@ -27,10 +27,10 @@ class Placed:
 
     model: Any
     clip: Any
-    bypassed: frozenset[int]
-    """``id`` of the patches that run beside their weight."""
-    merged_because: dict[int, str]
-    """By ``id`` of a patch: why it was merged although ``bypass`` was asked for."""
+    bypassed: frozenset[MatchedPatch]
+    """The patches that run beside their weight."""
+    merged_because: dict[MatchedPatch, str]
+    """By patch: why it was merged although ``bypass`` was asked for."""
     extra_bytes: int
     """What whole deltas beside the weights take, where a format has no small factors."""
 
@@ -48,22 +48,24 @@ def place_plan(
         return Placed(*apply_plan(plan, model, clip, owner), frozenset(), {}, 0)
     terms: dict[bool, list[BypassTerm]] = {False: [], True: []}
     merged: list[PlannedPatch] = []
-    reasons: dict[int, str] = {}
+    bypassed: set[MatchedPatch] = set()
+    reasons: dict[MatchedPatch, str] = {}
     unused = unused_layers(model.model)
     for patch in plan.patches:
         if only is not None and target_key(patch.target) not in only:
             merged.append(patch)
             continue
-        found = find_beside(patch, plan.matched, keys, clip.patcher if patch.text_encoder else model)
+        found = find_beside(patch, keys, clip.patcher if patch.text_encoder else model)
         if not isinstance(found, str) and not patch.text_encoder and found.module in unused:
             found = SKIPPED_HOOKS
         if isinstance(found, str):
             merged.append(patch)
-            reasons[id(patch.value)] = found
+            reasons[patch.patch] = found
             continue
         key = target_key(patch.target)
         term = BypassTerm(found, patch.strength, patch.value, key, keys.shapes[key], owner, patch.target)
         terms[patch.text_encoder].append(term)
+        bypassed.add(patch.patch)
     new_model, new_clip = apply_plan(replace(plan, patches=tuple(merged)), model, clip, owner)
     if terms[False]:
         add_bypass(new_model, terms[False])
@@ -71,25 +73,23 @@ def place_plan(
         add_bypass(new_clip.patcher, terms[True])
     every = [*terms[False], *terms[True]]
     extra = sum(whole_bytes(term.beside) for term in every)
-    return Placed(new_model, new_clip, frozenset(id(term.value) for term in every), reasons, extra)
+    return Placed(new_model, new_clip, frozenset(bypassed), reasons, extra)
 
 
-def find_beside(patch: PlannedPatch, matched: MatchedFile, keys: ModelKeys, patcher: Any) -> Beside | str:
+def find_beside(planned: PlannedPatch, keys: ModelKeys, patcher: Any) -> Beside | str:
     """A planned patch as a term beside its weight, or why it has to be merged; found once for a file and a model."""
-    key = target_key(patch.target)
-    known = matched.beside
-    identity = (id(patch.value), key, target_offset(patch.target))
-    if identity not in known:
+    patch, key = planned.patch, planned.patch.model_key
+    if patch.found.beside is None:
         shape = keys.shapes.get(key)
         try:
             module = comfy.utils.get_attr(patcher.model, key.rpartition(".")[0])
         except AttributeError:
             module = None
         if shape is None or module is None:
-            known[identity] = "the model has no such layer"
+            patch.found.beside = "the model has no such layer"
         else:
-            known[identity] = beside(patch.value, patch.target, shape, module)
-    return known[identity]
+            patch.found.beside = beside(patch.parts, patch.target, shape, module)
+    return patch.found.beside
 
 
 def whole_bytes(term: Beside) -> int:
@@ -104,9 +104,9 @@ def name_methods(
     """The report's layers with the method that each was applied by, and why it is not the one that was asked for."""
     result = []
     for layer, planned in zip(layers, plan.layers, strict=True):
-        if layer.state is LayerState.APPLIED and planned.value is not None:
-            used = "bypass" if id(planned.value) in placed.bypassed else "merge"
-            reason = placed.merged_because.get(id(planned.value), "")
+        if layer.state is LayerState.APPLIED and planned.patch is not None:
+            used = "bypass" if planned.patch in placed.bypassed else "merge"
+            reason = placed.merged_because.get(planned.patch, "")
             because = f"merged, because {reason}" if reason and method == "bypass" else ""
             text = "; ".join(part for part in (layer.reason, because) if part)
             layer = layer.changed(method=used, reason=text)

@@ -21,8 +21,9 @@ from ...core.strengths.text import StrengthTable, parse_block_strengths
 from ..bypass.proof import attach_proof
 from ..comfyui.model_keys import ModelKeys, read_model_keys
 from ..match.as_meant import match_lora
-from ..match.shapes import is_dead, is_product, misfit
-from ..match.stock import MatchedFile, MatchedPatch, PatchValue, has_dora_scale, is_adapter, match_file, patch_format
+from ..match.patch import MatchedPatch
+from ..match.roles import PatchValue
+from ..match.stock import MatchedFile, match_file
 from ..norms.exact import exact_norm, exact_work
 from ..norms.patches import finite_norm, product_deltas
 from ..restage.restaging import attach_restaging
@@ -46,19 +47,28 @@ class OwnedPatch:
 class PlannedPatch:
     """One patch as it will be handed to ``add_patches``."""
 
-    target: Target
-    value: PatchValue
+    patch: MatchedPatch
     strength: float
     """Overall strength times block strength; never 0."""
     text_encoder: bool
 
+    @property
+    def target(self) -> Target:
+        """Key for ``add_patches``."""
+        return self.patch.target
+
+    @property
+    def value(self) -> PatchValue:
+        """The patch as ComfyUI takes it."""
+        return self.patch.value
+
 
 @dataclass(frozen=True)
 class PlannedLayer:
-    """The fate of one layer (or of one slice of it), with the patch that ComfyUI made of it, if it made one."""
+    """The fate of one layer (or of one slice of it), with the patch that was made of it, if one was."""
 
     report: LayerReport
-    value: PatchValue | None
+    patch: MatchedPatch | None
     source: LoraLayer | None = None
     """The layer of the file, where it is known."""
 
@@ -144,21 +154,15 @@ def _measure_products(matched: MatchedFile, keys: ModelKeys) -> None:
     """Measure what its factors alone tell of the size of, so far as that was not done before: plain LoRAs in one go,
     and LoKr. A layer that has a size need not be searched for a number that is not zero.
     """
-    norms = matched.norms
-    values = {
-        id(patch.value): patch.value
-        for patch in matched.patches
-        if id(patch.value) not in norms and patch.model_key in keys.shapes and is_product(patch.value)
-    }
-    if values:
-        for identity, norm in zip(values, product_deltas(list(values.values())), strict=True):
-            norms[identity] = finite_norm(norm)
-    for patch in matched.patches:
-        value = patch.value
-        if id(value) not in norms and is_adapter(value) and value.name == "lokr" and exact_work(value) == 0:
-            norm = exact_norm(value, lambda: None)
+    unknown = [patch for patch in matched.patches if patch.found.norm is None and patch.value is not None]
+    products = [patch for patch in unknown if patch.parts.is_product and patch.model_key in keys.shapes]
+    for patch, norm in zip(products, product_deltas([patch.parts for patch in products]), strict=True):
+        patch.found.norm = finite_norm(norm)
+    for patch in unknown:
+        if patch.parts.kind == "lokr" and patch.found.norm is None and exact_work(patch.parts) == 0:
+            norm = exact_norm(patch.parts, lambda: None)
             if norm is not None:
-                norms[id(value)] = finite_norm(norm)
+                patch.found.norm = finite_norm(norm)
 
 
 def slice_names(keys: ModelKeys) -> Iterable[tuple[Place, str]]:
@@ -205,30 +209,21 @@ class _Planner:
         shape = self._keys.shapes.get(patch.model_key)
         if shape is None:
             reason = f"the model has no {patch.model_key}"
-            return self._note(layer.changed(state=LayerState.NO_SUCH_LAYER, reason=reason), patch.value)
-        problem = patch.misfit or misfit(patch.value, shape, patch.offset)
+            return self._note(layer.changed(state=LayerState.NO_SUCH_LAYER, reason=reason), patch)
+        problem = patch.problem(shape)
         state, reason = LayerState.SHAPE_MISMATCH, problem
         if problem and source is not None and source.adapter is None:  # it would fit no other model either
             state, reason = LayerState.NOT_UNDERSTOOD, source.note or problem
-        if not problem and self._dead(patch.value):
+        if not problem and patch.dead:
             state, reason = LayerState.DEAD, "all zero in the file: it changes nothing"
         if reason:
             if patch.value is None:
                 return self._layers.append(PlannedLayer(layer.changed(state=state, reason=reason), None, source))
             if self._as_stock:  # ComfyUI hands such patches on, and a quantised weight is then quantised again
                 self._hand_over(patch)
-            return self._note(layer.changed(state=state, reason=reason), patch.value)
-        for target, value, block_strength, part in self._split(patch, shape):
-            self._ask(patch, layer if part is None else layer.changed(slice=part), target, value, block_strength)
-
-    def _dead(self, value: PatchValue) -> bool:
-        norm, _ = self._matched.norms.get(id(value), (None, ""))
-        if norm:  # a change that has a size is none that is all zero
-            return False
-        known = self._matched.dead
-        if id(value) not in known:
-            known[id(value)] = is_dead(value)
-        return known[id(value)]
+            return self._note(layer.changed(state=state, reason=reason), patch)
+        for piece, block_strength in self._split(patch, shape):
+            self._ask(patch, layer if piece is patch else layer.changed(slice=piece.offset), piece, block_strength)
 
     def finish(self) -> PatchPlan:
         """Add the layers that nothing took, and return the plan."""
@@ -262,11 +257,9 @@ class _Planner:
         strength = self._strengths[1] if text_encoder else self._strengths[0]
         strength *= self._table.strength(self._keys.layout.place(patch.model_key))
         if strength != 0:
-            self._patches.append(PlannedPatch(patch.target, patch.value, strength, text_encoder))
+            self._patches.append(PlannedPatch(patch, strength, text_encoder))
 
-    def _ask(
-        self, patch: MatchedPatch, layer: LayerReport, target: Target, value: PatchValue, block_strength: float
-    ) -> None:
+    def _ask(self, patch: MatchedPatch, layer: LayerReport, piece: MatchedPatch, block_strength: float) -> None:
         text_encoder = layer.model_key in self._keys.text_encoder_keys
         overall = self._strengths[1] if text_encoder else self._strengths[0]
         strength = overall * block_strength
@@ -275,36 +268,25 @@ class _Planner:
             which = "the block's strength is 0" if overall else "the overall strength is 0"
             state, reason = LayerState.SKIPPED, which
         else:
-            self._patches.append(PlannedPatch(target, value, strength, text_encoder))
+            self._patches.append(PlannedPatch(piece, strength, text_encoder))
             reason = patch.comment(strength)
-        self._note(layer.changed(strength=strength, block_strength=block_strength, state=state, reason=reason), value)
+        self._note(layer.changed(strength=strength, block_strength=block_strength, state=state, reason=reason), piece)
 
-    def _note(self, layer: LayerReport, value: PatchValue | None) -> None:
-        self._layers.append(PlannedLayer(layer, value))
+    def _note(self, layer: LayerReport, patch: MatchedPatch) -> None:
+        self._layers.append(PlannedLayer(layer, patch))
 
-    def _split(
-        self, patch: MatchedPatch, shape: tuple[int, ...]
-    ) -> list[tuple[Target, PatchValue, float, tuple[int, int, int] | None]]:
+    def _split(self, patch: MatchedPatch, shape: tuple[int, ...]) -> list[tuple[MatchedPatch, float]]:
         """The patch whole, or cut where the strengths of a fused weight's slices differ."""
         if self._table.is_uniform_one:
-            return [(patch.target, patch.value, 1.0, None)]
+            return [(patch, 1.0)]
         place = self._keys.layout.place(patch.model_key)
         parts = [(part, overlap(part.offset, patch.offset)) for part in fused_slices(place, shape)]
         cuts = [(part, offset, self._table.strength(place, part.names)) for part, offset in parts if offset]
         strengths = {strength for _, _, strength in cuts}
         if len(strengths) <= 1:
             strength = strengths.pop() if strengths else self._table.strength(place)
-            return [(patch.target, patch.value, strength, None)]
-        return [
-            ((patch.model_key, offset), self._cut(patch, part, offset), strength, offset)
-            for part, offset, strength in cuts
-        ]
-
-    def _cut(self, patch: MatchedPatch, part: WeightSlice, offset: tuple[int, int, int]) -> PatchValue:
-        known = self._matched.cuts
-        if (patch.lora_key, offset) not in known:
-            known[patch.lora_key, offset] = _cut(patch, part, offset)
-        return known[patch.lora_key, offset]
+            return [(patch, strength)]
+        return [(_piece(patch, part, offset), strength) for part, offset, strength in cuts]
 
     def _left_out(self, layer: LoraLayer) -> Match:
         """What a layer is that ComfyUI's own loader makes nothing of."""
@@ -330,25 +312,15 @@ class _Planner:
         )
 
 
-def _cut(patch: MatchedPatch, part: WeightSlice, offset: tuple[int, int, int]) -> PatchValue:
-    """The share of a plain LoRA that lies in a slice of its weight: rows of ``up`` or columns of ``down``."""
-    value = patch.value
-    whole = isinstance(patch.target, str) or len(patch.target) == 2
-    plain = is_adapter(value) and value.name == "lora" and not has_dora_scale(value)
-    if not (plain and whole and value.weights[3] is None and value.weights[5] is None):
-        kind = patch_format(value)
+def _piece(patch: MatchedPatch, part: WeightSlice, offset: tuple[int, int, int]) -> MatchedPatch:
+    """The share of a patch that lies in a slice of its weight."""
+    piece = patch.piece(offset)
+    if piece is None:
         raise BlockStrengthError(
             f'block strengths: "{"/".join(part.names)}" is only a part of {patch.model_key}, and the file changes '
-            f"that weight with one {kind} that cannot be cut. Give the parts of this layer one strength."
+            f"that weight with one {patch.parts.format} that cannot be cut. Give the parts of this layer one strength."
         )
-    up, down, alpha = value.weights[:3]
-    dim, start, length = offset
-    start -= patch.offset[1] if patch.offset is not None else 0
-    if dim == 0:
-        up = up.narrow(0, start, length)
-    else:
-        down = down.narrow(1, start, length)
-    return type(value)(value.loaded_keys, (up, down, alpha, None, None, None))
+    return piece
 
 
 def apply_plan(plan: PatchPlan, model: Any, clip: Any, owner: str) -> tuple[Any, Any]:

@@ -17,13 +17,13 @@ import comfy.hooks
 
 from ...core.check.verdict import find_stranger
 from ...core.errors import PatchbayError
-from ...core.match.name_table import Target, target_key
+from ...core.match.name_table import Target
 from ...core.report.report import LayerReport, LayerState, Level, Report
 from ...core.report.text import count_text
 from ...core.strengths.schedule import STEP, Curve, Schedule, check_window, describe_curve, parse_schedule
 from ..comfyui.model_keys import ModelKeys
 from ..comfyui.private import is_dynamic, keyframe_level, set_keyframe
-from ..match.stock import PatchValue, is_adapter
+from ..match.patch import MatchedPatch
 from ..norms.patches import parameter
 from .apply import summarise_lora
 from .layer_norms import measure_plan
@@ -44,8 +44,7 @@ class Scheduled:
 class _Piece:
     """One patch, with its strength at each moment."""
 
-    target: Target
-    value: PatchValue
+    patch: MatchedPatch
     text_encoder: bool
     strengths: list[float]
     curve: Curve = ()
@@ -164,27 +163,25 @@ def attach(hooks: Any, conditionings: Sequence[Any]) -> list[Any]:
 
 def _pieces(plans: list[PatchPlan]) -> list[_Piece]:
     """Every patch of any moment, with its strength at each; a moment that does not have it gives 0."""
-    found: dict[tuple[Target, int], _Piece] = {}
+    found: dict[MatchedPatch, _Piece] = {}
     for index, plan in enumerate(plans):
-        for patch in plan.patches:
-            key = (patch.target, id(patch.value))
-            if key not in found:
-                found[key] = _Piece(patch.target, patch.value, patch.text_encoder, [0.0] * len(plans))
-            found[key].strengths[index] = patch.strength
+        for planned in plan.patches:
+            if planned.patch not in found:
+                found[planned.patch] = _Piece(planned.patch, planned.text_encoder, [0.0] * len(plans))
+            found[planned.patch].strengths[index] = planned.strength
     return list(found.values())
 
 
 def _refuse(piece: _Piece, schedule: Schedule, model: Any, clip: Any) -> None:
     constant = len(piece.curve) == 1
-    key = target_key(piece.target)
+    key, parts = piece.patch.model_key, piece.patch.parts
     patcher = clip.patcher if piece.text_encoder and clip is not None else model
     if hasattr(parameter(patcher, key), "tensor_shape"):
         raise PatchbayError(
             f"{key} is stored as GGUF, which ComfyUI's hooks cannot change between steps. Use Apply LoRA, or a model "
             "in another format."
         )
-    replaces = not is_adapter(piece.value) and piece.value[0] == "set"
-    reshapes = is_adapter(piece.value) and piece.value.name == "lora" and piece.value.weights[5] is not None
+    replaces, reshapes = parts.kind == "set", parts.new_shape is not None
     if (replaces or reshapes) and not constant:
         what = "replaces the weight" if replaces else "enlarges the weight"
         raise PatchbayError(f"{key}: the file {what}, and that cannot change between steps. Use Apply LoRA for it.")
@@ -201,7 +198,7 @@ def _hooks(pieces: list[_Piece], unit: str) -> Any:
     met: Counter[tuple[Curve, Target]] = Counter()
     for piece in pieces:
         if any(value for _, value in piece.curve):
-            key = (piece.curve, piece.target)
+            key = (piece.curve, piece.patch.target)
             groups.setdefault((piece.curve, met[key]), []).append(piece)  # a hook holds one patch for each slice
             met[key] += 1
     hooks = comfy.hooks.HookGroup()
@@ -209,8 +206,8 @@ def _hooks(pieces: list[_Piece], unit: str) -> Any:
         peak = max((value for _, value in curve), key=abs)
         hook = comfy.hooks.WeightHook(strength_model=peak, strength_clip=peak)
         hook.need_weight_init = False
-        hook.weights = {piece.target: piece.value for piece in members if not piece.text_encoder}
-        hook.weights_clip = {piece.target: piece.value for piece in members if piece.text_encoder}
+        hook.weights = {piece.patch.target: piece.patch.value for piece in members if not piece.text_encoder}
+        hook.weights_clip = {piece.patch.target: piece.patch.value for piece in members if piece.text_encoder}
         hook.hook_keyframe = _keyframes(curve, peak, unit)
         hooks.add(hook)
     return hooks
@@ -233,7 +230,7 @@ def _layers(
     plans: list[PatchPlan], pieces: list[_Piece], schedule: Schedule, keys: ModelKeys, model: Any, clip: Any
 ) -> tuple[LayerReport, ...]:
     """Every layer once: as applied where any moment applies it, with its course as the reason."""
-    curves = {id(piece.value): piece.curve for piece in pieces}
+    curves = {piece.patch: piece.curve for piece in pieces}
     chosen: dict[Any, LayerReport] = {}
     for plan in plans:
         for planned, measured in zip(plan.layers, measure_plan(plan, keys, model, clip, quick=True), strict=True):
@@ -241,7 +238,7 @@ def _layers(
             known = chosen.get(key)
             if known is not None and (known.state is LayerState.APPLIED or measured.state is not LayerState.APPLIED):
                 continue
-            curve = curves.get(id(planned.value), ())
+            curve = curves.get(planned.patch, ()) if planned.patch is not None else ()
             if measured.state is LayerState.APPLIED and not any(value for _, value in curve):
                 measured = replace(
                     measured, state=LayerState.SKIPPED, strength=0.0, reason="its strength is 0 all the time"
@@ -261,7 +258,7 @@ def _judge(
     applied = {layer.lora_key for layer in layers if layer.state is LayerState.APPLIED}
     total = {layer.lora_key for layer in layers}
     lost = [x for x in layers if x.state not in (LayerState.APPLIED, LayerState.SKIPPED, LayerState.DEAD)]
-    changing = len({id(piece.value) for piece in pieces if len(piece.curve) > 1})
+    changing = sum(len(piece.curve) > 1 for piece in pieces)
     notes = [f"For example {layer.lora_key}: {layer.reason}." for layer in lost[:1]]
     if not total:
         return Level.ERROR, f"{name} contains no layer that this pack knows: the hooks change nothing.", notes

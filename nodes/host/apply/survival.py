@@ -21,11 +21,10 @@ import comfy.model_management
 import comfy.utils
 import torch
 
-from ...core.match.name_table import target_function, target_key, target_offset
+from ...core.match.name_table import target_key
 from ..comfyui.private import kept_weight
 from ..comfyui.stored_as import stored_as
-from ..match.shapes import is_product
-from ..match.stock import MatchedFile
+from ..match.roles import with_parts
 from ..norms.patches import parameter, read_weight
 from .plan import PlannedPatch
 from .requantise import StoredRows, stored_rows
@@ -78,9 +77,7 @@ class Requantisation:
         return statistics.median(s.noise for s in self.measured.values()) if self.measured else None
 
 
-def measure_requantisation(
-    patches: Sequence[PlannedPatch], matched: MatchedFile, patcher: Any
-) -> Requantisation | None:
+def measure_requantisation(patches: Sequence[PlannedPatch], patcher: Any) -> Requantisation | None:
     """What merging ``patches`` would do to the quantised weights of ``patcher``; ``None`` if none is quantised.
 
     Nothing of the model is changed. What was measured for about the same strength is not measured again.
@@ -101,8 +98,8 @@ def measure_requantisation(
     measured: dict[str, Survival] = {}
     begun = time.monotonic()
     for key in _sample(list(formats), patcher):
-        identity = (key, *((id(patch.value), _bucket(patch.strength)) for patch in by_key[key]))
-        known = matched.survival
+        identity = tuple((planned.patch, _bucket(planned.strength)) for planned in by_key[key])
+        known = by_key[key][0].patch.found.survival
         if identity not in known:
             if measured and time.monotonic() - begun > SECONDS:
                 break
@@ -150,7 +147,7 @@ def _compare(patches: list[PlannedPatch], key: str, patcher: Any, stored: Any) -
     module = comfy.utils.get_attr(patcher.model, key.rpartition(".")[0])
     seed = comfy.utils.string_to_seed(key)
     setter = getattr(module, f"set_{key.rpartition('.')[2]}", None)
-    offsets = [target_offset(patch.target) for patch in patches]
+    offsets = [planned.patch.offset for planned in patches]
     at = min((offset[1] for offset in offsets if offset is not None and offset[0] == 0), default=0)
     rows = stored_rows(stored, at, seed, patcher.load_device, setter is not None)
     wanted = None if rows is None else _delta_of_rows(patches, key, rows)
@@ -159,7 +156,8 @@ def _compare(patches: list[PlannedPatch], key: str, patcher: Any, stored: Any) -
         if before is None:
             return None
         before = before.to(patcher.load_device).float()
-        wanted = comfy.lora.calculate_weight(_entries(patches), before.clone(), key) - before
+        entries = [planned.patch.entry(planned.strength) for planned in patches]
+        wanted = comfy.lora.calculate_weight(entries, before.clone(), key) - before
         if rows is None:
             rows = StoredRows(0, before, lambda x: _quantise_whole(x, setter, parameter(patcher, key).dtype, seed))
         wanted = wanted[rows.start : rows.start + len(rows.numbers)]
@@ -176,23 +174,16 @@ def _delta_of_rows(patches: list[PlannedPatch], key: str, rows: StoredRows) -> t
     entries = []
     first, last = rows.start, rows.start + len(rows.numbers)
     for patch in patches:
-        offset = target_offset(patch.target)
-        if not is_product(patch.value) or target_function(patch.target) is not None:
+        offset, parts = patch.patch.offset, patch.patch.parts
+        if not parts.is_product or patch.patch.function is not None or (offset is not None and offset[0] != 0):
             return None
-        if offset is not None and offset[0] != 0:
-            return None
-        up, down, alpha = patch.value.weights[:3]
+        up = parts.tensors["up"]
         begin = 0 if offset is None else offset[1]
         start, stop = max(first, begin), min(last, begin + up.shape[0])
         if start < stop:
-            cut = up.narrow(0, start - begin, stop - start)
-            value = type(patch.value)(patch.value.loaded_keys, (cut, down, alpha, None, None, None))
+            value = with_parts(patch.value, up=up.narrow(0, start - begin, stop - start), reshape=None)
             entries.append((patch.strength, value, 1.0, (0, start - first, stop - start), None))
     return comfy.lora.calculate_weight(entries, torch.zeros_like(rows.numbers), key)
-
-
-def _entries(patches: list[PlannedPatch]) -> list[tuple[Any, ...]]:
-    return [(p.strength, p.value, 1.0, target_offset(p.target), target_function(p.target)) for p in patches]
 
 
 def _quantise_whole(weight: torch.Tensor, setter: Any, dtype: torch.dtype, seed: int) -> torch.Tensor:

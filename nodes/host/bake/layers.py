@@ -20,8 +20,9 @@ from ...core.strengths.text import StrengthTable, parse_block_strengths
 from ..apply.lora_cache import LoadedLora
 from ..apply.plan import PatchPlan, PlannedPatch
 from ..comfyui.model_keys import ModelKeys
-from ..match.stock import MatchedPatch, PatchValue, patch_alpha, patch_tensors
-from ..match.writer_adapters import NEUMANN_TERMS, WriterAdapter
+from ..match.patch import MatchedPatch
+from ..match.roles import Parts
+from ..match.writer_adapters import NEUMANN_TERMS
 from ..norms.patches import read_weight
 
 KEEP_NAMES, COMFY_NAMES = "as in the file", "ComfyUI's own"
@@ -113,8 +114,8 @@ class LayerBuilder:
         if dora and not kept:
             tensors = {**tensors, "dora_scale": _magnitude_for_comfyui(tensors["dora_scale"], shape)}
         return BakeLayer(
-            name, kind, tensors, shape, pieces[0][1], shares, _scale(patch.value, rank), rank, dora, suffixes,
-            self._factor_suffixes, _stock_reads(patch, source), self._tied(patch.value, kind, name != source.name),
+            name, kind, tensors, shape, pieces[0][1], shares, _scale(patch.parts, rank), rank, dora, suffixes,
+            self._factor_suffixes, _stock_reads(patch, source), self._tied(patch.parts, kind, name != source.name),
             self._delta(patch, source, shape),
         )  # fmt: skip
 
@@ -123,7 +124,7 @@ class LayerBuilder:
         if patch.source is not None and patch.source.adapter is not None:
             return patch.source
         known = [self._by_key[key] for key in patch.file_keys if key in self._by_key]
-        whole, bias = isinstance(patch.value, tuple), patch.model_key.endswith(".bias")
+        whole, bias = not patch.parts.is_adapter, patch.model_key.endswith(".bias")
         # ComfyUI looks at more tensors of a name than it makes this patch of: factors beside the difference of a bias.
         fitting = [x for x in known if x.adapter is not None and (x.adapter.name in WHOLE) == whole]
         if fitting:
@@ -159,11 +160,11 @@ class LayerBuilder:
             f"{source.name}: ComfyUI has no name for {patch.model_key}, so that its loader could not read it."
         )
 
-    def _tied(self, value: PatchValue, kind: str, renamed: bool) -> str:
-        if isinstance(value, WriterAdapter) and value.weights[3] not in ((), (NEUMANN_TERMS,)):
+    def _tied(self, parts: Parts, kind: str, renamed: bool) -> str:
+        if parts.options not in ((), (NEUMANN_TERMS,)):
             return "how it is computed is in the adapter_config.json beside its file, which is not copied"
         # Whose OFT it is, and so what its alpha bounds, is told by native names without any tool's metadata.
-        bounded = kind in ("oft", "boft") and isinstance(value, WriterAdapter)
+        bounded = kind in ("oft", "boft") and parts.by_writer
         if bounded and renamed and self._anonymous:
             return "what its alpha means depends on the names of the file, which ComfyUI does not know"
         return ""
@@ -187,9 +188,8 @@ class LayerBuilder:
 
 def _change(patch: MatchedPatch, weight: torch.Tensor) -> torch.Tensor:
     """What the patch adds at strength 1, in the layout in which ComfyUI's loader expects it."""
-    function = None if isinstance(patch.target, str) or len(patch.target) < 3 else patch.target[2]
-    weight = weight if function is None else function(weight)
-    if isinstance(patch.value, WriterAdapter):
+    weight = weight if patch.function is None else patch.function(weight)
+    if patch.parts.by_writer:
         return patch.value.delta(weight)
     patched: Any = comfy.lora.calculate_weight([(1.0, patch.value, 1.0, None, None)], weight.clone(), patch.model_key)
     change = patched - weight
@@ -233,25 +233,24 @@ def _content(
 ) -> tuple[str, dict[str, torch.Tensor], int | None]:
     """Kind, tensors by role and rank of what is written for a patch."""
     assert source.adapter is not None
-    if not isinstance(patch.value, tuple):
+    if patch.parts.is_adapter:
         held = patch.roles if patch.source is source else {}  # of a layer that goes to several weights, its rows here
         roles = dict(held) or {role: tensors[key] for role, key in source.roles.items()}
         return source.adapter.name, roles, source.rank
     role = str(getattr(source.adapter, "role", "diff"))
-    return source.adapter.name, {role: patch_tensors(patch.value)[0]}, None
+    return source.adapter.name, {role: next(iter(patch.parts.tensors.values()))}, None
 
 
-def _scale(value: PatchValue, rank: int | None) -> float:
+def _scale(parts: Parts, rank: int | None) -> float:
     """What the product is multiplied with at strength 1, by the patch itself."""
-    if isinstance(value, WriterAdapter):
-        return value.scale
-    alpha = patch_alpha(value)
-    return 1.0 if alpha is None or not rank else alpha / rank
+    if parts.by_writer:
+        return parts.scale
+    return 1.0 if parts.alpha is None or not rank else parts.alpha / rank
 
 
 def _stock_reads(patch: MatchedPatch, source: LoraLayer) -> bool:
     """Whether ComfyUI's loader, given right names and alpha, computes it as the writer means it."""
-    if not isinstance(patch.value, WriterAdapter):
+    if not patch.parts.by_writer:
         return True
     whole_lokr = source.adapter is not None and source.adapter.name == "lokr" and source.rank is None
     return whole_lokr and not source.dora and not source.kernel

@@ -12,7 +12,7 @@ from ...core.report.report import LayerReport, LayerState, Level, Report
 from ..apply.apply import summarise_lora
 from ..apply.lora_cache import LoadedLora
 from ..comfyui.model_keys import ModelKeys
-from ..match.stock import MatchedPatch
+from ..match.patch import MatchedPatch
 from .layers import lies_inside
 
 
@@ -24,7 +24,7 @@ def layer_reports(
     Args:
         written: The patches behind the first layers of the file; what follows belongs to a text encoder.
     """
-    results = {id(patch): result for patch, (_, result) in zip(written, baked.layers, strict=False)}
+    results = {patch: result for patch, (_, result) in zip(written, baked.layers, strict=False)}
     kept = {layer.name: layer for layer, _ in baked.layers[len(written) :]}
     of_weight: dict[str, list[MatchedPatch]] = {}
     for patch in written:
@@ -33,7 +33,7 @@ def layer_reports(
     for report in measured:
         if report.state is LayerState.APPLIED:
             patch = next(p for p in of_weight[report.model_key] if lies_inside(report.slice, p.offset))
-            report = replace(report, reason=results[id(patch)].note)
+            report = replace(report, reason=results[patch].note)
         elif report.lora_key in kept:
             report = replace(
                 report, state=LayerState.APPLIED, strength=kept[report.lora_key].strength, block=TEXT_ENCODER,

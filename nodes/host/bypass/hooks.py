@@ -21,7 +21,7 @@ from comfy.patcher_extension import PatcherInjection
 
 from ...core.match.name_table import Target
 from ..comfyui.private import injections, say_not_injected
-from ..match.stock import PatchValue
+from ..match.roles import PatchValue
 from .calls import LayerFactors
 from .layer_hooks import GloraHook, LayerHook, make_hook
 from .terms import Beside, layer_kind
@@ -71,24 +71,23 @@ class _FactorCache:
     """The factors that were last used with each model, ready for the next strength."""
 
     def __init__(self) -> None:
-        self._by_model: weakref.WeakKeyDictionary[Any, OrderedDict[Any, tuple[Any, Any]]]
+        self._by_model: weakref.WeakKeyDictionary[Any, OrderedDict[tuple[Beside, ...], Any]]
         self._by_model = weakref.WeakKeyDictionary()
 
     def get(self, patcher: Any, terms: Sequence[BypassTerm]) -> Any:
         """A patcher that holds the factors of ``terms``; the same one for the same terms at any strength."""
         known = self._by_model.setdefault(patcher.model, OrderedDict())
         parts = tuple(term.beside for term in terms)
-        key = tuple(id(part) for part in parts)
-        if key not in known:
+        if parts not in known:
             factors = BypassFactors(_layers(patcher, terms))
             root = comfy.model_patcher.ModelPatcher(
                 factors, load_device=patcher.load_device, offload_device=patcher.offload_device
             )
-            known[key] = (root, parts)  # the parts are held so that their ids stay theirs
-        known.move_to_end(key)
+            known[parts] = root
+        known.move_to_end(parts)
         while len(known) > KEPT_STACKS:
             known.popitem(last=False)
-        return known[key][0]
+        return known[parts]
 
 
 FACTORS = _FactorCache()

@@ -14,9 +14,7 @@ from ...core.lora.adapters.rows import take
 from ...core.lora.bypass_factors import Dense, Glora, Kronecker, LowRank, Part, small_factors
 from ...core.match.name_table import Target, target_function, target_key, target_offset
 from ..comfyui.model_keys import row_order
-from ..match.roles import product_roles
-from ..match.stock import ODD_TENSORS, PatchValue, has_dora_scale, is_adapter, patch_format
-from ..match.writer_adapters import WriterAdapter
+from ..match.roles import ODD_TENSORS, Parts, PatchValue
 
 Offset = tuple[int, int, int]
 
@@ -70,8 +68,8 @@ def layer_kind(module: Any) -> LayerKind:
     return LayerKind(reason="it changes a parameter that is neither of a linear layer nor of a convolution")
 
 
-def beside(value: PatchValue, target: Target, shape: tuple[int, ...], module: Any) -> Beside | str:
-    """``value`` as a term beside ``module``, or the reason why it has to be merged.
+def beside(parts: Parts, target: Target, shape: tuple[int, ...], module: Any) -> Beside | str:
+    """A patch as a term beside ``module``, or the reason why it has to be merged.
 
     Args:
         target: The patch's target: the model key, with offset and function where there are any.
@@ -86,18 +84,18 @@ def beside(value: PatchValue, target: Target, shape: tuple[int, ...], module: An
     kind = layer_kind(module)
     if kind.reason:
         return kind.reason
-    reason = _refusal(value)
+    reason = _refusal(parts)
     if reason:
         return reason
     if offset is not None:
         if offset[0] != 0 and (kind.kind != "linear" or offset[0] != 1):
             return "it changes only some input channels of a convolution"
         shape = (*shape[: offset[0]], offset[2], *shape[offset[0] + 1 :])
-    if offset is not None and _kind(value) == "glora":
+    if offset is not None and parts.kind == "glora":
         return "its term in the weight is for a part of a fused weight only, and the layer has one input for all"
     bias = parameter == "bias"
     try:
-        part = _part(value, shape, function, bias, key, outline=True)
+        part = _part(parts, shape, function, bias, key, outline=True)
     except (AdapterFormatError, *ODD_TENSORS) as error:
         return f"its tensors do not go together ({error})"
     if isinstance(part, str):
@@ -105,7 +103,7 @@ def beside(value: PatchValue, target: Target, shape: tuple[int, ...], module: An
     rows = _rows(part)
     if rows != shape[0]:
         return f"it changes {rows} rows, the weight has {shape[0]}"
-    return Beside(name, bias, offset, part, lambda: _built(_part(value, shape, function, bias, key)))
+    return Beside(name, bias, offset, part, lambda: _built(_part(parts, shape, function, bias, key)))
 
 
 def _built(part: Part | str) -> Part:
@@ -121,45 +119,36 @@ def _rows(part: Part) -> int:
     return int(part.b1.shape[0] if isinstance(part, Glora) else part.delta.shape[0])
 
 
-def _refusal(value: PatchValue) -> str:
+def _refusal(parts: Parts) -> str:
     """Why a patch is no sum of the weight and something that does not depend on it."""
-    if isinstance(value, list):
+    if parts.kind == "model":
         return "it is the difference of two models"
-    kind = _kind(value)
-    if has_dora_scale(value) or (isinstance(value, WriterAdapter) and "dora_scale" in value.weights[1]):
-        return f"{patch_format(value)} rescales the weight itself"
-    if kind == "set":
+    if parts.magnitude is not None:
+        return f"{parts.format} rescales the weight itself"
+    if parts.kind == "set":
         return "it replaces the weight"
-    if kind == "lora" and not isinstance(value, WriterAdapter) and value.weights[5] is not None:
+    if parts.new_shape is not None:
         return "it enlarges the weight"
-    if kind != "glora" and kind not in _ADDITIVE:
-        return f"{patch_format(value)} turns or rescales the weight itself"
+    if parts.kind != "glora" and parts.kind not in _ADDITIVE:
+        return f"{parts.format} turns or rescales the weight itself"
     return ""
 
 
-def _kind(value: PatchValue) -> str:
-    if isinstance(value, WriterAdapter):
-        return str(value.weights[0])
-    if is_adapter(value):
-        return str(value.name)
-    return patch_format(value)
-
-
 def _part(
-    value: PatchValue, shape: tuple[int, ...], function: Any, bias: bool, key: str, outline: bool = False
+    parts: Parts, shape: tuple[int, ...], function: Any, bias: bool, key: str, outline: bool = False
 ) -> Part | str:
     """The part, or why there is none. With ``outline`` it has no numbers, and costs nothing."""
-    kind = _kind(value)
+    kind = parts.kind
     if kind == "glora" and function is not None:
         return "glora on a weight whose halves are swapped"
-    if function is None and not bias and is_adapter(value):
-        part = small_factors(kind, *_roles(value, outline), shape)
+    if function is None and not bias and parts.is_adapter:
+        part = small_factors(kind, *_roles(parts, outline), shape)
         if part is not None:
             return part
     if kind == "glora":
         return "glora on a convolution"
     if kind == "lora" and function is not None and len(shape) == 2:
-        roles, scale = _roles(value, outline)
+        roles, scale = _roles(parts, outline)
         order = row_order(function, shape[0])
         if order is not None:
             part = small_factors("lora", {**roles, "up": take(roles["up"].flatten(1), 0, order)}, scale, shape)
@@ -167,7 +156,7 @@ def _part(
                 return part
     if outline:
         return Dense(torch.empty(shape, device="meta", dtype=torch.float32))
-    return Dense(whole_delta(value, shape, function, key))
+    return Dense(whole_delta(parts.value, shape, function, key))
 
 
 def whole_delta(value: PatchValue, shape: tuple[int, ...], function: Any, key: str) -> torch.Tensor:
@@ -176,10 +165,8 @@ def whole_delta(value: PatchValue, shape: tuple[int, ...], function: Any, key: s
     return comfy.lora.calculate_weight([patch], torch.zeros(shape, dtype=torch.float32), key)
 
 
-def _roles(value: PatchValue, outline: bool = False) -> tuple[dict[str, torch.Tensor], float]:
+def _roles(parts: Parts, outline: bool = False) -> tuple[dict[str, torch.Tensor], float]:
     """An adapter's tensors by role, and the scale of their product; with ``outline`` without their numbers."""
-    found = product_roles(value)
-    if found is None:
+    if not parts.complete:
         raise AdapterFormatError("this version of ComfyUI keeps it in a form that is not known here")
-    _, roles, scale = found
-    return ({role: tensor.to("meta") for role, tensor in roles.items()} if outline else roles), scale
+    return {role: tensor.to("meta") if outline else tensor for role, tensor in parts.tensors.items()}, parts.scale

@@ -23,7 +23,6 @@ from ..apply.plan import MATCHES, PlannedLayer, owned_patches, plan_patches
 from ..comfyui.model_keys import ModelKeys, is_storage, logical_shape
 from ..comfyui.private import has_backup, quantised_layout
 from ..comfyui.stored_as import stored_as
-from ..match.stock import has_dora_scale, is_adapter
 from ..norms.patches import parameter, read_weight
 from .file_weights import open_weights
 
@@ -188,16 +187,14 @@ def _shape(weight: torch.Tensor) -> str:
 
 
 def _add_shift(block: _Block, layer: PlannedLayer, a: torch.Tensor, b: torch.Tensor) -> None:
-    value = layer.value
-    plain = is_adapter(value) and type(value).__name__ == "LoRAAdapter" and not has_dora_scale(value)
-    if value is None or not plain or value.weights[3] is not None or value.weights[5] is not None:
+    parts = None if layer.patch is None else layer.patch.parts
+    if parts is None or not parts.is_plain_lora:
         block.missing[f"{layer.report.format or 'a patch'} has no two factors to take directions from"] = None
         return
-    up, down, alpha = value.weights[:3]
-    scale = 1.0 if alpha is None else float(alpha) / down.shape[0]
+    up, down = (parts.tensors[role].detach().cpu().float() for role in ("up", "down"))
     if layer.report.slice is not None:
         a, b = a.narrow(*layer.report.slice), b.narrow(*layer.report.slice)
-    block.shift += weight_shift(a, b, up.detach().cpu().float(), down.detach().cpu().float(), scale)
+    block.shift += weight_shift(a, b, up, down, parts.scale)
 
 
 def _patch_notes(model: Any, weights: list[str]) -> list[str]:

@@ -15,8 +15,8 @@ from ..comfyui.events import live_progress
 from ..comfyui.model_keys import ModelKeys
 from ..comfyui.private import injections
 from ..comfyui.stored_as import stored_as
+from ..match.roles import Parts, read_parts
 from ..match.shapes import is_dead, misfit
-from ..match.stock import PatchValue, has_dora_scale, is_adapter, patch_alpha, patch_format, patch_rank
 from ..norms.patches import WEIGHT_NORMS, parameter
 
 OTHER_NODE = "another node"
@@ -58,21 +58,20 @@ def _describe(
     entry: tuple[Any, ...],
 ) -> LayerReport:
     strength, value, strength_model, offset = entry[:4]
-    place = keys.layout.place(key)
+    parts, place = read_parts(value), keys.layout.place(key)
     owner: OwnedPatch | None = owners.get(id(value))
-    problem = "" if isinstance(value, list) else misfit(value, shape, offset)
+    problem = misfit(parts, shape, offset)
     state, reason = LayerState.APPLIED, ""
     if problem:
         state, reason = LayerState.SHAPE_MISMATCH, problem
     elif strength == 0:
         state, reason = LayerState.SKIPPED, "its strength is 0"
-    elif is_dead(value):
+    elif is_dead(parts):
         state, reason = LayerState.DEAD, "all zero: it changes nothing"
     elif strength_model != 1.0:
         reason = f"the weight itself is multiplied by {strength_model:g} first"
-    norm, why = (None, problem) if problem else measure_patch(value, model, key, shape, offset)
+    norm, why = (None, problem) if problem else measure_patch(parts, model, key, shape, offset)
     weight_norm, why_weight = WEIGHT_NORMS.get(model, key, None if problem else offset)
-    rank, alpha = patch_rank(value), patch_alpha(value)
     return LayerReport(
         state=state,
         reason=reason,
@@ -80,30 +79,26 @@ def _describe(
         block=place.address,
         layer=place.layer,
         slice=offset,
-        format=patch_format(value),
-        rank=rank,
-        alpha=alpha,
-        scale=alpha / rank if alpha is not None and rank else None,
+        format=parts.format,
+        rank=parts.rank,
+        alpha=parts.alpha,
+        scale=parts.scale if parts.rank and parts.alpha is not None else None,
         strength=float(strength),
         delta_norm=norm,
         weight_norm=weight_norm,
-        spectral_norm=None if problem else _spectral_norm(value),
+        spectral_norm=None if problem else _spectral_norm(parts),
         shape=slice_shape(shape, None if problem else offset),
         not_measured=why or why_weight,
         owner=owner.owner if owner else OTHER_NODE,
     )
 
 
-def _spectral_norm(value: PatchValue) -> float | None:
+def _spectral_norm(parts: Parts) -> float | None:
     """Largest singular value of a plain LoRA at strength 1, from its two rank x rank Gram matrices."""
-    if not is_adapter(value) or value.name != "lora" or has_dora_scale(value) or value.weights[5] is not None:
+    if not parts.is_plain_lora:
         return None
-    up, down, alpha, mid = value.weights[:4]
-    if mid is not None:
-        return None
-    scale = 1.0 if alpha is None else float(alpha) / down.shape[0]
-    up, down = up.detach().cpu().flatten(1), down.detach().cpu().flatten(1)
-    return gram_strength(column_gram(up), row_gram(down), scale).spectral_norm
+    up, down = (parts.tensors[role].detach().cpu().flatten(1) for role in ("up", "down"))
+    return gram_strength(column_gram(up), row_gram(down), parts.scale).spectral_norm
 
 
 def _judge(layers: list[LayerReport], keys: ModelKeys, model: Any) -> tuple[Level, str, tuple[str, ...]]:

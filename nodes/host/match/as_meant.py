@@ -18,16 +18,16 @@ from ...core.match.name_table import Target, target_function, target_key, target
 from ...core.match.readings import Understanding, as_loaded, needs_renaming, understand
 from ...core.report.report import LayerState
 from ..comfyui.model_keys import ModelKeys
-from .stock import MatchedFile, MatchedPatch, PatchValue, match_file, patch_tensors
-from .writer_adapters import PEFT_OFT, LinearBoft, LinearOft, WriterAdapter, writer_adapter
+from .patch import MatchedPatch
+from .roles import PRODUCTS, PatchValue, patch_tensors, read_parts
+from .stock import MatchedFile, match_file
+from .writer_adapters import PEFT_OFT, LinearBoft, LinearOft, writer_adapter
 
 _SUFFIX = {
     "down": "lora_down.weight", "up": "lora_up.weight", "mid": "lora_mid.weight", "reshape": "reshape_weight",
     "a1": "a1.weight", "a2": "a2.weight", "b1": "b1.weight", "b2": "b2.weight",
 }  # fmt: skip
 """Role to the end of the key that ComfyUI reads; roles that are missing here are called alike there."""
-
-_PRODUCTS = ("lora", "loha", "lokr", "glora")
 
 MIXED_HALVES = "turns the two halves of this weight around after the change, not before"
 UNKNOWN_NAME = "the stock loader does not know this name and leaves the layer out"
@@ -159,7 +159,7 @@ class _Matcher:
             return _want_dora(layer, tensors, stock_value)
         if kind in ("oft", "boft"):
             return _want_rotation(layer, tensors, stock_value, shape, target_function(target) is None, self._lycoris)
-        if kind in _PRODUCTS:
+        if kind in PRODUCTS:
             return _want_product(layer, tensors, stock_value, target_function(target) is None)
         if kind in ("diff", "diff_b", "norm", "norm_b", "set", "set_b"):
             return self._want_whole(layer, tensors, stock_value, shape)
@@ -204,12 +204,12 @@ def _want_product(layer: LoraLayer, tensors: dict[str, torch.Tensor], theirs: Pa
         return _Wanted(refusal=f"its {layer.format} tensors do not make a patch")
     if theirs is not None and _same_patch(theirs, value):
         return _Wanted(theirs)
-    if not math.isclose(_stock_scale(value), layer.scale, rel_tol=1e-6):
+    if not math.isclose(_scale(value), layer.scale, rel_tol=1e-6):
         value = writer_adapter(layer, tensors)  # a LoKr of two whole factors: ComfyUI ignores its alpha
     difference = UNKNOWN_NAME
     if theirs is not None:
         difference = (
-            f"the stock loader applies it at scale {_stock_scale(theirs):g}, the file means "
+            f"the stock loader applies it at scale {_scale(theirs):g}, the file means "
             f"{layer.scale:g} ({layer.scale_source})"
         )
     return _Wanted(value, difference)
@@ -222,7 +222,7 @@ def _want_dora(layer: LoraLayer, tensors: dict[str, torch.Tensor], theirs: Patch
         value = _stock_adapter(layer, tensors, _alpha_for(layer))
         if value is not None and theirs is not None and _same_patch(theirs, value):
             return _Wanted(theirs)
-        if value is not None and math.isclose(_stock_scale(value), layer.scale, rel_tol=1e-6):
+        if value is not None and math.isclose(_scale(value), layer.scale, rel_tol=1e-6):
             return _Wanted(value, UNKNOWN_NAME)
     difference = "the stock loader ignores the DoRA magnitude"
     if theirs is not None and any(t is magnitude for t in patch_tensors(theirs)):
@@ -312,41 +312,21 @@ def _is_meant(theirs: PatchValue, layer: LoraLayer, tensors: Mapping[str, torch.
     own = {id(tensor) for role, tensor in tensors.items() if role != "alpha"}
     if own != {id(tensor) for tensor in patch_tensors(theirs)}:
         return False
-    return math.isclose(_stock_scale(theirs), layer.scale, rel_tol=1e-6)
+    return math.isclose(_scale(theirs), layer.scale, rel_tol=1e-6)
 
 
 def _same_patch(theirs: PatchValue, ours: WeightAdapterBase) -> bool:
     """Whether ComfyUI's own patch of the file does what ``ours`` does."""
-    if type(theirs) is not type(ours) or not math.isclose(_stock_scale(theirs), _stock_scale(ours), rel_tol=1e-6):
+    if type(theirs) is not type(ours) or not math.isclose(_scale(theirs), _scale(ours), rel_tol=1e-6):
         return False
     pairs = zip(patch_tensors(theirs), patch_tensors(ours), strict=False)
     same_count = len(patch_tensors(theirs)) == len(patch_tensors(ours))
     return same_count and all(a is b for a, b in pairs)
 
 
-def _stock_scale(value: PatchValue) -> float:
+def _scale(value: PatchValue) -> float:
     """What ComfyUI's adapter multiplies the product with."""
-    if isinstance(value, WriterAdapter):
-        return value.scale
-    if not isinstance(value, WeightAdapterBase):
-        return 1.0
-    weights: Any = value.weights
-    alpha = weights[4] if value.name == "glora" else weights[2]
-    rank = _stock_rank(value.name, weights)
-    return 1.0 if alpha is None or not rank else float(alpha) / rank
-
-
-def _stock_rank(name: str, weights: Any) -> int | None:
-    if name in ("lora", "loha"):
-        return int(weights[1].shape[0])
-    if name == "lokr":
-        low = weights[6] if weights[5] is not None else weights[4]
-        return int(low.shape[0]) if low is not None else None
-    if name == "glora":
-        a1, a2, b1, b2 = weights[:4]
-        current = b2.shape[0] == b1.shape[1] == a1.shape[1] == a2.shape[0]
-        return int(a2.shape[0] if current else a1.shape[0])
-    return None
+    return read_parts(value).scale
 
 
 def _oft_options(config: Mapping[str, Any]) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import comfy.lora
 import torch
 
 from ..comfyui.quiet_log import quiet_warnings
-from .stock import PatchValue, is_adapter
+from .roles import PatchValue, read_parts, with_parts
 
 _KNOWN: dict[object, str] = {}
 _MOST_KNOWN = 10_000
@@ -47,12 +47,10 @@ def sets_another_shape() -> bool:
 
 def _without_constraint(value: PatchValue) -> PatchValue:
     """OFT's constraint depends on numbers, which a weight without storage does not have; shapes do not need it."""
-    if not is_adapter(value) or value.name not in ("oft", "boft"):
+    parts = read_parts(value)
+    if parts.by_writer or parts.kind not in ("oft", "boft") or parts.alpha is None:
         return value
-    weights = tuple(value.weights)
-    if len(weights) < 3 or not isinstance(weights[2], (int, float)):
-        return value
-    return type(value)(value.loaded_keys, (*weights[:2], 0.0, *weights[3:]))
+    return with_parts(value, alpha=0.0)
 
 
 def contradiction(value: PatchValue, shape: tuple[int, ...]) -> str:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 
+from ...core.lora.dead import FACTORS
 from ...core.match.shapes import another_shape
 from .dry_run import contradiction, sets_another_shape
-from .stock import ODD_TENSORS, PatchValue, is_adapter, patch_tensors
-from .writer_adapters import WriterAdapter
+from .roles import ODD_TENSORS, Parts, is_current_glora
 
 Shape = tuple[int, ...]
 
 
-def misfit(value: PatchValue, weight_shape: Shape, offset: tuple[int, int, int] | None) -> str:
+def misfit(parts: Parts, weight_shape: Shape, offset: tuple[int, int, int] | None) -> str:
     """Why a patch cannot be applied to a weight, or an empty text if it can.
 
     Args:
-        value: A patch as ``load_lora`` makes it.
         weight_shape: Shape of the whole weight.
         offset: ``(dim, start, length)`` of the slice that the patch is for, or ``None``.
     """
@@ -29,57 +27,40 @@ def misfit(value: PatchValue, weight_shape: Shape, offset: tuple[int, int, int] 
         if dim >= len(weight_shape) or start + length > weight_shape[dim]:
             return f"expects rows {start}-{start + length - 1} of a weight of shape {_text(weight_shape)}"
         weight_shape = (*weight_shape[:dim], length, *weight_shape[dim + 1 :])
-    if isinstance(value, WriterAdapter):
-        return value.misfit(weight_shape)
-    if not is_adapter(value):
-        return _misfit_plain(value, weight_shape)
+    if parts.by_writer:
+        return parts.value.misfit(weight_shape)
+    if not parts.is_adapter:
+        return _misfit_plain(parts, weight_shape)
     shape = weight_shape
-    if value.name == "lora" and value.weights[5] is not None:
-        problem = _misfit_reshape(value.weights[5], weight_shape)
+    if parts.new_shape is not None:
+        problem = _misfit_reshape(parts.new_shape, weight_shape)
         if problem:
             return problem
-        weight_shape = tuple(value.weights[5])
+        weight_shape = parts.new_shape
     try:
-        rows, size = _delta_size(value)
+        rows, size = _delta_size(parts)
     except ODD_TENSORS as error:
-        return f"its {value.name} tensors contradict each other ({error})"
+        return f"its {parts.kind} tensors contradict each other ({error})"
     if rows is not None and (not weight_shape or rows != weight_shape[0]):
         return _mismatch(rows, size, weight_shape)
     if size is not None and size != math.prod(weight_shape):
         return _mismatch(rows, size, weight_shape)
-    return "" if is_product(value) else contradiction(value, shape)
+    return "" if parts.is_product else contradiction(parts.value, shape)
 
 
-def is_product(value: PatchValue) -> bool:
-    """Whether a patch adds the product of two factors and nothing else; the weight may be enlarged with zeros first."""
-    if not is_adapter(value) or value.name != "lora" or any(value.weights[index] is not None for index in (3, 4)):
-        return False
-    up, down = value.weights[:2]
-    if up.dim() < 2 or down.dim() < 2 or not down.shape[0]:
-        return False
-    return bool(up.shape[1] * math.prod(up.shape[2:]) == down.shape[0])
-
-
-def is_dead(value: PatchValue) -> bool:
+def is_dead(parts: Parts) -> bool:
     """Whether a patch changes nothing at any strength because a factor of its product is all zero.
 
     Only formats whose delta is a product of their tensors can be dead; DoRA and ``set`` change the weight anyway.
     """
-    if isinstance(value, list):
+    if parts.by_writer:
+        return parts.value.is_dead()
+    if not parts.is_adapter:
+        return parts.kind not in ("set", "model") and all(_all_zero(tensor) for tensor in parts.tensors.values())
+    if parts.magnitude is not None or parts.new_shape is not None or "rescale" in parts.tensors:
         return False
-    if isinstance(value, WriterAdapter):
-        return value.is_dead()
-    if not is_adapter(value):
-        return value[0] != "set" and all(_all_zero(tensor) for tensor in patch_tensors(value))
-    if value.name == "lora" and value.weights[4] is None and value.weights[5] is None:
-        return any(_all_zero(tensor) for tensor in value.weights[:2])
-    if value.name == "loha" and value.weights[7] is None:
-        return any(_all_zero(value.weights[index]) for index in (0, 1, 3, 4))
-    if value.name == "lokr" and value.weights[8] is None:
-        return any(_all_zero(value.weights[index]) for index in (0, 1, 3, 4, 5, 6) if value.weights[index] is not None)
-    if value.name in ("oft", "boft") and value.weights[3] is None and value.weights[1] is None:
-        return _all_zero(value.weights[0])
-    return False
+    factors = FACTORS.get(parts.kind, ())
+    return any(_all_zero(parts.tensors[role]) for role in factors if role in parts.tensors)
 
 
 def _all_zero(tensor: torch.Tensor) -> bool:
@@ -89,14 +70,16 @@ def _all_zero(tensor: torch.Tensor) -> bool:
     return not bool(torch.count_nonzero(tensor))
 
 
-def _misfit_plain(value: Any, weight_shape: Shape) -> str:
-    tensors = patch_tensors(value)
-    if not tensors:
+def _misfit_plain(parts: Parts, weight_shape: Shape) -> str:
+    if parts.kind == "model":
+        return ""  # two weights of the same model's kind: their difference is made when it is merged
+    if not parts.tensors:
         return "holds no tensor"
-    if value[0] == "set" and tuple(tensors[0].shape) != weight_shape:
-        return "" if sets_another_shape() else another_shape(tuple(tensors[0].shape), weight_shape)
-    if tuple(tensors[0].shape) != weight_shape:
-        return f"has shape {_text(tensors[0].shape)}, the weight has {_text(weight_shape)}"
+    shape = tuple(next(iter(parts.tensors.values())).shape)
+    if parts.kind == "set" and shape != weight_shape:
+        return "" if sets_another_shape() else another_shape(shape, weight_shape)
+    if shape != weight_shape:
+        return f"has shape {_text(shape)}, the weight has {_text(weight_shape)}"
     return ""
 
 
@@ -116,23 +99,21 @@ def _text(shape: Sequence[int]) -> str:
     return " x ".join(str(size) for size in shape) or "a single number"
 
 
-def _delta_size(adapter: Any) -> tuple[int | None, int | None]:
+def _delta_size(parts: Parts) -> tuple[int | None, int | None]:
     """Rows and number of elements of an adapter's delta; ``None`` where the format leaves them open."""
-    weights = adapter.weights
-    if getattr(adapter, "row_offset", None) is not None:
-        return None, None  # ComfyUI 0.38: some rows of the product, of which its own dry run knows
-    if adapter.name == "lora":
-        return _lora_size(weights[0], weights[1], weights[3])
-    if adapter.name == "loha":
-        return _loha_size(weights)
-    if adapter.name == "lokr":
-        return _lokr_size(weights)
-    if adapter.name == "glora":
-        return _glora_rows(weights), None
-    if adapter.name == "oft":
-        return int(weights[0].shape[0] * weights[0].shape[1]), None
-    if adapter.name == "boft":
-        return int(weights[0].shape[1] * weights[0].shape[2]), None
+    tensors = parts.tensors
+    if not parts.complete:
+        return None, None  # of what is not known here, ComfyUI's own dry run tells
+    if parts.kind == "lora":
+        return _lora_size(tensors["up"], tensors["down"], tensors.get("mid"))
+    if parts.kind == "loha":
+        return _loha_size(tensors)
+    if parts.kind == "lokr":
+        return _lokr_size(tensors)
+    if parts.kind == "glora":
+        return _glora_rows(tensors), None
+    if parts.kind in ("oft", "boft"):
+        return math.prod(tensors["oft_blocks"].shape[-3:-1]), None
     return None, None
 
 
@@ -146,33 +127,36 @@ def _lora_size(up: torch.Tensor, down: torch.Tensor, mid: torch.Tensor | None) -
     return rows, rows * math.prod(down.shape[1:])
 
 
-def _loha_size(weights: Sequence[Any]) -> tuple[int, int]:
-    w1a, w1b, _, w2a, w2b, t1, _, _ = weights
-    if t1 is not None:
-        return int(w1a.shape[1]), int(w1a.shape[1] * w1b.shape[1] * math.prod(t1.shape[2:]))
+def _loha_size(tensors: Mapping[str, torch.Tensor]) -> tuple[int, int]:
+    w1a, w1b, w2a, w2b = (tensors[f"hada_{name}"] for name in ("w1_a", "w1_b", "w2_a", "w2_b"))
+    core = tensors.get("hada_t1")
+    if core is not None:
+        return int(w1a.shape[1]), int(w1a.shape[1] * w1b.shape[1] * math.prod(core.shape[2:]))
     _need(w1a.shape[1] == w1b.shape[0], f"w1_a has rank {w1a.shape[1]}, w1_b {w1b.shape[0]}")
     _need(w1a.shape[0] == w2a.shape[0] and w1b.shape[1:] == w2b.shape[1:], "w1 and w2 have different shapes")
     return int(w1a.shape[0]), int(w1a.shape[0]) * math.prod(w1b.shape[1:])
 
 
-def _lokr_size(weights: Sequence[Any]) -> tuple[int, int]:
-    w1, w2, _, w1a, w1b, w2a, w2b, t2, _ = weights
-    first = tuple(w1.shape) if w1 is not None else (w1a.shape[0], w1b.shape[1])
-    if w2 is not None:
-        second = tuple(w2.shape)
-    elif t2 is not None:
-        second = (w2a.shape[1], w2b.shape[1], *t2.shape[2:])
+def _lokr_size(tensors: Mapping[str, torch.Tensor]) -> tuple[int, int]:
+    if "lokr_w1" in tensors:
+        first = tuple(tensors["lokr_w1"].shape)
     else:
-        second = (w2a.shape[0], *w2b.shape[1:])
+        first = (tensors["lokr_w1_a"].shape[0], tensors["lokr_w1_b"].shape[1])
+    if "lokr_w2" in tensors:
+        second = tuple(tensors["lokr_w2"].shape)
+    elif "lokr_t2" in tensors:
+        second = (tensors["lokr_w2_a"].shape[1], tensors["lokr_w2_b"].shape[1], *tensors["lokr_t2"].shape[2:])
+    else:
+        second = (tensors["lokr_w2_a"].shape[0], *tensors["lokr_w2_b"].shape[1:])
     return first[0] * second[0], math.prod(first) * math.prod(second)
 
 
-def _glora_rows(weights: Sequence[Any]) -> int | None:
-    a1, a2, b1, b2 = weights[:4]
-    if any(tensor.dim() < 2 for tensor in (a1, a2, b1, b2)):
+def _glora_rows(tensors: Mapping[str, torch.Tensor]) -> int | None:
+    if any(tensors[role].dim() < 2 for role in ("a1", "a2", "b1", "b2")):
         return None
-    current = b2.shape[0] == b1.shape[1] == a1.shape[1] == a2.shape[0] <= a2.shape[1]
-    return int(b1.shape[0] if current else b2.shape[0])  # early LyCORIS wrote all four transposed
+    a2 = tensors["a2"]
+    current = is_current_glora(tensors) and a2.shape[0] <= a2.shape[1]
+    return int(tensors["b1" if current else "b2"].shape[0])
 
 
 def _need(condition: bool, message: str) -> None:

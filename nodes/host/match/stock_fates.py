@@ -11,8 +11,8 @@ from ...core.match.matches import ONLY_COMFYUI
 from ...core.report.report import LayerReport, LayerState
 from ..comfyui.model_keys import ModelKeys
 from .dry_run import dry_run
-from .shapes import is_dead, misfit
-from .stock import MatchedFile, MatchedPatch
+from .patch import MatchedPatch
+from .stock import MatchedFile
 
 NO_PLACE = "it does not know this name"
 
@@ -67,9 +67,9 @@ def _fate(patch: MatchedPatch, keys: ModelKeys) -> StockFate:
         return StockFate(patch, LayerState.NO_SUCH_LAYER, f"the model has no {patch.model_key}")
     failure = dry_run(patch.value, shape, patch.offset)
     if failure is None:
-        failure = misfit(patch.value, shape, patch.offset)
+        failure = patch.problem(shape)
     if failure:
-        return StockFate(patch, LayerState.SHAPE_MISMATCH, misfit(patch.value, shape, patch.offset) or failure)
-    if is_dead(patch.value):
+        return StockFate(patch, LayerState.SHAPE_MISMATCH, patch.problem(shape) or failure)
+    if patch.dead:
         return StockFate(patch, LayerState.DEAD, "all zero in the file: it changes nothing")
     return StockFate(patch, LayerState.APPLIED, torn_slice(keys.layout.place(patch.model_key), shape, patch.offset))

@@ -50,10 +50,24 @@ class WriterAdapter(WeightAdapterBase):
         return cls(set(), (format_name, tuple(tensors), float(scale), options, *tensors.values()))
 
     @property
+    def kind(self) -> str:
+        """The core library's name of the format."""
+        return str(self.weights[0])
+
+    @property
     def format(self) -> str:
         """Format in the field's words, DoRA named: ``dora (lora)``."""
-        inner = str(self.weights[0])
-        return f"dora ({inner})" if "dora_scale" in self.weights[1] else inner
+        return f"dora ({self.kind})" if self.has_magnitude else self.kind
+
+    @property
+    def has_magnitude(self) -> bool:
+        """Whether it rescales the rows or columns of the weight (DoRA)."""
+        return "dora_scale" in self.weights[1]
+
+    @property
+    def options(self) -> tuple[int, ...]:
+        """How the transform is computed, where it departs from the default."""
+        return self.weights[3]
 
     @property
     def scale(self) -> float:
@@ -70,7 +84,7 @@ class WriterAdapter(WeightAdapterBase):
     def misfit(self, shape: tuple[int, ...]) -> str:
         """Why this cannot change a weight of ``shape``; an empty text if it can."""
         try:
-            return _misfit(str(self.weights[0]), self.tensors(), shape) or _misfit_sides(self.tensors(), shape)
+            return _misfit(self.kind, self.tensors(), shape) or _misfit_sides(self.tensors(), shape)
         except AdapterFormatError as error:
             return str(error)
         except LookupError:
@@ -78,17 +92,17 @@ class WriterAdapter(WeightAdapterBase):
 
     def is_dead(self) -> bool:
         """Whether a factor is all zero. A DoRA rescales the weight all the same."""
-        if "dora_scale" in self.weights[1]:
+        if self.has_magnitude:
             return False
-        return _BY_NAME[str(self.weights[0])].is_dead(self.tensors())
+        return _BY_NAME[self.kind].is_dead(self.tensors())
 
     def delta(self, weight: torch.Tensor) -> torch.Tensor:
         """What is added to ``weight`` at strength 1, float32, on its device."""
-        kind, tensors = str(self.weights[0]), self.tensors(weight.device)
+        kind, tensors = self.kind, self.tensors(weight.device)
         magnitude = tensors.pop("dora_scale", None)
         with torch.device(weight.device):
             if kind == PEFT_OFT:
-                delta = _peft_oft(oft_generators(tensors), weight, *(self.weights[3] or (NEUMANN_TERMS,)))
+                delta = _peft_oft(oft_generators(tensors), weight, *(self.options or (NEUMANN_TERMS,)))
             else:
                 delta = _BY_NAME[kind].delta(tensors, self.scale, weight)
             if magnitude is not None:

@@ -12,23 +12,21 @@ import torch
 
 from ...core.errors import AdapterFormatError
 from ...core.lora.adapters import ADAPTERS, Adapter
-from ..match.roles import PRODUCTS, product_roles
-from ..match.stock import ODD_TENSORS, PatchValue, has_dora_scale, is_adapter
-from ..match.writer_adapters import WriterAdapter
+from ..match.roles import ODD_TENSORS, PRODUCTS, Parts
 
 _BY_NAME: Mapping[str, Adapter] = {adapter.name: adapter for adapter in ADAPTERS if adapter.name in PRODUCTS}
 
 
-def exact_norm(value: PatchValue, read_weight: Callable[[], torch.Tensor | None]) -> float | None:
+def exact_norm(parts: Parts, read_weight: Callable[[], torch.Tensor | None]) -> float | None:
     """Frobenius norm of what a patch adds at strength 1; ``None`` for formats and weights without an exact form here.
 
     Args:
         read_weight: Gives the unpatched weight (or slice), for GLoRA.
     """
-    parts = _parts(value)
-    if parts is None:
+    adapter = _adapter(parts)
+    if adapter is None:
         return None
-    adapter, tensors, scale = parts
+    tensors = parts.tensors
     if adapter.name == "loha" and "hada_t1" in tensors:
         return None  # measured by building it: there is no exact form
     weight = read_weight() if adapter.needs_weight else None
@@ -36,40 +34,35 @@ def exact_norm(value: PatchValue, read_weight: Callable[[], torch.Tensor | None]
         return None
     try:
         on_cpu = {role: tensor.detach().cpu() for role, tensor in tensors.items()}
-        return adapter.norm(on_cpu, scale, None if weight is None else weight.detach().cpu())
+        return adapter.norm(on_cpu, parts.scale, None if weight is None else weight.detach().cpu())
     except (AdapterFormatError, *ODD_TENSORS):
         return None
 
 
-def exact_work(value: PatchValue) -> int | None:
+def exact_work(parts: Parts) -> int | None:
     """About how many numbers :func:`exact_norm` makes, 0 for next to none; ``None`` where it needs a whole matrix."""
-    if is_adapter(value) and value.name == "lokr" and not has_dora_scale(value):
+    if parts.kind == "lokr" and not parts.by_writer and parts.magnitude is None:
         return 0
-    parts = _parts(value)
-    if parts is None or parts[0].needs_weight:
+    adapter = _adapter(parts)
+    if adapter is None or adapter.needs_weight:
         return None
-    adapter, tensors, _ = parts
     if adapter.name != "loha":
         return 0
-    if "hada_t1" in tensors:
+    if "hada_t1" in parts.tensors:
         return None
-    first, second, other = (tensors[f"hada_{name}"] for name in ("w1_a", "w1_b", "w2_b"))
+    first, second, other = (parts.tensors[f"hada_{name}"] for name in ("w1_a", "w1_b", "w2_b"))
     return int(second.shape[0] * other.shape[0] * (first.shape[0] + second.shape[1]))
 
 
-def _parts(value: PatchValue) -> tuple[Adapter, dict[str, torch.Tensor], float] | None:
-    found = product_roles(value)
-    if found is None or has_dora_scale(value):
+def _adapter(parts: Parts) -> Adapter | None:
+    """The core library's adapter that measures a patch, where it has an exact form."""
+    adapter = _BY_NAME.get(parts.kind) if parts.complete and parts.magnitude is None else None
+    if adapter is None or parts.by_writer:
+        return adapter
+    if parts.new_shape is not None:
+        return None  # enlarges the weight
+    try:
+        adapter.describe({role: tuple(tensor.shape) for role, tensor in parts.tensors.items()})
+    except AdapterFormatError:
         return None
-    kind, tensors, scale = found
-    adapter = _BY_NAME.get(kind)
-    if adapter is None or "dora_scale" in tensors:
-        return None
-    if not isinstance(value, WriterAdapter):
-        if kind == "lora" and value.weights[5] is not None:
-            return None  # enlarges the weight
-        try:
-            adapter.describe({role: tuple(tensor.shape) for role, tensor in tensors.items()})
-        except AdapterFormatError:
-            return None
-    return adapter, tensors, scale
+    return adapter

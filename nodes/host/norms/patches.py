@@ -13,8 +13,7 @@ import torch
 from ...core.errors import AdapterFormatError
 from ..comfyui.private import kept_weight
 from ..comfyui.quiet_log import quiet_warnings
-from ..match.shapes import is_product
-from ..match.stock import ODD_TENSORS, PatchValue, has_dora_scale, is_adapter, patch_format, patch_tensors
+from ..match.roles import ODD_TENSORS, Parts
 from .exact import exact_norm, exact_work
 from .factor_products import product_norms
 
@@ -26,7 +25,7 @@ NOT_FINITE = "its numbers are not finite: they make the weight NaN or infinite"
 
 
 def delta_norm(
-    value: PatchValue, shape: tuple[int, ...], read_weight: Callable[[], torch.Tensor | None]
+    parts: Parts, shape: tuple[int, ...], read_weight: Callable[[], torch.Tensor | None]
 ) -> tuple[float | None, str]:
     """Frobenius norm of what a patch adds to its weight at strength 1, and why it is missing if it is.
 
@@ -37,7 +36,7 @@ def delta_norm(
         shape: Shape of the weight, or of the slice that the patch is for.
         read_weight: Gives the unpatched weight (or slice) for formats that depend on it; ``None`` if it has none.
     """
-    norm, why = _delta_norm(value, shape, read_weight)
+    norm, why = _delta_norm(parts, shape, read_weight)
     return (norm, why) if norm is None else finite_norm(norm)
 
 
@@ -47,57 +46,50 @@ def finite_norm(norm: float) -> tuple[float | None, str]:
 
 
 def _delta_norm(
-    value: PatchValue, shape: tuple[int, ...], read_weight: Callable[[], torch.Tensor | None]
+    parts: Parts, shape: tuple[int, ...], read_weight: Callable[[], torch.Tensor | None]
 ) -> tuple[float | None, str]:
-    if isinstance(value, list):
+    if parts.kind == "model":
         return None, "a difference of two models is not measured"
-    if is_product(value):
-        return product_deltas([value])[0], ""
-    if not is_adapter(value):
-        if value[0] == "set":
+    if parts.is_product:
+        return product_deltas([parts])[0], ""
+    if not parts.is_adapter:
+        if parts.kind == "set":
             return None, "sets the weight instead of adding to it"
-        return float(patch_tensors(value)[0].double().norm()), ""
-    exact = exact_norm(value, read_weight)
+        return float(next(iter(parts.tensors.values())).double().norm()), ""
+    exact = exact_norm(parts, read_weight)
     if exact is not None:
         return exact, ""
-    size = 1
-    for side in shape:
-        size *= side
+    size = math.prod(shape)
     if size > DENSE_LIMIT:
-        return None, f"{patch_format(value)} on a weight of {size} elements is not measured here"
-    needs_weight = has_dora_scale(value) or value.name not in ("lora", "loha", "lokr")
+        return None, f"{parts.format} on a weight of {size} elements is not measured here"
+    needs_weight = parts.by_writer or parts.magnitude is not None or parts.kind not in ("lora", "loha", "lokr")
     weight = read_weight() if needs_weight else torch.zeros(shape)
     if weight is None:
-        return None, f"{patch_format(value)} depends on the weight, which cannot be read"
+        return None, f"{parts.format} depends on the weight, which cannot be read"
     weight = weight.detach().to(device="cpu", dtype=torch.float32)
-    patched = _apply_quietly(value, weight.clone())
+    patched = _apply_quietly(parts.value, weight.clone())
     if patched is None:
-        return None, f"{patch_format(value)} failed on this weight"
+        return None, f"{parts.format} failed on this weight"
     if patched.shape != weight.shape:
-        return None, f"{patch_format(value)} gives the weight another shape"
+        return None, f"{parts.format} gives the weight another shape"
     return float((patched - weight).double().norm()), ""
 
 
-def norm_work(value: PatchValue, shape: tuple[int, ...]) -> int:
+def norm_work(parts: Parts, shape: tuple[int, ...]) -> int:
     """About how many numbers have to be made or read for :func:`delta_norm`; 0 where the factors alone tell it."""
-    if isinstance(value, list):
+    if parts.kind == "model":
         return 0
     size = math.prod(shape)
-    if not is_adapter(value):
-        return 0 if value[0] == "set" else size // 4
-    exact = exact_work(value)
+    if not parts.is_adapter:
+        return 0 if parts.kind == "set" else size // 4
+    exact = exact_work(parts)
     return size if exact is None else min(exact, size)
 
 
-def product_deltas(values: Sequence[PatchValue]) -> list[float]:
+def product_deltas(patches: Sequence[Parts]) -> list[float]:
     """Norms of what plain LoRAs add at strength 1, all at once."""
-    norms = product_norms([value.weights[:2] for value in values])
-    return [norm * _scale(value) for norm, value in zip(norms, values, strict=True)]
-
-
-def _scale(value: PatchValue) -> float:
-    _, down, alpha = value.weights[:3]
-    return 1.0 if alpha is None else abs(float(alpha)) / down.shape[0]
+    norms = product_norms([(parts.tensors["up"], parts.tensors["down"]) for parts in patches])
+    return [norm * abs(parts.scale) for norm, parts in zip(norms, patches, strict=True)]
 
 
 def _apply_quietly(adapter: Any, weight: torch.Tensor) -> torch.Tensor | None:

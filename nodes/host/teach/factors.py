@@ -16,7 +16,6 @@ from ...core.model.blocks import MODEL_PREFIX
 from ..apply.lora_cache import LoadedLora
 from ..apply.plan import MATCHES, PatchPlan, PlannedPatch, plan_patches
 from ..bypass.terms import layer_kind
-from ..match.stock import has_dora_scale, is_adapter
 
 _MOST_RANK = 256
 _NUMBER = re.compile(r"\.\d+(?=\.)")
@@ -51,7 +50,7 @@ def factors_of(lora: LoadedLora, model: Any) -> dict[str, Factors]:
     """
     parts: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for patch in plan_for(lora, model).patches:
-        key = patch.target if isinstance(patch.target, str) else patch.target[0]
+        key = patch.patch.model_key
         weight = _weight(model, key)
         if patch.text_encoder or weight is None:
             continue
@@ -74,13 +73,11 @@ def _weight(model: Any, key: str) -> Any:
 
 
 def _low_rank(patch: PlannedPatch, key: str, weight: Any) -> tuple[Tensor, Tensor]:
-    value, offset = patch.value, None if isinstance(patch.target, str) else patch.target[1]
+    parts, offset = patch.patch.parts, patch.patch.offset
     rows, columns = weight.shape
-    plain = is_adapter(value) and value.name == "lora" and not has_dora_scale(value)
-    if plain and all(part is None for part in value.weights[3:6]) and (offset is None or offset[0] == 0):
-        up, down, alpha = value.weights[:3]
-        up, down = (part.detach().float().cpu().flatten(1) for part in (up, down))
-        scale = patch.strength * (1.0 if alpha is None else float(alpha) / down.shape[0])
+    if parts.is_plain_lora and patch.patch.function is None and (offset is None or offset[0] == 0):
+        up, down = (parts.tensors[role].detach().float().cpu().flatten(1) for role in ("up", "down"))
+        scale = patch.strength * parts.scale
         size = abs(scale) ** 0.5
         up, down = up * (scale / size if size else 0.0), down * size
         if offset is not None:
@@ -90,7 +87,7 @@ def _low_rank(patch: PlannedPatch, key: str, weight: Any) -> tuple[Tensor, Tenso
         return up, down
     stored = weight.dequantize() if hasattr(weight, "dequantize") else weight
     before = stored.detach().float().cpu().clone()
-    after = comfy.lora.calculate_weight([(patch.strength, value, 1.0, offset, None)], before.clone(), key)
+    after = comfy.lora.calculate_weight([patch.patch.entry(patch.strength)], before.clone(), key)
     u, s, v = torch.linalg.svd(after - before, full_matrices=False)
     rank = max(1, min(_MOST_RANK, int((s > 1e-4 * s[0]).sum()), rows, columns))
     root = s[:rank].sqrt()

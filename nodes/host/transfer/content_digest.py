@@ -23,7 +23,7 @@ from ..comfyui.private import (
     stored_numbers,
     wrappers,
 )
-from ..match.stock import is_adapter
+from ..match.roles import is_adapter
 from ..measure.context import arithmetic
 from ..norms.patches import parameter
 

@@ -19,7 +19,7 @@ from ...core.transfer.refit_factors import FactorSums, sample_rows
 from ..apply.lora_cache import LoadedLora
 from ..apply.plan import MATCHES, PatchPlan, PlannedPatch, apply_plan, plan_patches
 from ..comfyui.folders import writable_lora_folder
-from ..match.stock import has_dora_scale, is_adapter
+from ..match.roles import with_parts
 from ..measure.run_costs import Costs
 from .activations import LayerTap, linear_of
 from .probes import Probes, evaluate, outputs
@@ -116,7 +116,7 @@ def _refittable(plan: PatchPlan, model: Any, reference: Any, lora: LoadedLora) -
     return [
         patch
         for patch in plan.patches
-        if _can_refit(patch, model, reference) and _name_in_file(lora, patch.value.weights[0]) is not None
+        if _can_refit(patch, model, reference) and _name_in_file(lora, _up(patch)) is not None
     ]
 
 
@@ -130,22 +130,23 @@ def _by_block(model: Any, patches: Sequence[PlannedPatch]) -> dict[str, list[Pla
 
 
 def _key(patch: PlannedPatch) -> str:
-    return patch.target if isinstance(patch.target, str) else patch.target[0]
+    return patch.patch.model_key
+
+
+def _up(patch: PlannedPatch) -> Tensor:
+    return patch.patch.parts.tensors["up"]
 
 
 def _rows_of_target(patch: PlannedPatch) -> tuple[int, int] | None:
     """(start, length) of the rows that a patch is for; ``None`` for all of them."""
-    offset = None if isinstance(patch.target, str) else patch.target[1]
+    offset = patch.patch.offset
     return None if offset is None else (offset[1], offset[2])
 
 
 def _can_refit(patch: PlannedPatch, model: Any, reference: Any) -> bool:
-    value, target = patch.value, patch.target
-    if not is_adapter(value) or value.name != "lora" or has_dora_scale(value):
+    offset = patch.patch.offset
+    if not patch.patch.parts.is_plain_lora:
         return False
-    if any(part is not None for part in value.weights[3:6]):
-        return False
-    offset = None if isinstance(target, str) else target[1]
     if offset is not None and offset[0] != 0:
         return False
     layers = [linear_of(one, _key(patch)) for one in (model, reference)]
@@ -189,7 +190,7 @@ def _refit_block(
     by_layer: dict[str, list[PlannedPatch]] = {}
     for patch in patches:
         by_layer.setdefault(_key(patch), []).append(patch)
-    sums = {id(patch): FactorSums() for patch in patches}
+    sums = {patch.patch: FactorSums() for patch in patches}
 
     def tap(probe: ProbeId) -> AbstractContextManager[Any]:
         def visit(name: str, inputs: Tensor, output: Tensor) -> None:
@@ -198,34 +199,32 @@ def _refit_block(
             for patch in by_layer[name]:
                 part = _rows_of_target(patch)
                 rest = missing if part is None else missing[:, part[0] : part[0] + part[1]]
-                sums[id(patch)].add(patch.value.weights[1].detach().float().cpu(), x, rest)
+                sums[patch.patch].add(patch.patch.parts.tensors["down"].detach().float().cpu(), x, rest)
 
         return LayerTap(model, list(by_layer), visit)
 
     evaluate(apply_plan(plan, model, None, "refit")[0], probes, lambda *_: None, tap, costs.step)
     return replace(
-        plan, patches=tuple(_stepped(patch, sums[id(patch)]) if id(patch) in sums else patch for patch in plan.patches)
+        plan, patches=tuple(_stepped(p, sums[p.patch]) if p.patch in sums else p for p in plan.patches)
     )
 
 
 def _stepped(patch: PlannedPatch, sums: FactorSums) -> PlannedPatch:
-    value = patch.value
-    up, down, alpha = value.weights[:3]
-    scale = 1.0 if alpha is None else float(alpha) / down.shape[0]
+    up, scale = _up(patch), patch.patch.parts.scale
     if not sums.gram.numel():
         return patch
     new = (up.detach().double().cpu() + sums.step(scale).reshape(up.shape)).to(up.dtype)  # as the file will have it
-    return replace(patch, value=type(value)(value.loaded_keys, (new, *value.weights[1:])))
+    return replace(patch, patch=replace(patch.patch, value=with_parts(patch.value, up=new)))
 
 
 def _collect(plan: PatchPlan, lora: LoadedLora, refitted: Sequence[PlannedPatch]) -> Refitted:
     """The file's tensors with the new factors in the place of the old ones."""
     tensors = dict(lora.tensors)
-    new = {str(patch.target): patch.value.weights[0] for patch in plan.patches}
+    new = {str(patch.target): patch.patch.parts.tensors.get("up") for patch in plan.patches}
     for patch in refitted:
-        name = _name_in_file(lora, patch.value.weights[0])
-        if name is not None:
-            tensors[name] = new[str(patch.target)]
+        name, factor = _name_in_file(lora, _up(patch)), new[str(patch.target)]
+        if name is not None and factor is not None:
+            tensors[name] = factor
     metadata = {str(key): str(value) for key, value in lora.header.metadata.items() if key not in _HASHES}
     metadata["patchbay.refit_of"] = lora.name
     return Refitted(plan, tensors, metadata, len(refitted), len(plan.patches) - len(refitted), lora.name)

@@ -42,7 +42,7 @@ def find_groups(lora: LoadedLora, model: Any, grouping: str) -> tuple[Group, ...
     plan = plan_patches(lora, keys, 1.0, 0.0, "")
     members: dict[str, list[str]] = {}
     for patch in plan.patches:
-        key = patch.target if isinstance(patch.target, str) else patch.target[0]
+        key = patch.patch.model_key
         place = keys.layout.place(key)
         members.setdefault(_selector(place, grouping), []).append(key)
     if not members:
