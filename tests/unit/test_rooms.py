@@ -68,6 +68,38 @@ def private_reads(path: Path) -> list[str]:
     return found
 
 
+PLACES_OF_TENSORS = frozenset({"nodes/host/match/roles.py", "nodes/host/match/writer_adapters.py"})
+"""Who knows where ComfyUI's adapters keep which tensor; all others ask for it by its role."""
+SAME_OBJECT = {
+    "nodes/host/apply/plan.py": "ComfyUI's lists hold a patch, not our record of it; the record holds the patch",
+    "nodes/host/inspect/patches.py": "the same record, asked for an entry of ComfyUI's list",
+    "nodes/host/match/as_meant.py": "which tensors of a file a patch holds, while the file is held",
+    "nodes/host/comfyui/private.py": "tables that several patchers share are looked at once; none is kept",
+    "nodes/host/measure/recorder.py": "what is compared lives as long as the sampling that is measured",
+    "nodes/host/teach/student.py": "the memo of one deep copy, which is Python's own and goes by address",
+    "nodes/host/restage/self_check.py": "the modules are held beside their copies",
+    "nodes/host/restage/keep.py": "modules of the model at hand, within one call",
+}
+"""Who may ask for the identity of an object, and why it cannot be another's by then."""
+
+
+def calls_of_id(path: Path) -> int:
+    """How often a module asks for the ``id`` of an object."""
+    calls = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+    return sum(isinstance(call.func, ast.Name) and call.func.id == "id" for call in calls)
+
+
+def places_read(path: Path) -> list[int]:
+    """Lines that take something out of an adapter's ``weights`` by its place."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Subscript) and getattr(node.value, "attr", getattr(node.value, "id", "")) == "weights":
+            parts = [node.slice.lower, node.slice.upper] if isinstance(node.slice, ast.Slice) else [node.slice]
+            if any(isinstance(part, ast.Constant) and isinstance(part.value, int) for part in parts):
+                found.append(node.lineno)
+    return found
+
+
 def python_imports(path: Path, top: Path) -> Iterator[tuple[str, ...]]:
     """What a module imports from its own package, as paths below ``top``."""
     package = path.relative_to(top).parent.parts
@@ -145,3 +177,15 @@ def test_one_door_leads_to_the_insides_of_comfyui() -> None:
     reads = {path.relative_to(ROOT).as_posix(): private_reads(path) for path in files if path != door}
     assert {name: found for name, found in reads.items() if found} == {}
     assert len(private_reads(door)) > 20
+
+
+def test_one_file_knows_the_places_of_tensors() -> None:
+    read = {p.relative_to(ROOT).as_posix(): places_read(p) for p in sorted((ROOT / "nodes" / "host").rglob("*.py"))}
+    assert {name: lines for name, lines in read.items() if lines and name not in PLACES_OF_TENSORS} == {}
+    assert any(read[name] for name in PLACES_OF_TENSORS)
+
+
+def test_nothing_is_kept_by_the_address_of_an_object() -> None:
+    """An address is another object's as soon as the first is gone; objects that compare by identity are keys."""
+    asked = {p.relative_to(ROOT).as_posix(): calls_of_id(p) for p in sorted((ROOT / "nodes" / "host").rglob("*.py"))}
+    assert {name for name, count in asked.items() if count} == set(SAME_OBJECT)

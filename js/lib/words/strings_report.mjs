@@ -323,6 +323,7 @@ export const REPORT_SENTENCES = {
     ["{#count} layers are in a format that ComfyUI's own loader does not compute as its author intended.", "{#count} 層は、ComfyUI標準のローダーが作成ツールの意図どおりに計算しない形式です。"],
     ["Apply LoRA does; for the stock loader set convert.", "「LoRAを適用」は正しく計算します。標準のローダーで使うにはconvertを設定してください。"],
     ["Largest error of a layer: {#most}; root mean square over the layers: {#all}.", "層ごとの最大誤差：{#most}、全層の二乗平均平方根：{#all}。"],
+    ["{#count} layers change a part of a weight that ComfyUI's own loader has no name for: they are written as changes of the whole weight that leave the rest of it alone.", "{#count} 層は重みの一部だけを変えますが、ComfyUI標準のローダーにはその部分の名前がありません。残りを変えない、重み全体への変更として書き込みました。"],
     ["{#count} layers are written under names that ComfyUI's own loader knows.", "{#count} 層を、ComfyUI標準のローダーが対応する名前で書き込みました。"],
     ["no CLIP is connected: written as it is, with the strength of te", "CLIPが接続されていないため、teの強度だけを掛けてそのまま書き込みました"],
     ["No item: every layer has strength 1.", "項目なし：すべての層の強度は1です。"],

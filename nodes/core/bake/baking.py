@@ -70,6 +70,10 @@ def bake_layer(layer: BakeLayer, options: BakeOptions) -> BakedLayer:
 
 def _target(layer: BakeLayer, options: BakeOptions) -> str:
     """``lora``, ``diff`` or empty for the layer's own format."""
+    if layer.only_as_difference:
+        wide = len(layer.shape) > 1 and layer.kind not in ("diff_b", "norm_b")
+        smaller = options.convert in (LORA, LORA_FOR_ALL) and not options.resizing.keeps_all
+        return "lora" if wide and smaller else "diff"
     if len(layer.shape) < 2 or layer.kind in ("diff_b", "norm_b", "set", "set_b"):
         needs = bool(obstacle(layer)) or not layer.stock_reads
         return "diff" if needs and options.convert != NEVER and layer.kind not in REPLACED else ""

@@ -89,6 +89,8 @@ class BakeLayer:
     """Why it cannot be kept as it is, whatever its strength; empty where it can."""
     delta: Callable[[], Tensor] | None = field(default=None, repr=False, compare=False)
     """Builds the change at strength 1, float32, of ``shape``; ``None`` where the model's weight is not at hand."""
+    only_as_difference: bool = False
+    """Whether ``delta`` is all there is: the tensors have no form that a loader could read under this name."""
 
     @property
     def uniform(self) -> float | None:

@@ -256,6 +256,8 @@ def _names(kind: type) -> tuple[str, ...]:
 def _plain(value: Any) -> Any:
     if type(value) in _AS_IT_IS:
         return value
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if isinstance(value, Enum):
         return value.value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -86,26 +86,18 @@ class MatchCache:
     """A file's patches for a model, kept while both live: a changed strength converts nothing again."""
 
     def __init__(self) -> None:
-        self._keys: weakref.WeakKeyDictionary[Any, dict[int, tuple[Any, ModelKeys]]] = weakref.WeakKeyDictionary()
+        self._keys: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[Any, ModelKeys]]
+        self._keys = weakref.WeakKeyDictionary()
         self._matches: weakref.WeakKeyDictionary[LoadedLora, list[tuple[Any, Any, MatchedFile]]]
         self._matches = weakref.WeakKeyDictionary()
 
     def model_keys(self, model: Any, clip: Any) -> ModelKeys:
-        """Keys of the model and CLIP, read once for each pair of loaded models."""
-        known = self._keys.setdefault(model.model, {})
-        text_model = None if clip is None else clip.cond_stage_model
-        entry = known.get(id(text_model))
-        if entry is not None and entry[0]() is text_model:
-            return entry[1]
-        keys = read_model_keys(model, clip)
-        number = id(text_model)
-
-        def forget(dead: Any) -> None:  # a key map of thousands of names, and with it every match that was made by it
-            if number in known and known[number][0] is dead:
-                del known[number]
-
-        known[number] = ((lambda: None) if text_model is None else weakref.ref(text_model, forget), keys)
-        return keys
+        """Keys of the model and CLIP, read once for each pair of loaded models, and dropped with either of them."""
+        known = self._keys.setdefault(model.model, weakref.WeakKeyDictionary())
+        text_model = model.model if clip is None else clip.cond_stage_model
+        if text_model not in known:
+            known[text_model] = read_model_keys(model, clip)
+        return known[text_model]
 
     def match(self, lora: LoadedLora, keys: ModelKeys, as_stock: bool = False) -> MatchedFile:
         """The file's patches for the model behind ``keys``, as its writer meant them or as ComfyUI makes them."""

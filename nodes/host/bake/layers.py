@@ -10,6 +10,7 @@ import torch
 
 from ...core.bake.layer import WHOLE, BakeLayer, Share
 from ...core.bake.plan import factor_suffixes, text_encoder_items
+from ...core.bake.whole_weight import Part, on_whole_weight
 from ...core.errors import PatchbayError
 from ...core.files.tensors import Header, TensorInfo
 from ...core.lora.file import LoraLayer, read_lora
@@ -48,8 +49,9 @@ class LayerBuilder:
         self._patchers = (model, None if clip is None else clip.patcher)
         self._comfy_names = names == COMFY_NAMES
         self._renamed = 0
-        self.written: list[MatchedPatch] = []
-        """The patches behind :meth:`layers`, in the same order."""
+        self._padded = 0
+        self.written: list[tuple[MatchedPatch, ...]] = []
+        """The patches behind each of :meth:`layers`, in the same order."""
         self._understood = plan.matched.layers if plan.matched.layers is not None else lora.file.layers
         self._by_key = {key: layer for layer in self._understood for key in layer.keys}
         self._names: dict[Target, list[str]] = {}
@@ -60,6 +62,7 @@ class LayerBuilder:
 
     def layers(self) -> Iterator[BakeLayer]:
         """Every patch that the node would make, strengths included."""
+        made: list[tuple[MatchedPatch, BakeLayer]] = []
         of_weight: dict[str, list[PlannedPatch]] = {}
         for planned in self._plan.patches:
             of_weight.setdefault(target_key(planned.target), []).append(planned)
@@ -70,8 +73,33 @@ class LayerBuilder:
                 if lies_inside(target_offset(planned.target), patch.offset)
             ]
             if pieces:
-                self.written.append(patch)
-                yield self._layer(patch, pieces)
+                made.append((patch, self._layer(patch, pieces)))
+        nameless = {patch.model_key for patch, layer in made if not layer.name}
+        met: dict[str, list[tuple[MatchedPatch, BakeLayer]]] = {}
+        for patch, layer in made:
+            if patch.model_key in nameless and (not layer.name or patch.target == patch.model_key):
+                met.setdefault(patch.model_key, []).append((patch, layer))  # of two layers of one name, one would count
+            else:
+                self.written.append((patch,))
+                yield layer
+        for key, parts in met.items():
+            self.written.append(tuple(patch for patch, _ in parts))
+            yield self._on_whole(key, parts)
+
+    def _on_whole(self, key: str, parts: list[tuple[MatchedPatch, BakeLayer]]) -> BakeLayer:
+        """Layers of parts of a weight that ComfyUI has no name for, as one layer of the weight."""
+        names = self._names.get(key, [])
+        sets = next((patch for patch, _ in parts if patch.parts.kind == "set"), None)
+        if not names or sets is not None:
+            patch = sets or parts[0][0]
+            where = f"a part of {key}" if names else key
+            raise PatchbayError(
+                f"{patch.lora_key}: ComfyUI has no name for {where}, so that its loader could not read it."
+            )
+        self._padded += len(parts)
+        name = next((name for name in names if name.startswith("diffusion_model.")), names[0])
+        pieces = [Part(layer, patch.offset, patch.function is None) for patch, layer in parts]
+        return on_whole_weight(pieces, name, self._keys.shapes[key])
 
     def text_encoder_layers(self, strength_clip: float, blocks: str) -> Iterator[BakeLayer]:
         """Layers of a text encoder that is not connected: kept as they are, with the strength of ``te``."""
@@ -94,9 +122,15 @@ class LayerBuilder:
 
     def notes(self) -> list[str]:
         """What has to be said about the names."""
-        if not self._renamed:
-            return []
-        return [f"{self._renamed} layers are written under names that ComfyUI's own loader knows."]
+        notes = []
+        if self._renamed:
+            notes.append(f"{self._renamed} layers are written under names that ComfyUI's own loader knows.")
+        if self._padded:
+            notes.append(
+                f"{self._padded} layers change a part of a weight that ComfyUI's own loader has no name for: they are "
+                "written as changes of the whole weight that leave the rest of it alone."
+            )
+        return notes
 
     def _layer(self, patch: MatchedPatch, pieces: list[tuple[Any, float]]) -> BakeLayer:
         source = self._source(patch)
@@ -104,7 +138,7 @@ class LayerBuilder:
         shares = _shares(pieces, patch.offset, shape)
         kind, tensors, rank = _content(patch, source, self._plan.matched.tensors)
         name, kept = self._name(patch, source, kind)
-        self._renamed += name != source.name
+        self._renamed += name not in ("", source.name)
         # Rows in another order under the writer's own ends of keys would be read as the writer's order once more.
         suffixes = {} if patch.cut else _suffixes(source, kept)
         if kind == "diff_b" and not kept:
@@ -116,7 +150,7 @@ class LayerBuilder:
         return BakeLayer(
             name, kind, tensors, shape, pieces[0][1], shares, _scale(patch.parts, rank), rank, dora, suffixes,
             self._factor_suffixes, _stock_reads(patch, source), self._tied(patch.parts, kind, name != source.name),
-            self._delta(patch, source, shape),
+            self._delta(patch, source, shape, name),
         )  # fmt: skip
 
     def _source(self, patch: MatchedPatch) -> LoraLayer:
@@ -144,7 +178,7 @@ class LayerBuilder:
         return (*shape[:dim], length, *shape[dim + 1 :])
 
     def _name(self, patch: MatchedPatch, source: LoraLayer, kind: str) -> tuple[str, bool]:
-        """A name under which ComfyUI's loader finds this very target, and whether it is the file's own."""
+        """A name under which ComfyUI's loader finds this very target (or empty), and whether it is the file's own."""
         target: Target = patch.target
         if kind in ("diff_b", "norm_b", "set_b"):
             whole = f"{patch.model_key.removesuffix('.bias')}.weight"
@@ -156,9 +190,7 @@ class LayerBuilder:
         native = [name for name in names if name.startswith("diffusion_model.")]
         if native or names:
             return (native or names)[0], False
-        raise PatchbayError(
-            f"{source.name}: ComfyUI has no name for {patch.model_key}, so that its loader could not read it."
-        )
+        return "", False
 
     def _tied(self, parts: Parts, kind: str, renamed: bool) -> str:
         if parts.options not in ((), (NEUMANN_TERMS,)):
@@ -169,26 +201,36 @@ class LayerBuilder:
             return "what its alpha means depends on the names of the file, which ComfyUI does not know"
         return ""
 
-    def _delta(self, patch: MatchedPatch, source: LoraLayer, shape: tuple[int, ...]) -> Any:
+    def _delta(self, patch: MatchedPatch, source: LoraLayer, shape: tuple[int, ...], name: str) -> Any:
         patcher = self._patchers[1 if patch.model_key in self._keys.text_encoder_keys else 0]
+
+        named = bool(name)
 
         def build() -> torch.Tensor:
             if not source.needs_weight:
-                return _change(patch, torch.zeros(shape))
+                return _change(patch, torch.zeros(shape), named)
             weight = read_weight(patcher, patch.model_key, patch.offset)
             if weight is None:
                 raise PatchbayError(
                     f"{source.name}: converting it needs the weight {patch.model_key}, which cannot be read from this "
                     "model (it is stored packed or is on no device). Load the model unquantised."
                 )
-            return _change(patch, weight.to(device="cpu", dtype=torch.float32))
+            return _change(patch, weight.to(device="cpu", dtype=torch.float32), named)
 
         return build
 
 
-def _change(patch: MatchedPatch, weight: torch.Tensor) -> torch.Tensor:
-    """What the patch adds at strength 1, in the layout in which ComfyUI's loader expects it."""
-    weight = weight if patch.function is None else patch.function(weight)
+def _change(patch: MatchedPatch, weight: torch.Tensor, named: bool) -> torch.Tensor:
+    """What the patch adds at strength 1, in the layout in which ComfyUI's loader expects it under its name.
+
+    Under the name of the whole weight that is the weight's own.
+    """
+    function = patch.function or (lambda rows: rows)
+    change = _made_of(patch, function(weight))
+    return change if named else function(change)
+
+
+def _made_of(patch: MatchedPatch, weight: torch.Tensor) -> torch.Tensor:
     if patch.parts.by_writer:
         return patch.value.delta(weight)
     patched: Any = comfy.lora.calculate_weight([(1.0, patch.value, 1.0, None, None)], weight.clone(), patch.model_key)

@@ -17,17 +17,19 @@ from .layers import lies_inside
 
 
 def layer_reports(
-    measured: tuple[LayerReport, ...], written: list[MatchedPatch], baked: BakedFile
+    measured: tuple[LayerReport, ...], written: list[tuple[MatchedPatch, ...]], baked: BakedFile
 ) -> tuple[LayerReport, ...]:
     """The plan's layers, with what was written for each.
 
     Args:
         written: The patches behind the first layers of the file; what follows belongs to a text encoder.
     """
-    results = {patch: result for patch, (_, result) in zip(written, baked.layers, strict=False)}
+    results = {
+        patch: result for patches, (_, result) in zip(written, baked.layers, strict=False) for patch in patches
+    }
     kept = {layer.name: layer for layer, _ in baked.layers[len(written) :]}
     of_weight: dict[str, list[MatchedPatch]] = {}
-    for patch in written:
+    for patch in results:
         of_weight.setdefault(patch.model_key, []).append(patch)
     reports: list[LayerReport] = []
     for report in measured:

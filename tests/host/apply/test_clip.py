@@ -72,8 +72,8 @@ def test_what_is_known_of_a_clip_goes_with_it(host: Any) -> None:
     from pack.nodes.host.apply.plan import MatchCache
 
     matches, encoder = MatchCache(), {"text_model.encoder.layers.0.mlp.fc1.weight": torch.zeros(3072, 768)}
-    known = matches._keys.setdefault(host.model.model, {})
     without = matches.model_keys(host.model, None)
+    known = matches._keys[host.model.model]
     for _ in range(3):
         clip = host.sd.load_text_encoder_state_dicts([dict(encoder)], clip_type=host.sd.CLIPType.STABLE_DIFFUSION)
         keys = weakref.ref(matches.model_keys(host.model, clip))

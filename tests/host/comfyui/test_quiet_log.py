@@ -36,10 +36,12 @@ def test_a_warning_of_another_thread_is_no_failure_of_a_patch(
     comfy_in_process: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import comfy.weight_adapter
+    from pack.nodes.host.match.roles import read_parts
     from pack.nodes.host.norms.patches import delta_norm
 
     kind = comfy.weight_adapter.OFTAdapter
-    value = kind(set(), (torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(1)) * 0.1, None, None, None))
+    blocks = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(1)) * 0.1
+    value = read_parts(kind(set(), (blocks, None, None, None)))
     weight = torch.randn(32, 16, generator=torch.Generator().manual_seed(2))
     expected = delta_norm(value, (32, 16), lambda: weight)
     assert expected[0]

@@ -18,6 +18,11 @@ NAMES = (
     "krea2_fused_qkv_dokr", "h3_diffusers_split", "h3_diffusers_split_gate_first", "h3_diffsynth_interleaved_qkv",
     "hv15_musubi_split", "hv_onetrainer_diffusers",
 )  # fmt: skip
+SAVED = (
+    "krea2_fused_qkv_lora", "krea2_fused_qkv_lokr_divides", "krea2_fused_qkv_lokr_does_not_divide",
+    "h3_diffusers_split", "h3_diffsynth_interleaved_qkv", "hv15_musubi_split",
+)  # fmt: skip
+"""Where the model keeps together what the file keeps apart, ComfyUI has names for the whole weight alone."""
 needs_data = pytest.mark.skipif(not CASES, reason="the shared LoRA files are not here")
 
 
@@ -56,7 +61,7 @@ def test_it_lands_where_the_writer_meant(host: Any, models: Any, name: str) -> N
 
 
 @needs_data
-@pytest.mark.parametrize("name", ["krea2_fused_qkv_lora", "h3_diffsynth_interleaved_qkv"])
+@pytest.mark.parametrize("name", SAVED)
 def test_a_saved_file_does_the_same(host: Any, models: Any, tmp_path: Path, name: str) -> None:
     model = models(CASES[name]["model_file"])
     path = str(FIELD / "loras" / f"{name}.safetensors")

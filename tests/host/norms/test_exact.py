@@ -17,13 +17,16 @@ def host(comfy_in_process: Any) -> types.SimpleNamespace:
     """The pack's measuring and ComfyUI's arithmetic."""
     import comfy.lora
     from pack.nodes.host.match import writer_adapters
+    from pack.nodes.host.match.roles import read_parts
     from pack.nodes.host.norms import exact as exact_norms
     from pack.nodes.host.norms import factor_products as products
     from pack.nodes.host.norms import patches as norms
 
-    return types.SimpleNamespace(lora=comfy.lora, exact=exact_norms.exact_norm, norm=norms.delta_norm,
-                                 limit=norms.DENSE_LIMIT, Writer=writer_adapters.WriterAdapter,
-                                 products=products.product_norms)  # fmt: skip
+    return types.SimpleNamespace(
+        lora=comfy.lora, limit=norms.DENSE_LIMIT, Writer=writer_adapters.WriterAdapter, products=products.product_norms,
+        exact=lambda value, weight: exact_norms.exact_norm(read_parts(value), weight),
+        norm=lambda value, *where: norms.delta_norm(read_parts(value), *where),
+    )  # fmt: skip
 
 
 def rand(*shape: int) -> torch.Tensor:
