@@ -26,6 +26,7 @@ class _NoVideo(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def create_module(self, spec: Any) -> types.ModuleType:
         """A module whose every name is an empty class."""
         module = types.ModuleType(spec.name)
+        module.__path__ = []  # asked for before ``__getattr__`` would answer with a class
         module.__getattr__ = lambda name: type(name, (), {})  # pyright: ignore[reportAttributeAccessIssue]
         return module
 
