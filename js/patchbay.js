@@ -96,6 +96,11 @@ const extension = {
       tooltip: "How the two pictures are shown on a new node or after a reload.", type: "combo", defaultValue: "side",
       options: [["side", "Side by side"], ["slider", "Slider"], ["blink", "Blink"], ["difference", "Difference"]].map(([value = "", text = ""]) => ({ value, text })),
     },
+    {
+      id: "LoraPatchbay.Nodes.ShowVerdicts", category: ["LoRA Patchbay", "Nodes", "Show verdicts on other loaders"], name: "Show verdicts on other loaders",
+      tooltip: "Whether the LoRA fits the model, as a badge on ComfyUI's own LoRA loaders and those of other packs.", type: "boolean", defaultValue: false,
+      onChange: (value) => ready && withLibrary(({ showVerdicts }) => showVerdicts(value === true)),
+    },
   ],
   commands: [
     { id: "Patchbay.ToggleSidebar", label: "Toggle the Patchbay side bar", icon: "pi pi-sliders-h", function: () => app.extensionManager.sidebarTab?.toggleSidebarTab?.(SIDEBAR_ID) },
@@ -126,7 +131,7 @@ const extension = {
   nodeCreated(node) {
     const name = node.comfyClass ?? "";
     if (name.startsWith("Patchbay")) withLibrary(({ nodeCreated }) => nodeCreated(node, reportNodes));
-    else if (/lora/i.test(name)) withLibrary(({ loraIsNear }) => loraIsNear());
+    else if (/lora/i.test(name)) withLibrary(({ loraIsNear }) => loraIsNear(node));
   },
 
   getNodeMenuItems: (node) => library?.nodeMenuItems(node) ?? [],

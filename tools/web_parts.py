@@ -22,6 +22,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "rows": (
         "rows/widget.mjs", ("panel", "report_card", "strength_editor", "strength_hand", "rows", "picker"),
     ),
+    "pill": ("rows/pill.mjs", ()),
     "compare": ("compare/widget.mjs", ("panel", "compare")),
     "measure": ("measure/widget.mjs", ("panel", "report_card", "measure")),
     "shift": ("shift/widget.mjs", ("panel", "report_card", "shift", "fit")),

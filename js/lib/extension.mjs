@@ -12,6 +12,7 @@ import { loadPart, prefetchPart, whenIdle } from "./parts.mjs";
 
 export const SHOW_CARDS = "LoraPatchbay.Nodes.ShowReportCards";
 export const SHOW_EDITOR = "LoraPatchbay.Nodes.ShowStrengthEditor";
+export const SHOW_VERDICTS = "LoraPatchbay.Nodes.ShowVerdicts";
 const COMPARE_MODE = "LoraPatchbay.Compare.StartMode";
 
 /**
@@ -65,6 +66,29 @@ const OWN_PANELS = {
   PatchbayFitStrengths: FITTED_STRENGTHS,
 };
 
+/** Our nodes that say above them whether their LoRA fits; other nodes with a LoRA do by a setting. */
+const JUDGED_NODES = new Set(["PatchbayApplyLora", "PatchbayCheckLora", "PatchbayScheduleLora"]);
+
+/** @param {ComfyNode} node */
+const isOurs = (node) => (node.comfyClass ?? "").startsWith("Patchbay");
+
+/** @param {ComfyNode} node */
+const isOtherLoader = (node) => !isOurs(node) && Boolean(node.widgets?.some(({ name }) => name === "lora_name"));
+
+/** @param {ComfyNode} node */
+const wearPill = (node) => void loadPart("pill").then(({ addPill }) => addPill(node));
+
+/** @param {ComfyNode} node */
+function judge(node) {
+  if (JUDGED_NODES.has(node.comfyClass ?? "") || (isOtherLoader(node) && setting(SHOW_VERDICTS) === true)) wearPill(node);
+}
+
+/** Obeys a switch at once: what the settings say changes after it. @param {boolean} wanted */
+export function showVerdicts(wanted) {
+  if (wanted) allNodes().filter(isOtherLoader).forEach(wearPill);
+  else void loadPart("pill").then(({ removePills }) => removePills(isOtherLoader));
+}
+
 /** Names of the nodes with a `PATCHBAY_REPORT` output. @type {ReadonlySet<string>} */
 let reportNodes = new Set();
 
@@ -93,11 +117,12 @@ export function nodeCreated(node, withReports) {
   const own = OWN_PANELS[node.comfyClass ?? ""];
   if (own) attachPanel(node, own);
   else if (hasReport(node) && setting(SHOW_CARDS) !== false) attachPanel(node, REPORT_CARD);
-  loraIsNear();
+  loraIsNear(node);
 }
 
-/** A node that has a LoRA, ours or not: its card and the side bar may be asked for. */
-export function loraIsNear() {
+/** A node that has a LoRA, ours or not: its card and the side bar may be asked for. @param {ComfyNode} node */
+export function loraIsNear(node) {
+  judge(node);
   if (!side) whenIdle(() => void sideBar());
 }
 

@@ -21,6 +21,11 @@ export const PARTS = {
     styles: ["panel", "report_card", "strength_editor", "strength_hand", "rows", "picker"],
     files: ["./comfyui/canvas_watch.mjs", "./comfyui/compact.mjs", "./comfyui/editor.mjs", "./comfyui/follow.mjs", "./comfyui/history.mjs", "./comfyui/links.mjs", "./comfyui/origins.mjs", "./comfyui/page_language.mjs", "./comfyui/panel_host.mjs", "./comfyui/run_inputs.mjs", "./editor/base.mjs", "./editor/edit.mjs", "./editor/input.mjs", "./editor/layout.mjs", "./editor/memory.mjs", "./editor/preset_menu.mjs", "./editor/sentences.mjs", "./editor/sources.mjs", "./editor/state.mjs", "./editor/table.mjs", "./editor/text.mjs", "./editor/view.mjs", "./editor/widget.mjs", "./picker/list.mjs", "./picker/match.mjs", "./picker/picker.mjs", "./report/block_strip.mjs", "./report/blocks.mjs", "./report/card.mjs", "./report/file_facts.mjs", "./report/layer_table.mjs", "./report/unapplied.mjs", "./report/widget.mjs", "./rows/facts.mjs", "./rows/hand.mjs", "./rows/model.mjs", "./rows/parts.mjs", "./rows/row_menu.mjs", "./rows/sources.mjs", "./rows/view.mjs", "./rows/widget.mjs", "./ui/alike.mjs", "./ui/dom.mjs", "./ui/format.mjs", "./ui/icons.mjs", "./ui/menu.mjs", "./ui/save_file.mjs", "./ui/scale.mjs", "./ui/wheel.mjs", "./words/i18n.mjs", "./words/report_words.mjs", "./words/strings.mjs", "./words/strings_editor.mjs", "./words/strings_measure.mjs", "./words/strings_panel.mjs", "./words/strings_report.mjs", "./words/strings_rows.mjs", "./words/strings_shift.mjs"],
   },
+  pill: {
+    module: "./rows/pill.mjs",
+    styles: [],
+    files: ["./comfyui/canvas_watch.mjs", "./comfyui/editor.mjs", "./comfyui/links.mjs", "./comfyui/origins.mjs", "./comfyui/page_language.mjs", "./rows/facts.mjs", "./rows/pill.mjs", "./ui/format.mjs", "./words/i18n.mjs", "./words/strings.mjs", "./words/strings_editor.mjs", "./words/strings_measure.mjs", "./words/strings_panel.mjs", "./words/strings_rows.mjs", "./words/strings_shift.mjs"],
+  },
   compare: {
     module: "./compare/widget.mjs",
     styles: ["panel", "compare"],

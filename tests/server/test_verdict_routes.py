@@ -38,7 +38,7 @@ def test_a_lora_on_its_own_model_and_on_another(comfy_server: ComfyServer) -> No
     [
         ({"lora": LORA, "folder": "vae", "model": "x"}, 400, "folder is 'vae'"),
         ({"lora": LORA, "folder": "diffusion_models"}, 400, "Name the file"),
-        ({"lora": "../" + LORA, **MODEL}, 200, "There is no ../"),
+        ({"lora": "../../" + MODEL["model"], **MODEL}, 200, "There is no ../.."),
         ({"lora": "gone.safetensors", **MODEL}, 200, "There is no gone"),
         ({"lora": "a\0b", **MODEL}, 200, "There is no"),
     ],
@@ -58,3 +58,25 @@ def test_names_and_facts(comfy_server: ComfyServer) -> None:
     assert facts["ranks"] == sorted(facts["ranks"])
     assert "FLUX.2" in facts["architecture"]
     assert "error" in _get(comfy_server, "lora_facts", name="../x")[1]
+
+
+def test_many_lines_at_once_and_one_that_is_not_there(comfy_server: ComfyServer) -> None:
+    body = json.dumps({"names": [LORA, "gone.safetensors"], **MODEL}).encode()
+    request = urllib.request.Request(f"{comfy_server.address}/patchbay/lora_lines", body, method="POST")
+    with urllib.request.urlopen(request, timeout=60) as response:
+        own, gone = json.load(response)["lines"]
+    assert own["facts"] == _get(comfy_server, "lora_facts", name=LORA)[1]
+    assert own["verdict"] == _get(comfy_server, "verdict", lora=LORA, **MODEL)[1]
+    assert "There is no gone" in gone["facts"]["error"]
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{comfy_server.address}/patchbay/lora_lines", b"[1]", timeout=60)
+    assert refused.value.code == 400
+
+
+@pytest.mark.parametrize("name", [LORA, "gone.safetensors", "../../vae/x", ""])
+def test_there_is_no_picture_but_those_of_loras(comfy_server: ComfyServer, name: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(
+            f"{comfy_server.address}/patchbay/lora_preview?{urllib.parse.urlencode({'name': name})}", timeout=60
+        )
+    assert refused.value.code == 404

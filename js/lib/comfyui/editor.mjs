@@ -88,6 +88,9 @@ function asLayout(value) {
   return { layout: fits ? layout : null, problem: "" };
 }
 
+/** Address of one of our routes. @param {string} route */
+export const routeUrl = (route) => api.apiURL(route);
+
 /**
  * JSON of one of our routes.
  * @param {string} route

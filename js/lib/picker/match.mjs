@@ -1,7 +1,7 @@
 // Which files a search finds, and where it found the words. Pure.
 
 /** @param {string} text */
-const plain = (text) => text.normalize("NFKC").toLowerCase();
+const plain = (text) => (/^[ -~]*$/.test(text) ? text : text.normalize("NFKC")).toLowerCase();
 
 /**
  * The names that have all words of a search, in any order; those whose own name begins with the first word come first.
@@ -41,3 +41,15 @@ export function foldersOf(names) {
 
 /** @param {string} name @param {string} folder with `/`; empty for all */
 export const isIn = (name, folder) => folder === "" || name.replaceAll("\\", "/").startsWith(`${folder}/`);
+
+/** @type {Record<string, number>} */
+const PLACES = { ok: 0, warning: 1, error: 3 };
+
+/**
+ * What fits first, what does not last, what is not known between them; otherwise in the order that they have.
+ * @param {string[]} names
+ * @param {(name: string) => string | undefined} level
+ */
+export function fittingFirst(names, level) {
+  return names.map((name, at) => ({ name, at, place: PLACES[level(name) ?? ""] ?? 2 })).sort((a, b) => a.place - b.place || a.at - b.at).map(({ name }) => name);
+}

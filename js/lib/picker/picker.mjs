@@ -2,7 +2,7 @@
 
 import { h, setStyle } from "../ui/dom.mjs";
 import { levelIcon } from "../ui/icons.mjs";
-import { findNames, foldersOf, isIn } from "./match.mjs";
+import { findNames, fittingFirst, foldersOf, isIn } from "./match.mjs";
 import { virtualList } from "./list.mjs";
 
 /**
@@ -13,15 +13,24 @@ import { virtualList } from "./list.mjs";
  * @property {string} [verdict]
  * @property {string[]} [words] trigger words
  * @property {string} [ranks]
+ * @property {string} [reason] why it does not fit
+ * @property {string} [preview] address of its picture
  *
  * @typedef {object} PickerSource
  * @property {() => Promise<string[]>} names
- * @property {(name: string) => Known | null} known at once; null where it has to be asked
- * @property {(name: string) => Promise<unknown>} ask
+ * @property {(name: string) => Known | null} known for a line; null where it has to be asked
+ * @property {(name: string) => boolean} isKnown the next three are asked of every file at each key
+ * @property {(name: string) => string | undefined} level
+ * @property {(name: string) => string} words trigger words
+ * @property {(names: string[]) => Promise<unknown>} ask many at once
  * @property {(text: string) => boolean} typed whether a text was taken as it is: tags
  */
 
 const LINE_PIXELS = 40;
+const AT_ONCE = 24;
+const PAUSE_MILLISECONDS = 30;
+/** The whole list is put in order anew only so often while files are read. */
+const BATCHES_A_LOOK = 10;
 const WIDTH = 460;
 const HEIGHT = 420;
 
@@ -37,12 +46,14 @@ let closeOpen = null;
 export function openPicker(button, source, language, choose) {
   closeOpen?.();
   const { t, locale } = language;
-  const state = { names: /** @type {string[]} */ ([]), found: /** @type {string[]} */ ([]), folder: "", at: 0, open: true };
+  const state = { names: /** @type {string[]} */ ([]), found: /** @type {string[]} */ ([]), folder: "", at: 0, open: true, gaveUp: false };
   const search = h("input", { type: "search", class: "patchbay-pick-search", placeholder: t("picker.search"), "aria-label": t("picker.search"), autocomplete: "off", spellcheck: "false" });
   const folders = h("div", { class: "patchbay-pick-folders" });
+  const picture = h("img", { class: "patchbay-pick-picture", alt: "", hidden: true, loading: "lazy", decoding: "async" });
+  const side = h("div", { class: "patchbay-pick-side" }, folders, picture);
   const foot = h("div", { class: "patchbay-pick-foot", "aria-live": "polite" });
   const list = virtualList(LINE_PIXELS, (at) => lineOf(state.found[at] ?? "", at === state.at, source, language));
-  const dialog = h("div", { class: "patchbay-panel patchbay-picker", role: "dialog", "aria-label": t("picker.label"), lang: locale }, search, h("div", { class: "patchbay-pick-middle" }, folders, list.root), foot);
+  const dialog = h("div", { class: "patchbay-panel patchbay-picker", role: "dialog", "aria-label": t("picker.label"), lang: locale }, search, h("div", { class: "patchbay-pick-middle" }, side, list.root), foot);
 
   const close = () => {
     state.open = false;
@@ -61,27 +72,45 @@ export function openPicker(button, source, language, choose) {
   };
   const look = () => {
     const here = state.names.filter((name) => isIn(name, state.folder));
-    state.found = findNames(here, search.value, (name) => (source.known(name)?.words ?? []).join(" "));
+    state.found = fittingFirst(findNames(here, search.value, source.words), source.level);
     state.at = Math.min(state.at, Math.max(0, state.found.length - 1));
     foot.textContent = state.found.length > 0 ? t("picker.found", { n: state.found.length }) : t("picker.empty");
     list.show(state.found.length, state.at);
-    askSeen();
+    showPicture();
+    void askAll();
   };
+  const showPicture = () => {
+    const address = source.known(state.found[state.at] ?? "")?.preview ?? "";
+    picture.hidden = address === "";
+    if (address && picture.getAttribute("src") !== address) picture.setAttribute("src", address);
+  };
+  /** Those that are seen come first, then all the others, as long as the list is open. */
   let asking = false;
-  const askSeen = async () => {
+  let batches = 0;
+  let next = 0;
+  const askAll = async () => {
     if (asking) return;
     asking = true;
-    for (let next = unknownSeen(); next && state.open; next = unknownSeen()) {
-      await source.ask(next);
-      list.refresh();
+    for (let names = unknown(); names.length > 0 && state.open; names = unknown()) {
+      await source.ask(names).catch(() => (state.gaveUp = true));
+      if (!state.open || state.gaveUp) break;
+      // Nothing jumps under the hand: the order is made anew at the top of the list only.
+      batches += 1;
+      const anew = batches % BATCHES_A_LOOK === 1 || unknown().length === 0;
+      if (anew && list.root.scrollTop === 0 && state.at === 0) look();
+      else list.refresh();
+      showPicture();
+      await new Promise((done) => setTimeout(done, PAUSE_MILLISECONDS));
     }
     asking = false;
   };
-  const unknownSeen = () => {
+  const isUnknown = (/** @type {string} */ name) => !source.isKnown(name);
+  const unknown = () => {
     const first = Math.floor(list.root.scrollTop / LINE_PIXELS);
-    return state.found.slice(first, first + list.page() + 1).find((name) => source.known(name) === null);
+    const seen = state.found.slice(first, first + list.page() + 1).filter(isUnknown);
+    while (next < state.names.length && !isUnknown(state.names[next] ?? "")) next += 1;
+    return seen.length > 0 ? seen.slice(0, AT_ONCE) : state.names.slice(next, next + AT_ONCE).filter(isUnknown);
   };
-  list.root.addEventListener("scroll", () => void askSeen(), { passive: true });
   search.addEventListener("input", () => {
     state.at = 0;
     if (source.typed(search.value)) return close();
@@ -93,7 +122,7 @@ export function openPicker(button, source, language, choose) {
     if (step !== undefined) {
       state.at = Math.max(0, Math.min(state.found.length - 1, state.at + step));
       list.show(state.found.length, state.at);
-      void askSeen();
+      showPicture();
     } else if (event.key === "Enter") take(state.found[state.at]);
     else if (event.key === "Escape") close();
     else return;
@@ -144,13 +173,14 @@ function lineOf(name, selected, source, { t }) {
   const known = source.known(name);
   const parts = name.split(/[\\/]/);
   const file = parts.pop() ?? name;
-  const facts = [known?.verdict ?? "", known?.ranks ? t("picker.rank", { ranks: known.ranks }) : "", (known?.words ?? []).join(", ")].filter(Boolean).join(" · ");
+  const facts = [known?.verdict ?? "", known?.reason ?? "", known?.ranks ? t("picker.rank", { ranks: known.ranks }) : "", (known?.words ?? []).join(", ")].filter(Boolean).join(" · ");
   return h(
     "div",
     { class: "patchbay-pick-line", role: "option", "aria-selected": String(selected), "data-name": name, title: facts || null },
     h("span", { class: `patchbay-pick-level patchbay-dot patchbay-dot-${known?.level ?? "unknown"}` }, known?.level ? levelIcon(known.level) : null),
     h("span", { class: "patchbay-pick-name" }, h("bdi", {}, file), parts.length > 0 && h("bdi", { class: "patchbay-muted" }, ` ${parts.join("/")}`)),
     h("bdi", { class: "patchbay-pick-facts patchbay-muted" }, facts),
+    known?.preview && h("img", { class: "patchbay-pick-thumb", src: known.preview, alt: "", loading: "lazy", decoding: "async" }),
   );
 }
 

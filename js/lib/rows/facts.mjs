@@ -1,14 +1,14 @@
 // What the server knows of a LoRA and of a LoRA with a model: asked once, kept while the page lives.
 
-import { requestJson } from "../comfyui/editor.mjs";
+import { requestJson, routeUrl } from "../comfyui/editor.mjs";
 
 /**
  * @typedef {import("../../types/editor_app").ModelFile} ModelFile
  * @typedef {{fit: string, level: string, share: number | null, summary: string, doubts: string[], advice: string}} Verdict
- * @typedef {{trigger_words: string[], ranks: number[], architecture: string}} Facts
+ * @typedef {{trigger_words: string[], ranks: number[], architecture: string, preview: boolean}} Facts
  */
 
-const MOST_KEPT = 20_000;
+const MOST_KEPT = 40_000;
 const FRESH_MILLISECONDS = 60_000;
 
 /** @type {Map<string, {at: number, value: unknown}>} */
@@ -34,12 +34,7 @@ function ask(route) {
   if (found && Date.now() - found.at < FRESH_MILLISECONDS) return Promise.resolve(found.value);
   const running = waiting.get(route) ?? requestJson(route).catch((error) => error).then((value) => {
     waiting.delete(route);
-    answers.delete(route);
-    answers.set(route, { at: Date.now(), value });
-    for (const oldest of answers.keys()) {
-      if (answers.size <= MOST_KEPT) break;
-      answers.delete(oldest);
-    }
+    keep(route, Date.now(), value);
     return value;
   });
   waiting.set(route, running);
@@ -57,6 +52,35 @@ export const askVerdict = (lora, model) => (model && lora ? ask(verdictRoute(lor
 
 /** @param {string} lora */
 export const askFacts = (lora) => ask(factsRoute(lora));
+
+/**
+ * Asks for many at once, those that are not known.
+ * @param {string[]} names
+ * @param {ModelFile | null} model
+ */
+export async function askLines(names, model) {
+  const body = { names, folder: model?.folder ?? "", model: model?.name ?? "" };
+  const { lines } = /** @type {{lines: {name: string, facts: unknown, verdict: unknown}[]}} */ (await requestJson("/patchbay/lora_lines", { method: "POST", body }));
+  const at = Date.now();
+  for (const { name, facts, verdict } of lines) {
+    keep(factsRoute(name), at, facts);
+    if (model && verdict) keep(verdictRoute(name, model), at, verdict);
+  }
+}
+
+/** @param {string} route @param {number} at @param {unknown} value */
+function keep(route, at, value) {
+  const problem = /** @type {{error?: unknown} | null} */ (value)?.error;
+  answers.delete(route);
+  answers.set(route, { at, value: typeof problem === "string" ? new Error(problem) : value });
+  for (const oldest of answers.keys()) {
+    if (answers.size <= MOST_KEPT) break;
+    answers.delete(oldest);
+  }
+}
+
+/** @param {string} lora */
+export const previewUrl = (lora) => routeUrl(`/patchbay/lora_preview?name=${encodeURIComponent(lora)}`);
 
 /** The names of the user's LoRAs. @returns {Promise<string[]>} */
 export async function loraNames() {

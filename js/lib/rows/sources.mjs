@@ -2,7 +2,7 @@
 
 import { formatShare } from "../ui/format.mjs";
 import { reportWords } from "../words/report_words.mjs";
-import { askFacts, askVerdict, knownFacts, knownVerdict, loraNames } from "./facts.mjs";
+import { askLines, knownFacts, knownVerdict, loraNames, previewUrl } from "./facts.mjs";
 
 /**
  * @typedef {import("../../types/editor_app").ModelFile} ModelFile
@@ -31,12 +31,23 @@ export function verdictText(lora, model, { t, locale }) {
 export const pickerSource = (model, typed, language) => ({
   names: loraNames,
   typed,
-  ask: (name) => Promise.all([askVerdict(name, model), askFacts(name)]),
+  isKnown: (name) => knownFacts(name) !== null && (model === null || knownVerdict(name, model) !== null),
+  level(name) {
+    const found = knownVerdict(name, model);
+    return found instanceof Error ? "error" : found?.level;
+  },
+  words(name) {
+    const facts = knownFacts(name);
+    return facts && !(facts instanceof Error) ? facts.trigger_words.join(" ") : "";
+  },
+  ask: (names) => askLines(names, model),
   known(name) {
     const facts = knownFacts(name);
     if (facts === null || (model && knownVerdict(name, model) === null)) return null;
-    const { level, short, words } = verdictText(name, model, language);
-    return { level, verdict: short, words, ranks: facts instanceof Error ? "" : ranksText(facts.ranks) };
+    const { level, short, words, verdict } = verdictText(name, model, language);
+    if (facts instanceof Error) return { level: "error", verdict: "", reason: verdict || facts.message, words, ranks: "", preview: "" };
+    const reason = level === "error" && facts.architecture ? language.t("picker.madeFor", { name: facts.architecture }) : "";
+    return { level, verdict: short, reason, words, ranks: ranksText(facts.ranks), preview: facts.preview ? previewUrl(name) : "" };
   },
 });
 

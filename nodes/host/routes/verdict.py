@@ -4,28 +4,37 @@
     Whether the LoRA fits the model file, from the two headers: ``fit`` is ``fits``, ``doubts``, ``fits in part`` or
     ``does not fit``, ``share`` how much of its layers lands, and the sentences to it.
 ``GET /patchbay/lora_facts?name=NAME``
-    Trigger words, ranks, and what the file is made for, from its header.
+    Trigger words, ranks, what the file is made for, from its header, and whether it has a picture.
+``GET /patchbay/lora_preview?name=NAME``
+    The picture beside the file, else the one in its header; 404 where there is none.
+``POST /patchbay/lora_lines`` ``{names, folder?, model?}``
+    Facts and, with a model, the verdict for up to ``MOST_LINES`` files at once, as the two routes above say them.
 ``GET /patchbay/lora_names``
     The names of the user's LoRAs, as ComfyUI lists them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any
 
 import folder_paths
 from aiohttp import web
 
 from ...core.check.files import check_file
-from ...core.check.library import lora_facts
+from ...core.check.library import Preview, lora_facts, preview_path, read_preview
 from ...core.check.model_file import ModelFile, read_model_file
+from ...core.errors import PatchbayError
 from ...core.report.report import LayerReport, LayerState
 from ..comfyui.events import prompt_server
 from . import routes
 
-ANSWERS = routes.AnswerCache(4096)
+ANSWERS = routes.AnswerCache(24_000)
+MOST_LINES = 64
+MOST_BODY = 100_000
 MODELS_KEPT = 3
 _MODELS: dict[tuple[Any, ...], ModelFile] = {}
 """Headers of the models that were asked for last: reading one takes longer than checking a LoRA against it."""
@@ -39,6 +48,8 @@ def register_verdict_routes() -> None:
     server.routes.get("/patchbay/verdict")(_verdict)
     server.routes.get("/patchbay/lora_facts")(_facts)
     server.routes.get("/patchbay/lora_names")(_names)
+    server.routes.get("/patchbay/lora_preview")(_preview)
+    server.routes.post("/patchbay/lora_lines")(_lines)
 
 
 async def _verdict(request: web.Request) -> web.Response:
@@ -49,11 +60,65 @@ async def _verdict(request: web.Request) -> web.Response:
 async def _facts(request: web.Request) -> web.Response:
     name = request.query.get("name", "")
 
-    def body() -> bytes:
-        path, stamp = routes.find_file("loras", name)
-        return ANSWERS.get(("facts", *stamp), lambda: dataclasses.asdict(lora_facts(path)))
+    return await routes.answer(lambda: facts_body(name))
 
-    return await routes.answer(body)
+
+async def _preview(request: web.Request) -> web.Response:
+    name = request.query.get("name", "")
+
+    def work() -> Preview | None:
+        try:
+            return read_preview(routes.find_file("loras", name)[0])
+        except (routes.AnswerError, PatchbayError, OSError):
+            return None
+
+    found = await asyncio.to_thread(work)
+    if found is None:
+        raise web.HTTPNotFound
+    safe = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=60"}
+    return web.Response(body=found.data, content_type=found.kind, headers=safe)
+
+
+async def _lines(request: web.Request) -> web.Response:
+    body = await request.content.read(MOST_BODY)
+
+    def work() -> bytes:
+        try:
+            asked: Any = json.loads(body)
+            names = [str(name) for name in asked["names"]][:MOST_LINES]
+            folder, model = str(asked.get("folder") or ""), str(asked.get("model") or "")
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise routes.AnswerError(400, 'Expected {"names": [...]}, with a folder and a model or without.') from error
+        lines = ",".join(_line(name, folder, model) for name in names)
+        return f'{{"schema":"patchbay.lora_lines","version":1,"lines":[{lines}]}}'.encode("utf-8", "replace")
+
+    return await routes.answer(work)
+
+
+def _line(name: str, folder: str, model: str) -> str:
+    facts = _or_error(lambda: facts_body(name))
+    verdict = _or_error(lambda: verdict_body(name, folder, model)) if model else "null"
+    return f'{{"name":{json.dumps(name)},"facts":{facts},"verdict":{verdict}}}'
+
+
+def _or_error(make: Callable[[], bytes]) -> str:
+    """A file that cannot be read is a line that says so; the others are answered all the same."""
+    try:
+        return make().decode()
+    except (routes.AnswerError, PatchbayError, OSError) as error:
+        return json.dumps({"error": str(error)[:300] if not isinstance(error, OSError) else "the file cannot be read"})
+
+
+def facts_body(name: str) -> bytes:
+    """The answer of ``/patchbay/lora_facts``."""
+    path, stamp = routes.find_file("loras", name)
+    beside = preview_path(path) is not None
+
+    def make() -> dict[str, Any]:
+        facts = dataclasses.asdict(lora_facts(path))
+        return {**facts, "preview": beside or facts["thumbnail"]}
+
+    return ANSWERS.get(("facts", *stamp, beside), make)
 
 
 async def _names(_request: web.Request) -> web.Response:

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { findNames, foldersOf, isIn } from "../../../../js/lib/picker/match.mjs";
+import { findNames, fittingFirst, foldersOf, isIn } from "../../../../js/lib/picker/match.mjs";
 
 const NAMES = ["styles/Ink Wash v2.safetensors", "styles/old\\ink.safetensors", "people/anna_ink.safetensors", "wash.safetensors"];
 
@@ -26,4 +26,9 @@ test("folders with what lies below them", () => {
   assert.deepEqual([...foldersOf(NAMES)], [["people", 1], ["styles", 2], ["styles/old", 1]]);
   assert.deepEqual(NAMES.filter((name) => isIn(name, "styles")), NAMES.slice(0, 2));
   assert.equal(isIn("styles2/x", "styles"), false);
+});
+
+test("what fits comes first, what does not last, in the order that they had", () => {
+  const levels = { a: "error", b: undefined, c: "warning", d: "ok", e: "error", f: "ok" };
+  assert.deepEqual(fittingFirst(Object.keys(levels), (name) => levels[name]), ["d", "f", "c", "b", "a", "e"]);
 });

@@ -1,0 +1,60 @@
+"""The verdict before a run, as a badge on nodes with one LoRA, in ComfyUI's own frontend."""
+
+from __future__ import annotations
+
+import json
+
+from comfy_page import ComfyPage
+from support import ROOT
+
+WORKFLOW = ROOT / "workflows" / "Does this LoRA fit (Klein Nano).json"
+_BADGES = """
+(type) => window.app.rootGraph.nodes.filter((node) => node.type === type).map((node) => node.badges
+  .map((badge) => (typeof badge === "function" ? badge() : badge).text).filter((text) => /^[✓△✗]/.test(text)))
+"""
+_STOCK = """
+() => {
+  const { rootGraph } = window.app;
+  const loader = window.LiteGraph.createNode("LoraLoaderModelOnly");
+  loader.pos = [400, 900];
+  rootGraph.add(loader);
+  rootGraph.nodes.find((node) => node.type === "UNETLoader").connect(0, loader, 0);
+  loader.widgets.find((widget) => widget.name === "lora_name").value = "klein-nano-duotone.safetensors";
+}
+"""
+
+
+def _wait(page: ComfyPage, node: str, badges: list[list[str]]) -> None:
+    page.page.wait_for_function(
+        f"([node, wanted]) => JSON.stringify(({_BADGES})(node)) === wanted",
+        arg=[node, json.dumps(badges, ensure_ascii=False, separators=(",", ":"))],
+    )
+
+
+def test_check_says_it_before_the_run_and_follows_the_choice(comfy_page: ComfyPage) -> None:
+    comfy_page.load_workflow(WORKFLOW)
+    _wait(comfy_page, "PatchbayCheckLora", [["✓ fits"], ["✗ does not fit"]])
+    comfy_page.focus_node("PatchbayCheckLora")
+    if comfy_page.renderer == "nodes2":
+        comfy_page.page.locator('.patchbay-panel[data-verdict="✗ does not fit"]').wait_for(state="attached")
+    comfy_page.screenshot("verdict-pill")
+    comfy_page.page.evaluate(
+        "() => { for (const n of window.app.rootGraph.nodes.filter((n) => n.type === 'UNETLoader'))"
+        " n.widgets.find((w) => w.name === 'unet_name').value = 'klein-nano-base.safetensors'; }"
+    )
+    comfy_page.page.keyboard.press("Shift")
+    _wait(comfy_page, "PatchbayCheckLora", [["✓ fits"], ["✓ fits"]])
+    comfy_page.assert_no_pack_errors()
+
+
+def test_other_loaders_say_it_where_the_user_wants_it(comfy_page: ComfyPage) -> None:
+    comfy_page.load_workflow(WORKFLOW)
+    _wait(comfy_page, "PatchbayCheckLora", [["✓ fits"], ["✗ does not fit"]])
+    comfy_page.page.evaluate(_STOCK)
+    _wait(comfy_page, "LoraLoaderModelOnly", [[]])
+    switch = "(on) => window.app.extensionManager.setting.set('LoraPatchbay.Nodes.ShowVerdicts', on)"
+    comfy_page.page.evaluate(switch, True)
+    _wait(comfy_page, "LoraLoaderModelOnly", [["✓ fits"]])
+    comfy_page.page.evaluate(switch, False)
+    _wait(comfy_page, "LoraLoaderModelOnly", [[]])
+    comfy_page.assert_no_pack_errors()
