@@ -27,6 +27,7 @@ from .save_lora import PatchbaySaveLora
 from .schedule_lora import PatchbayScheduleLora
 from .show_patches import PatchbayShowPatches
 from .tiny_vae import PatchbayLoadTinyVAE
+from .transfer_lora import PatchbayTransferLora
 
 NODES: list[type[io.ComfyNode]] = [
     PatchbayInspectFile,
@@ -47,6 +48,7 @@ NODES: list[type[io.ComfyNode]] = [
     PatchbayBenchmark,
     PatchbayFeatureShift,
     PatchbayFitStrengths,
+    PatchbayTransferLora,
     PatchbayLoadConditioning,
     PatchbaySaveConditioning,
     PatchbayLoadTinyVAE,

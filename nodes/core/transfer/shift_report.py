@@ -188,16 +188,17 @@ def _judge_transfer(table: ShiftTable) -> tuple[Level, str, str, str]:
 _WORDS = (
     (SAME, Level.OK, "transfers", "The LoRA does on this model what it did on its own", ""),
     (
-        LARGELY, Level.OK, "transfers largely", "The LoRA does largely what it did on its own model",
-        "Look at the pictures first: a difference of this size is often not visible.",
+        LARGELY, Level.WARNING, "transfers with losses",
+        "The LoRA loses a visible part of what it did on its own model",
+        "Compare pictures: on Klein Nano a cosine of 0.87 cost 5.6 dB. Transfer LoRA teaches it to this model.",
     ),
     (
         PARTLY, Level.WARNING, "transfers in part", "The LoRA does only in part what it did on its own model",
-        "Try Fit Strengths, and compare pictures; if it says that nothing helps, train on this model.",
+        "Transfer LoRA teaches it to this model; Fit Strengths finds what strengths alone can do.",
     ),
     (
         -math.inf, Level.WARNING, "does not transfer", "The LoRA does something else here than on its own model",
-        "Strengths cannot correct a wrong direction. Train on this model, or use the LoRA's own.",
+        "Strengths cannot correct a wrong direction. Transfer LoRA teaches it to this model, or use the LoRA's own.",
     ),
 )  # fmt: skip
 

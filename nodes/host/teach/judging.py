@@ -6,12 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
+from ...core.transfer.teach_report import TAUGHT
 from ...core.transfer.teaching import Held
 from .batches import Evaluator, inside
 from .examples import Examples, Prompts, evaluate_rows
 from .student import Student
-
-TAUGHT = "taught"
 
 
 class Judge:

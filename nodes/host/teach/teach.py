@@ -20,6 +20,7 @@ from ...core.files.names import file_in_folder
 from ...core.files.writer import TensorWriter, metadata_size
 from ...core.match.alignment import MeasuredMap
 from ...core.transfer.guidance import Guidance
+from ...core.transfer.teach_report import FROM_PLAIN, FROM_REMAPPED, FROM_ZERO, PLAIN, REMAPPED
 from ...core.transfer.teaching import Held, held_out, is_better, largest_rate
 from ..apply.lora_cache import LORA_CACHE, LoadedLora
 from ..apply.plan import MATCHES
@@ -38,9 +39,6 @@ from .judging import Judge
 from .prompts import with_mixtures
 from .student import Student
 from .training import Course, State, checkpoint_path, train
-
-PLAIN, REMAPPED = "plain", "remapped"
-FROM_ZERO, FROM_PLAIN, FROM_REMAPPED = "zero", "the LoRA as it is", "the LoRA with its blocks renumbered"
 
 _DECAY = {True: 1.0, False: 3.0}
 """Pull towards the start, from zero and from factors."""
@@ -101,6 +99,8 @@ class Taught:
     seconds: float
     calls: int
     """Layers that ran with their factors."""
+    batch: int
+    """Examples of a step."""
 
 
 def teach_lora(
@@ -204,7 +204,7 @@ class Teaching:
         self._costs.finish()
         return Taught(
             student.factors, (taught, *others), state, self._start, guidance, teacher.shares, self._moved, better,
-            written, note, self._costs.seconds, len(student.calls),
+            written, note, self._costs.seconds, len(student.calls), self._course.batch,
         )  # fmt: skip
 
     def _others(self, judge: Judge) -> list[Held]:

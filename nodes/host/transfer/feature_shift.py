@@ -14,6 +14,7 @@ from ...core.transfer.profile import OUTPUT, Profile
 from ...core.transfer.shift_report import ShiftTable, build_rows, shift_report
 from ..apply.plan import MATCHES
 from ..measure.run_costs import Costs
+from .moved_blocks import moved_blocks, moved_sentence
 from .probes import Conditioning, Probes, plan_probes
 from .profiling import PROFILES, sketching, take_profile
 
@@ -101,6 +102,8 @@ def measure_shift(
     notes = _notes(probes, settings, a, b)
     if reference:
         notes.append(guidance_note(guidance, reference_cfg or None))
+        moved = moved_blocks(reference[0], model_a)
+        notes += [moved_sentence(moved)] if moved is not None else []
     return Measured(shift_report(table, title, ("model_a", "model_b"), summary, notes), table)
 
 

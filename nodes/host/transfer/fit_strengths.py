@@ -30,6 +30,7 @@ from ..measure.run_costs import Costs
 from .feature_shift import ProbeSettings, require_same_latents
 from .fit_errors import Judge, around_one, join, level_weights, scene_errors
 from .group_figures import added_shifts, group_norms
+from .moved_blocks import moved_blocks, moved_sentence
 from .probes import Conditioning, Probes, Scene, evaluations, plan_probes, walk_latents
 from .profiling import sketching, take_profile
 from .refit import Refitted, refit_lora, refit_passes
@@ -284,6 +285,8 @@ class _Fit:
         keys = MATCHES.model_keys(self._model, None)
         title = f"{self._lora.name} on {keys.summary.architecture}"
         notes = list(_refit_notes(table))
+        moved = None if self._reference is None else moved_blocks(self._reference, self._model)
+        notes += [moved_sentence(moved)] if moved is not None else []
         return fit_report(table, blocks, title, keys.summary, summarise_lora(self._lora), notes)
 
 

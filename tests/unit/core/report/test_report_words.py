@@ -31,6 +31,8 @@ SOURCES = {
     "core/measure/report.py": ("_summary", "_remarks"),
     "core/strengths/presets.py": ("STRUCTURE", "UNMEASURED", "_sentence"),
     "core/transfer/shift_report.py": ("_judge_pair", "_judge_transfer", "_WORDS", "_method_notes"),
+    "core/transfer/teach_report.py": ("_judge", "_notes"),
+    "host/transfer/moved_blocks.py": ("moved_sentence",),
     "core/match/shapes.py": ("misfit", "_misfit_whole", "_misfit_ia3", "another_shape"),
     "host/apply/apply.py": ("_WORDS", "_judge", "_differences", "_first_reasons"),
     "host/transfer/feature_shift.py": ("_notes",),
