@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .workflow_graph import Graph, Node
-from .workflow_parts import BASE, DISTILLED, DUOTONE, PROMPTS
+from .workflow_parts import BASE, DISTILLED, DUOTONE, PROMPTS, WIDE
 
 PLAIN_APPLY = [DUOTONE, 1.0, 1.0, "", "merge", False]
 MEASURED = 0.0
@@ -13,6 +13,9 @@ MEASURED = 0.0
 FIT = ["block and stream", MEASURED, 0.0, 2.0, 0.0, 1, 4, True]
 COMFY_ORG = "https://huggingface.co/Comfy-Org"
 FLUX2_FILES = f"{COMFY_ORG}/flux2-klein/resolve/main/split_files"
+TEACH = [DUOTONE, 0, 150, "klein-nano-duotone-for-wide", 1.5, MEASURED, 0, "", 0, 3, 1.0]
+TEACH_4B = [DUOTONE, 0, 500, "my-lora-for-distilled", 1.0, MEASURED, 0, "", 0, 4, 1.0]
+TEACH_PROMPTS = ("butterfly", "rocket", "pizza", "owl", "banana", "hammer", "sailboat", "cactus")
 NANO_PROMPTS = ("butterfly", "rocket", "pizza", "owl")
 KLEIN_PROMPTS = (
     "A hedgehog in a knitted scarf on a mossy log, morning light",
@@ -237,4 +240,135 @@ def transfer_klein_4b(object_info: dict[str, Any]) -> Graph:
     return graph
 
 
-WORKFLOWS = (two_models_nano, shift_nano, fit_nano, refit_nano, transfer_klein_4b)
+def _klein(graph: Graph, files: dict[str, tuple[str, str, str]]) -> dict[str, Any]:
+    """Base and distilled 4B, prompts, the empty prompt, the schedule of four steps, and an empty latent."""
+    links = {k: [{"name": n, "url": f"{u}/{n}", "directory": d}] for k, (n, u, d) in files.items()}
+    base, student = (
+        graph.add("UNETLoader", (0, 160 * row), (360, 100), [files[key][0], "default"], models=links[key])
+        for row, key in enumerate(("base", "student"))
+    )
+    clip = graph.add("CLIPLoader", (0, 330), (360, 120), [files["clip"][0], "flux2", "default"], models=links["clip"])
+    prompts = [
+        graph.add("CLIPTextEncode", (0, 510 + 180 * row), (360, 130), [text], clip=clip["CLIP"])["CONDITIONING"]
+        for row, text in enumerate(KLEIN_PROMPTS)
+    ]
+    sigmas = graph.add("Flux2Scheduler", (400, 340), (260, 130), [4, 1024, 1024])
+    latent = graph.add("EmptyFlux2LatentImage", (400, 520), (260, 130), [1024, 1024, 1])
+    negative = graph.add("CLIPTextEncode", (0, 1230), (360, 100), [""], "Empty prompt", clip=clip["CLIP"])
+    return {
+        "base": base["MODEL"], "student": student["MODEL"], "conditioning": _joined(graph, prompts, 400, 720),
+        "sigmas": sigmas["SIGMAS"], "latent_image": latent["LATENT"], "negative": negative["CONDITIONING"],
+    }  # fmt: skip
+
+
+def _files_4b() -> tuple[dict[str, tuple[str, str, str]], str]:
+    """The files of Klein 4B, and the list of them for a note."""
+    files = {
+        "base": ("flux-2-klein-base-4b.safetensors", f"{FLUX2_FILES}/diffusion_models", "diffusion_models"),
+        "student": ("flux-2-klein-4b.safetensors", f"{FLUX2_FILES}/diffusion_models", "diffusion_models"),
+        "clip": ("qwen_3_4b.safetensors", f"{FLUX2_FILES}/text_encoders", "text_encoders"),
+    }
+    listed = "\n".join(f"- [{name}]({url}/{name}) in `models/{folder}`" for name, url, folder in files.values())
+    return files, listed
+
+
+def teach_nano(object_info: dict[str, Any]) -> Graph:
+    """The duotone LoRA of the base, taught to a model of another width."""
+    graph = Graph(object_info, "Teach a LoRA to another model (Klein Nano)")
+    graph.note(
+        "## A LoRA for a model that it does not fit\n\n"
+        "*Klein Nano wide* has twice the width of the base and fewer blocks: no layer of the duotone LoRA lands on it. "
+        "**Transfer LoRA** makes a new LoRA from the old one and its own model, without a picture: the base with the "
+        "LoRA is the teacher.\n\n"
+        "Prompts that nothing was learned from decide whether the file is written; the report has the figures. "
+        "The run takes one to three minutes on two cores. 150 steps give the idea; more steps and more prompts give a "
+        "better LoRA.\n\n"
+        "Then choose the new file in **Apply LoRA** on the wide model.",
+        (-420, 0),
+        (380, 440),
+        "Read me",
+    )
+    base, wide = (
+        graph.add("UNETLoader", (0, row * 160), (340, 100), [name, "default"], title)
+        for row, (name, title) in enumerate(((BASE, "The LoRA's own model"), (WIDE, "The model to teach")))
+    )
+    prompts = [
+        graph.add("PatchbayLoadConditioning", (0, 340 + 230 * row), (340, 170), [PROMPTS, name])["conditioning"]
+        for row, name in enumerate(TEACH_PROMPTS)
+    ]
+    sigmas = graph.add("Flux2Scheduler", (380, 340), (260, 130), [20, 128, 128])
+    latent = graph.add("EmptyFlux2LatentImage", (380, 520), (260, 130), [128, 128, 1])
+    empty = graph.add("PatchbayLoadConditioning", (380, 1480), (260, 170), [PROMPTS, "empty"])["conditioning"]
+    graph.add(
+        "PatchbayTransferLora", (700, 0), (560, 1040), TEACH, model=wide["MODEL"], reference=base["MODEL"],
+        conditioning=_joined(graph, prompts, 380, 720), sigmas=sigmas["SIGMAS"], latent_image=latent["LATENT"],
+        negative=empty,
+    )  # fmt: skip
+    graph.group("Models, prompts, noise levels", (-20, -80, 680, 2280))
+    graph.group("Teach", (680, -80, 600, 1160), "#8a6d3b")
+    return graph
+
+
+def teach_klein_4b(object_info: dict[str, Any]) -> Graph:
+    """A LoRA of Klein 4B base, taught to the distilled model."""
+    graph = Graph(object_info, "Teach a LoRA to another model (FLUX.2 Klein 4B base and distilled)")
+    files, listed = _files_4b()
+    graph.note(
+        "## A LoRA of Klein 4B base, for the distilled model\n\n"
+        f"**Files**\n\n{listed}\n\n"
+        "**Choose your LoRA** in *Transfer LoRA*; the one that is set is made for Klein Nano. Write prompts of the "
+        "kind that you use, eight or more, joined with *Conditioning (Combine)*.\n\n"
+        "Look first whether it is needed: *Does this LoRA transfer* answers in a minute, and a style often transfers "
+        "by itself. The new file is written only if it is certainly better.",
+        (-440, 0),
+        (400, 480),
+        "Read me",
+    )
+    given = _klein(graph, files)
+    graph.add(
+        "PatchbayTransferLora", (720, 0), (560, 1040), TEACH_4B, model=given["student"], reference=given["base"],
+        **{name: given[name] for name in ("conditioning", "sigmas", "latent_image", "negative")},
+    )  # fmt: skip
+    graph.group("Models and prompts", (-20, -80, 700, 1460))
+    graph.group("Teach", (700, -80, 600, 1160), "#8a6d3b")
+    return graph
+
+
+def patch_reference_klein_4b(object_info: dict[str, Any]) -> Graph:
+    """Base with a distillation patch as the reference: does a LoRA do the same on the distilled model?"""
+    graph = Graph(object_info, "Base and patch as reference (FLUX.2 Klein 4B)")
+    files, listed = _files_4b()
+    graph.note(
+        "## Base + patch as reference\n\n"
+        f"**Files**\n\n{listed}\n\n"
+        "Some LoRAs are made for a model *with a patch*: trained on a base with a distillation LoRA, or on a "
+        "distilled model with a training adapter that is left out to draw. Their own model is then base + patch, and "
+        "that is what to compare with.\n\n"
+        "**Choose the patch** in the upper *Apply LoRA*, **your LoRA** in the other two. Feature Shift says whether "
+        "your LoRA does on the distilled model what it does on base + patch. The LoRAs that are set are made for "
+        "Klein Nano and do not fit.",
+        (-440, 0),
+        (400, 520),
+        "Read me",
+    )
+    given = _klein(graph, files)
+    patch = graph.add("PatchbayApplyLora", (720, 0), (420, 900), PLAIN_APPLY, "The patch on base", model=given["base"])
+    own = graph.add("PatchbayApplyLora", (1200, 0), (420, 900), PLAIN_APPLY, "Your LoRA there", model=patch["model"])
+    here = graph.add(
+        "PatchbayApplyLora", (1200, 1240), (420, 900), PLAIN_APPLY, "Your LoRA on distilled", model=given["student"]
+    )
+    _shift(
+        graph, given, (given["student"], here["model"]), (1680, 0), reference_a=patch["model"],
+        reference_b=own["model"], negative=given["negative"],
+    )  # fmt: skip
+    graph.group("Models and prompts", (-20, -80, 700, 1460))
+    graph.group("The patch", (700, -80, 460, 1080), "#8a6d3b")
+    graph.group("Your LoRA", (1180, -80, 460, 2320), "#8a6d3b")
+    graph.group("Does it transfer?", (1660, -80, 600, 1020), "#3b7d4f")
+    return graph
+
+
+WORKFLOWS = (
+    two_models_nano, shift_nano, fit_nano, refit_nano, transfer_klein_4b, teach_nano, teach_klein_4b,
+    patch_reference_klein_4b,
+)  # fmt: skip

@@ -155,7 +155,11 @@ def teach(job: str) -> dict[str, Any]:
     }  # fmt: skip
     path = ARGS.answer.with_suffix(".safetensors")
     save_file(tensors_of(taught.factors), str(path))
-    ways = {"taught": path, "plain": Path(lora.key[0]), "trained there": None if concept else own_lora(job)}
+    ways = {
+        "taught": path if taught.state.best_error < taught.state.curve[0] or job != "wide" else None,
+        "plain": Path(lora.key[0]),
+        "trained there": None if concept else own_lora(job),
+    }
     for way, file in ways.items():
         if file is not None:
             patched = patch_model(target, LORA_CACHE.load(str(file), way), "")

@@ -196,7 +196,7 @@ class Teaching:
         def learned(step: int, error: float) -> None:
             self._costs.step(f"step {step} of {s.steps}, held-out error {error**0.5:.3f}")
 
-        checkpoint = self._checkpoint()
+        checkpoint = self.checkpoint()
         state = train(student, teacher, self._prompts, self._course, judge, checkpoint, learned, self.go_on)
         taught = judge.student()
         better = is_better(taught, others)
@@ -214,7 +214,7 @@ class Teaching:
             found.append(judge.model(REMAPPED, patch_model(self._model, self.remapped(), "")))
         return found
 
-    def _checkpoint(self) -> Path | None:
+    def checkpoint(self) -> Path | None:
         """Where the run is kept after each round; ``None`` where something cannot be told from another run."""
         s = self._settings
         digests = (

@@ -1,0 +1,184 @@
+"""Teaching a LoRA on real ComfyUI models: gradients, nothing left behind, and a run that goes on."""
+
+from __future__ import annotations
+
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from nano_models import flux2_state_dict, kohya_lora, write
+from safetensors import safe_open
+from tiny_models import tiny_conditioning, tiny_latent, tiny_model
+
+pytestmark = pytest.mark.host
+NANO = {"hidden": 128, "double": 1, "single": 2}
+SIGMAS = (1.0, 0.8, 0.0)
+
+
+@pytest.fixture(scope="module")
+def host(comfy_in_process: Any) -> types.SimpleNamespace:
+    import comfy.sd
+    from pack.nodes.core import errors
+    from pack.nodes.host.apply import lora_cache
+    from pack.nodes.host.teach import batches, examples, factors, judging, student, teach, training
+    from pack.nodes.host.transfer import moved_blocks, strength_lab
+
+    return types.SimpleNamespace(
+        sd=comfy.sd, Error=errors.PatchbayError, load=lora_cache.LORA_CACHE.load, batches=batches, examples=examples,
+        factors=factors, judging=judging, student=student, teach=teach, training=training, moved=moved_blocks,
+        lab=strength_lab,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def base(host: Any) -> Any:
+    return host.sd.load_diffusion_model_state_dict(flux2_state_dict(seed=0, **NANO))
+
+
+@pytest.fixture(scope="module")
+def lora(host: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path = write(tmp_path_factory.mktemp("teach") / "style.safetensors", kohya_lora(size=0.05, **NANO), {})
+    return host.load(path, "style")
+
+
+def prompts(count: int = 4) -> list[Any]:
+    generator = torch.Generator().manual_seed(3)
+    return [[torch.randn(1, 4, 64, generator=generator), {}] for _ in range(count)]
+
+
+def settings(host: Any, **change: Any) -> Any:
+    chosen = {
+        "conditioning": prompts(), "sigmas": torch.tensor(SIGMAS),
+        "latent_image": {"samples": torch.zeros(1, 128, 2, 2)},
+        "seed": 1, "steps": 4, "rounds": 2, "batch": 2, "walks": 2, "teacher_steps": 1,
+    }  # fmt: skip
+    return host.teach.TeachSettings(**{**chosen, **change})
+
+
+def one_layer(host: Any, model: Any, key: str) -> Any:
+    weight = model.model_state_dict()[key]
+    generator = torch.Generator().manual_seed(2)
+    up, down = (torch.randn(*s, generator=generator) * 0.1 for s in ((weight.shape[0], 2), (2, weight.shape[1])))
+    return host.factors.Factors(key, up, down)
+
+
+@pytest.mark.parametrize(
+    ("layer", "recompute"),
+    [("double_blocks.0.img_attn.qkv", False), ("double_blocks.0.img_attn.qkv", True),
+     ("double_stream_modulation_img.lin", True)],
+)  # fmt: skip
+def test_gradients_are_those_of_finite_differences(host: Any, layer: str, recompute: bool) -> None:
+    name = "FLUX.2 Klein 4B"
+    model = tiny_model(name)
+    model.model.double()
+    model.model.manual_cast_dtype = torch.float64
+    latent = tiny_latent(name)["samples"][..., :2, :2].double()
+    student = host.student.Student(model, [one_layer(host, model, f"diffusion_model.{layer}.weight")], recompute)
+    student.to_device()
+    for one in student.factors:
+        one.up, one.down = (t.detach().double().requires_grad_(True) for t in (one.up, one.down))
+    generator = torch.Generator().manual_seed(4)
+    x, want = (torch.randn(latent.shape, generator=generator, dtype=torch.float64) for _ in range(2))
+
+    def work(evaluator: Any) -> tuple[list[torch.Tensor], list[float]]:
+        def loss() -> torch.Tensor:
+            got = evaluator.velocity(x, torch.tensor([0.7], dtype=torch.float64), [0])
+            return (got.double() - want).square().sum()
+
+        loss().backward()
+        found = [tensor.grad.clone() for tensor in student.parameters]
+        slopes = []
+        for tensor in student.parameters:
+            direction = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+            values = []
+            with torch.no_grad():
+                for sign in (1, -1):
+                    tensor.add_(direction, alpha=sign * 1e-3)
+                    values.append(float(loss()))
+                    tensor.add_(direction, alpha=-sign * 1e-3)
+            slopes.append((values[0] - values[1]) / 2e-3)
+            found.append(direction)
+        return found, slopes
+
+    with torch.inference_mode(False), torch.enable_grad():
+        found, slopes = student.inside(tiny_conditioning(name), latent, work)
+    for gradient, direction, slope in zip(found[:2], found[2:], slopes, strict=True):
+        assert float((gradient * direction).sum()) == pytest.approx(slope, rel=2e-3, abs=1e-3)
+
+
+def test_a_fitting_student_learns_and_nothing_stays_behind(host: Any, base: Any, lora: Any) -> None:
+    import comfy.model_management
+
+    before = {key: value.clone() for key, value in base.model_state_dict().items()}
+    taught = host.teach.teach_lora(base, base, lora.key[0], "style", settings(host, rank=2, layers="img_in"))
+    assert taught.start == "plain" or taught.start == "zero"
+    assert all(torch.equal(value, before[key]) for key, value in base.model_state_dict().items())
+    assert not any(m._forward_hooks or "forward" in vars(m) for m in base.model.modules())
+    assert not comfy.model_management.in_training
+    assert taught.written == ""
+
+
+def test_a_lora_that_lands_nowhere_is_taught_from_zero(host: Any, base: Any, lora: Any) -> None:
+    wide = host.sd.load_diffusion_model_state_dict(flux2_state_dict(seed=1, hidden=256, double=1, single=1))
+    taught = host.teach.teach_lora(wide, base, lora.key[0], "style", settings(host, steps=24, batch=4, walks=6, rate=4))
+    assert taught.start == "zero"
+    assert taught.state.best_error < taught.state.curve[0]
+    assert taught.calls == len(taught.factors) > 0
+
+
+def test_a_resumed_run_equals_an_unbroken_one(host: Any, base: Any, lora: Any, tmp_path: Path) -> None:
+    chosen = settings(host, steps=4, layers="single_blocks")
+    runs = []
+    for broken in (False, True):
+        checkpoint = tmp_path / f"{broken}.safetensors"
+        for stops in (1, 2) if broken else (2,):
+            with torch.inference_mode(False):
+                teaching = host.teach.Teaching(base, base, lora, chosen, None)
+                teaching.checkpoint = lambda path=checkpoint: path
+                asked = iter([True] * stops if not broken or stops == 2 else [True, False])
+                teaching.go_on = lambda asked=asked: next(asked)
+                runs.append(teaching.run())
+    whole, _, resumed = runs
+    assert resumed.state.step == whole.state.step == 4
+    for a, b in zip(whole.state.values, resumed.state.values, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_blocks_that_moved_are_found_and_the_start_is_renumbered(host: Any, lora: Any) -> None:
+    state = flux2_state_dict(seed=0, **NANO)
+    fewer = {
+        k.replace("single_blocks.1.", "single_blocks.0."): v for k, v in state.items() if "single_blocks.0." not in k
+    }
+    base, pruned = (host.sd.load_diffusion_model_state_dict(each) for each in (dict(state), fewer))
+    moved = host.moved.moved_blocks(base, pruned)
+    assert moved is not None
+    assert moved.block_map.of("single_blocks") == {0: None, 1: 0}
+    assert host.moved.moved_blocks(base, base) is None
+
+
+def test_models_without_a_latent_space_in_common_are_refused(host: Any, base: Any, lora: Any) -> None:
+    with pytest.raises(host.Error, match="different latents"):
+        host.teach.teach_lora(tiny_model("SD 1.5"), base, lora.key[0], "style", settings(host))
+
+
+def test_prompts_of_another_text_encoder_are_refused_with_the_reason(host: Any, base: Any, lora: Any) -> None:
+    other = [[torch.zeros(1, 4, 48), {}]] * 4
+    with pytest.raises(host.Error, match="reference_conditioning"):
+        host.teach.teach_lora(base, base, lora.key[0], "style", settings(host, reference_conditioning=other))
+
+
+def test_the_file_says_from_what_and_how_it_was_made(host: Any, base: Any, lora: Any, tmp_path: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    monkeypatch.setattr(host.teach, "writable_lora_folder", lambda: str(tmp_path))
+    monkeypatch.setattr(host.teach, "is_better", lambda taught, others: True)
+    taught = host.teach.teach_lora(base, base, lora.key[0], "style", settings(host, steps=2, file_name="new"))
+    assert taught.written == "new.safetensors"
+    with safe_open(str(tmp_path / taught.written), "pt") as file:
+        metadata, keys = file.metadata(), list(file.keys())
+    assert metadata["patchbay.taught_from"] == "style"
+    assert "seed 1" in metadata["patchbay.taught_with"]
+    assert len(metadata["patchbay.taught_from_sha256"]) == 64
+    again = host.factors.factors_of(host.load(str(tmp_path / taught.written), "new"), base)
+    assert len(keys) == 2 * len(again)
