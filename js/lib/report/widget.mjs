@@ -22,6 +22,8 @@ export function createReportPanel(host) {
   setAttributes(root, { class: "patchbay-panel patchbay-card", "data-capture-wheel": "true", tabindex: -1 });
   /** @type {CardState} */
   const state = { report: null, text: "", language: host.language(), open: new Set() };
+  /** By the user. */
+  let unfolded = false;
   const actions = {
     /** @param {"text" | "json"} what */
     copy: async (what) => showCopied((await copyReport(state, what)) ? what : "failed"),
@@ -30,6 +32,7 @@ export function createReportPanel(host) {
       const changed = state.open.has(name) !== open;
       state.open[open ? "add" : "delete"](name);
       if (!changed) return;
+      unfolded = state.open.size > 0;
       host.contentChanged(root.scrollHeight - root.clientHeight, state.open.size > 0);
       if (open) setTimeout(() => scrollTo(root, element), 60);
     },
@@ -53,8 +56,10 @@ export function createReportPanel(host) {
       state.report = report;
       state.text = String(first(output.text) ?? "");
       render();
-      // What is wrong is to be seen without scrolling; a healthy report is one line.
-      requestAnimationFrame(() => host.contentChanged(root.scrollHeight - root.clientHeight, !isHealthy(report) || state.open.size > 0));
+      // What is wrong is to be seen without scrolling. One line needs no room, and strengths that are all right give a node that
+      // stands above others none by themselves: only a hand that unfolds something does.
+      const calm = isHealthy(report) || (report.kind === "strengths" && report.level === "ok");
+      requestAnimationFrame(() => host.contentChanged(root.scrollHeight - root.clientHeight, !calm || unfolded));
     },
     languageChanged() {
       state.language = host.language();
