@@ -1,0 +1,228 @@
+"""The table of docs/workbench.md: ``.runtime/venv/bin/python tests/bench/workbench_table.py [--side N] [--layers N]``.
+
+Three LoRAs are merged, and a LoRA is extracted from two models, by this pack and by the public tools that can be
+installed, on the same seeded files. Every tool runs in a process of its own: error against float64, seconds without
+imports, and the most memory above that of the imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+STRENGTHS = (0.8, -0.5, 1.0)
+RANK = 16
+PREFIX = "diffusion_model.single_blocks"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--run", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.run:
+        print(json.dumps(measured(RUNS[options.run], options.folder)))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_files(folder, options.side, options.layers)
+        print("| task | tool | error | seconds | memory |\n|---|---|---|---|---|")
+        for run in RUNS:
+            command = [sys.executable, __file__, "--run", run, "--folder", name]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                print(f"| {run} | | {done.stderr.strip().splitlines()[-1][:100]} | | |")
+                continue
+            found = json.loads(done.stdout.strip().splitlines()[-1])
+            error = error_of(run, folder)
+            print(f"| {run} | {error:.1e} | {found['seconds']:.1f} | {found['bytes'] / 1e6:.0f} MB |", flush=True)
+
+
+def write_files(folder: Path, side: int, layers: int) -> None:
+    """Three LoRAs in PEFT's and ComfyUI's names, a base, and the base with a change of rank 16 and noise."""
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    for number in range(len(STRENGTHS)):
+        tensors = {}
+        for layer in range(layers):
+            tensors[f"{PREFIX}.{layer}.linear1.lora_A.weight"] = torch.randn(RANK, side).bfloat16()
+            tensors[f"{PREFIX}.{layer}.linear1.lora_B.weight"] = (torch.randn(side, RANK) * 0.01).bfloat16()
+        save_file(tensors, folder / f"lora{number}.safetensors")
+    base = {f"single_blocks.{i}.linear1.weight": torch.randn(side, side) / side**0.5 for i in range(layers)}
+    save_file(base, folder / "base.safetensors")
+    for key, weight in base.items():
+        change = torch.randn(side, RANK) @ torch.randn(RANK, side) * 1e-3
+        base[key] = weight + change + torch.randn(side, side) * 1e-4
+    save_file(base, folder / "tuned.safetensors")
+
+
+def measured(run: Callable[[Path], Callable[[], None]], folder: Path) -> dict[str, float]:
+    """Seconds and bytes of what ``run`` returns; imports are done before."""
+    work = run(folder)
+    before, started = _status("VmRSS"), time.perf_counter()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    work()
+    return {"seconds": time.perf_counter() - started, "bytes": _status("VmHWM") - before}
+
+
+def _status(field: str) -> int:
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(field))
+    return int(line.split()[1]) * 1024
+
+
+def error_of(run: str, folder: Path) -> float:
+    """``|D - meant| / |meant|`` of what a tool left as ``out.safetensors``; the file is removed."""
+    import torch
+    from safetensors.torch import load_file
+
+    path = folder / "out.safetensors"
+    made = {key: value.double() for key, value in load_file(path).items()}
+    path.unlink()
+    wrong = total = 0.0
+    for key in [key for key in made if key.endswith((".lora_down.weight", ".lora_A.weight"))]:
+        name = key.removesuffix(".lora_down.weight").removesuffix(".lora_A.weight")
+        up = made.get(f"{name}.lora_up.weight", made.get(f"{name}.lora_B.weight"))
+        assert up is not None
+        alpha = made.get(f"{name}.alpha")
+        delta = up @ made[key] * (1.0 if alpha is None else float(alpha) / made[key].shape[0])
+        meant = _meant(run, folder, name[name.index("single_blocks") :])
+        wrong += float((delta - meant).square().sum())
+        total += float(meant.square().sum())
+    assert total > 0, "the tool wrote no layer"
+    return float(torch.tensor(wrong / total).sqrt())
+
+
+def _meant(run: str, folder: Path, name: str) -> Any:
+    from safetensors import safe_open
+
+    def tensor(file: str, key: str) -> Any:
+        with safe_open(folder / file, "pt") as opened:
+            return opened.get_tensor(key).double()
+
+    if run.startswith("extract"):
+        return tensor("tuned.safetensors", f"{name}.weight") - tensor("base.safetensors", f"{name}.weight")
+    key = f"diffusion_model.{name}"
+    parts = [
+        strength
+        * (
+            tensor(f"lora{i}.safetensors", f"{key}.lora_B.weight")
+            @ tensor(f"lora{i}.safetensors", f"{key}.lora_A.weight")
+        )
+        for i, strength in enumerate(STRENGTHS)
+    ]
+    return sum(parts)
+
+
+# --- the tools --------------------------------------------------------------------------------------------
+
+
+def _command(*arguments: str) -> Callable[[], None]:
+    sys.path.insert(0, str(ROOT))
+    cli = importlib.import_module("nodes.core.cli.main")
+    for module in ("nodes.core.bake.merge", "nodes.core.compare.extract", "torch", "safetensors.torch", "numpy"):
+        importlib.import_module(module)
+
+    def work() -> None:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:
+            code = cli.main(list(arguments), nowhere, sys.stderr)
+        assert code == 0, code
+
+    return work
+
+
+def ours_merge(folder: Path) -> Callable[[], None]:
+    files = [f"{folder / f'lora{i}.safetensors'}:{strength}" for i, strength in enumerate(STRENGTHS)]
+    return _command("merge", *files, "-o", str(folder / "out.safetensors"))
+
+
+def ours_merge_rank(folder: Path) -> Callable[[], None]:
+    files = [f"{folder / f'lora{i}.safetensors'}:{strength}" for i, strength in enumerate(STRENGTHS)]
+    return _command("merge", *files, "-o", str(folder / "out.safetensors"), "--rank", str(RANK), "--dtype", "float32")
+
+
+def ours_extract(folder: Path) -> Callable[[], None]:
+    return _command("extract", str(folder / "tuned.safetensors"), "--base", str(folder / "base.safetensors"), "-o",
+                    str(folder / "out.safetensors"), "--rank", str(RANK), "--dtype", "float32")  # fmt: skip
+
+
+def _peft(folder: Path, way: str) -> Callable[[], None]:
+    import peft
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    def work() -> None:
+        files = [load_file(folder / f"lora{i}.safetensors") for i in range(len(STRENGTHS))]
+        names = [key.removesuffix(".lora_A.weight") for key in files[0] if key.endswith(".lora_A.weight")]
+        side = files[0][f"{names[0]}.lora_A.weight"].shape[1]
+        flat = {name: name.replace(".", "_") for name in names}
+        with torch.device("meta"):
+            bare = torch.nn.ModuleDict({x: torch.nn.Linear(side, side, bias=False) for x in flat.values()})
+        config = peft.LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(flat.values()))
+        model = peft.PeftModel(bare.to_empty(device="cpu"), config, adapter_name="a0", autocast_adapter_dtype=False)
+        for number in range(1, len(STRENGTHS)):
+            model.add_adapter(f"a{number}", config)
+        for number, tensors in enumerate(files):
+            for name, module in flat.items():
+                layer = model.base_model.model[module]
+                layer.lora_A[f"a{number}"].weight.data = tensors[f"{name}.lora_A.weight"].float()
+                layer.lora_B[f"a{number}"].weight.data = tensors[f"{name}.lora_B.weight"].float()
+        more = {"svd_rank": RANK} if way == "svd" else {}
+        adapters = [f"a{i}" for i in range(len(STRENGTHS))]
+        model.add_weighted_adapter(adapters, list(STRENGTHS), "sum", combination_type=way, **more)
+        out = {}
+        for name, module in flat.items():
+            layer = model.base_model.model[module]
+            out[f"{name}.lora_A.weight"] = layer.lora_A["sum"].weight.data.contiguous()
+            out[f"{name}.lora_B.weight"] = layer.lora_B["sum"].weight.data.contiguous() * layer.scaling["sum"]
+        save_file(out, folder / "out.safetensors")
+
+    return work
+
+
+def comfyui_extract(folder: Path) -> Callable[[], None]:
+    """What ComfyUI's LoraSave does to each weight, by its own function."""
+    runtime = sorted((ROOT / ".runtime").glob("ComfyUI-*"))[-1]
+    sys.argv = sys.argv[:1] + ["--cpu"]
+    sys.path.insert(0, str(runtime))
+    from safetensors.torch import load_file, save_file
+
+    extract_lora = importlib.import_module("comfy_extras.nodes_lora_extract").extract_lora
+
+    def work() -> None:
+        tuned, base = load_file(folder / "tuned.safetensors"), load_file(folder / "base.safetensors")
+        out = {}
+        for key in base:
+            up, down = extract_lora(tuned[key] - base[key], RANK)
+            name = f"diffusion_model.{key.removesuffix('.weight')}"
+            out[f"{name}.lora_up.weight"] = up.contiguous()
+            out[f"{name}.lora_down.weight"] = down.contiguous()
+        save_file(out, folder / "out.safetensors")
+
+    return work
+
+
+RUNS: dict[str, Callable[[Path], Callable[[], None]]] = {
+    "merge, all ranks | LoRA Patchbay": ours_merge,
+    "merge, all ranks | PEFT add_weighted_adapter (cat)": lambda folder: _peft(folder, "cat"),
+    "merge, rank 16 | LoRA Patchbay": ours_merge_rank,
+    "merge, rank 16 | PEFT add_weighted_adapter (svd)": lambda folder: _peft(folder, "svd"),
+    "extract, rank 16 | LoRA Patchbay": ours_extract,
+    "extract, rank 16 | ComfyUI LoraSave": comfyui_extract,
+}
+
+if __name__ == "__main__":
+    main()
