@@ -29,6 +29,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--only", default="", help="a word of the rows that are wanted")
+    parser.add_argument("--limit", type=int, default=300, help="most seconds of one row")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -39,9 +41,13 @@ def main() -> None:
         folder = Path(name)
         write_files(folder, options.side, options.layers)
         print("| task | tool | error | seconds | memory |\n|---|---|---|---|---|")
-        for run in RUNS:
+        for run in (run for run in RUNS if not options.only or options.only in run):
             command = [sys.executable, __file__, "--run", run, "--folder", name]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=options.limit)
+            except subprocess.TimeoutExpired:
+                print(f"| {run} | | more than {options.limit} with all that it needs | |", flush=True)
+                continue
             if done.returncode:
                 print(f"| {run} | | {done.stderr.strip().splitlines()[-1][:100]} | | |")
                 continue
