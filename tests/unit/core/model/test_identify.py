@@ -9,6 +9,8 @@ from lora_files import flux2_shapes, header_from, header_of, lora_shapes, shared
 from pack.nodes.core.files.header import read_header
 from pack.nodes.core.lora.file import read_lora
 from pack.nodes.core.lora.file_kinds import identify_lora, identify_model, looks_like_lora
+from pack.nodes.core.model.facts import collect_facts
+from pack.nodes.core.model.identify import identify_architecture
 from support import some
 
 # ruff: noqa: E501 - the table of answers is read across
@@ -326,3 +328,10 @@ def test_kinds_of_files(name: str) -> None:
 def test_a_model_is_no_lora(tmp_path: Path) -> None:
     assert not looks_like_lora(header_from(KLEIN_4B))
     assert not looks_like_lora(header_from({}))
+
+
+def test_a_language_model_that_draws_is_told_by_its_second_projections() -> None:
+    own = [(f"language_model.model.layers.{i}.self_attn.q_proj_mot_gen", 4096, 4096) for i in range(3)]
+    assert identify_architecture(collect_facts(own, whole=False)).id == "sensenova_u1"
+    plain = [(name.removesuffix("_mot_gen"), rows, columns) for name, rows, columns in own]
+    assert identify_architecture(collect_facts(plain, whole=False)).certainty != "certain"
