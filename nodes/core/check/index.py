@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..errors import PatchbayError
+from ..files.elsewhere.source import Source
 from ..match.readings import config_stamp
 from .scan import ScanRow
 
@@ -102,7 +103,7 @@ def stamps_of(files: Sequence[str]) -> dict[str, str]:
         if not file.isprintable() and not _is_text(file):
             continue
         beside = configs[os.path.dirname(file)]
-        found[file] = f"{status.st_size}:{status.st_mtime_ns}:{beside or ''}:{_rules()}"
+        found[file] = f"{status.st_size}:{status.st_mtime_ns}:{beside or ''}:{rules()}"
     return found
 
 
@@ -115,10 +116,12 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def question_of(model: Path | None, measure: bool) -> str:
+def question_of(model: Path | Source | None, measure: bool) -> str:
     """What a scan asks about each file, as a text: without a model, or for the model as it is now."""
     if model is None:
         return ""
+    if isinstance(model, Source):
+        return f"{model}:{model.size_bytes}:{measure}"
     status = model.stat()
     return f"{model.resolve()}:{status.st_size}:{status.st_mtime_ns}:{measure}"
 
@@ -135,7 +138,7 @@ def default_index() -> Path:
 
 
 @lru_cache(1)
-def _rules() -> str:
+def rules() -> str:
     """This package as it is installed, and whether pickles can be read: another version may answer otherwise."""
     told = [str(importlib.util.find_spec("torch") is not None)]
     for path in sorted(Path(__file__).parents[1].rglob("*.py")):

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import PatchbayError
+from ..files.elsewhere.place import as_place
+from ..files.elsewhere.source import Source
 from ..files.header import read_header
 from ..files.metadata import base_model_text, read_training
 from ..files.storage import read_quantisation
@@ -83,10 +85,16 @@ def find_files(folder: Path) -> Found:
     return Found(files, problems)
 
 
-def scan_file(path: Path, model: Path | None = None, measure: bool = False) -> ScanRow:
+def scan_place(place: str, model: str = "", measure: bool = False) -> ScanRow:
+    """The line about one file, which may lie elsewhere; so may the model."""
+    return scan_file(as_place(place), as_place(model) if model else None, measure)
+
+
+def scan_file(path: Path | Source, model: Path | Source | None = None, measure: bool = False) -> ScanRow:
     """The line about one file. Never raises for what is wrong with the file: that is a line, too.
 
     Args:
+        path: Of a file elsewhere the source, of which only the header is read.
         model: Check LoRAs against the model in this file, which was read before without an error.
         measure: Also read their tensors for the share of their strength that lands.
     """
@@ -124,12 +132,12 @@ def scan_file(path: Path, model: Path | None = None, measure: bool = False) -> S
     )
 
 
-def _with_verdict(row: ScanRow, lora: LoraFile, model: Path, measure: bool) -> ScanRow:
+def _with_verdict(row: ScanRow, lora: LoraFile, model: Path | Source, measure: bool) -> ScanRow:
     from ..match.readings import as_loaded
     from .files import check_lora_file
 
     header = as_loaded(lora.header)
-    against = _model(model, model.stat().st_mtime_ns)
+    against = _model(str(model), model.stat().st_mtime_ns if isinstance(model, Path) else 0)
     checked = check_lora_file(lora if header is lora.header else read_lora(header), against, measure)
     verdict, counts = checked.verdict, checked.report.counts
     total = sum(counts.values()) - counts.get("dead", 0)
@@ -143,15 +151,15 @@ def _with_verdict(row: ScanRow, lora: LoraFile, model: Path, measure: bool) -> S
 
 
 @lru_cache(1)
-def _model(path: Path, changed: int) -> ModelFile:
+def _model(place: str, changed: int) -> ModelFile:
     """The model, read once in each process, and again after it was ``changed``."""
     from .model_file import read_model_file
 
-    return read_model_file(path)
+    return read_model_file(as_place(place))
 
 
-def _size(path: Path) -> int:
+def _size(path: Path | Source) -> int:
     try:
-        return path.stat().st_size
-    except OSError:
+        return path.stat().st_size if isinstance(path, Path) else path.size_bytes
+    except (OSError, PatchbayError):
         return 0

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from ..files.elsewhere.address import RemoteFile, is_address
+from ..files.elsewhere.address import RemoteFile
+from ..files.elsewhere.place import is_address
 from ..report.text import size
 from .output import say
 

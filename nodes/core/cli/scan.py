@@ -4,37 +4,32 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..check.index import Index, default_index, question_of, stamps_of
+from ..check.collection import Question, find_library, library_rows
+from ..check.index import Index, default_index, question_of
 from ..check.same import same_files
-from ..check.scan import ScanRow, find_files, scan_file
+from ..check.scan import ScanRow
 from ..errors import PatchbayError
 from .check import read_model
 from .exits import EXIT_DOUBT, EXIT_OK, EXIT_UNREADABLE, EXIT_WARNING, UsageError, describe, gravest, require
 from .output import say, with_progress, write_parquet, write_scan
+from .places import place
 from .reports import VERDICT_CODES, add_forms, add_measure
-
-_CHUNK = 16
-_BATCH = 512
-"""Files between two writes of the index: what a scan that is killed does again at most."""
-_WORTH_PARALLEL = 64
-"""Below this many files a second process costs more than it saves."""
 
 
 def add_command(commands: Any) -> None:
     """Add the command to the parser's commands."""
     parser = commands.add_parser("scan", help="list a folder", description="List every model file below a folder.")
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument("--model", type=Path, help="also say whether the LoRAs fit the model in this file")
+    parser.add_argument("folder", type=place, metavar="FOLDER")
+    parser.add_argument("--model", type=place, help="also say whether the LoRAs fit the model in this file")
     add_forms(parser, "one JSON object a line", "comma-separated values, one line a file")
     add_measure(parser)
     parser.add_argument("--jobs", type=int, default=0, help="processes to use (default: one a core)")
+    parser.add_argument("--cluster", metavar="ADDRESS", help="scan on the workers of this dask.distributed scheduler")
     parser.add_argument("--only", choices=("fits", "no-trigger-words", "same"), help="show only these files")
     parser.add_argument("--parquet", type=Path, metavar="FILE", help="write a Parquet file (needs pyarrow)")
     parser.add_argument("--index", type=Path, metavar="FILE", help="where what was found is remembered")
@@ -45,29 +40,23 @@ def add_command(commands: Any) -> None:
 
 def run(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     """The command."""
-    if not options.folder.is_dir():
-        is_file = options.folder.exists()
-        what = "is a file; 'lora-patchbay inspect' says what it is" if is_file else "no such folder"
-        raise UsageError(f"{options.folder}: {what}.")
-    if options.measure and options.model is None:
-        raise UsageError("--measure says how much of a LoRA lands in a model: give --model, too.")
-    if options.only == "fits" and options.model is None:
-        raise UsageError("--only fits says what fits a model: give --model, too.")
+    _refuse(options)
     if options.measure:
         require("scan --measure", "numpy")
     if options.model is not None:
         read_model(options.model)
     if options.parquet is not None:
         require("scan --parquet", "pyarrow")
-    found = find_files(options.folder)
+    found = find_library(options.folder)
+    question = Question(options.model, options.measure, options.jobs, options.cluster or "")
     codes: list[int] = []
 
     def named() -> Iterator[ScanRow]:
         index = _index(options, err)
         try:
-            for row in _wanted(chain(found.problems, _rows(found.files, options, index)), options):
+            for row in _wanted(chain(found.problems, library_rows(found, question, index)), options):
                 codes.append(row_code(row))
-                yield row._replace(file=os.path.relpath(row.file, options.folder))
+                yield row._replace(file=_below(row.file, options))
         finally:
             if index is not None:
                 index.close()
@@ -80,6 +69,21 @@ def run(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     else:
         write_scan(out, rows, options.form)
     return gravest(codes)
+
+
+def _refuse(options: argparse.Namespace) -> None:
+    """Commands that make no sense."""
+    folder = options.folder
+    if isinstance(folder, Path) and not folder.is_dir():
+        what = "is a file; 'lora-patchbay inspect' says what it is" if folder.exists() else "no such folder"
+        raise UsageError(f"{folder}: {what}.")
+    if not isinstance(folder, Path) and (options.measure or options.only == "same"):
+        what = "--measure" if options.measure else "--only same"
+        raise UsageError(f"{what} reads the tensors of every file: scan a folder of this machine with it.")
+    if options.measure and options.model is None:
+        raise UsageError("--measure says how much of a LoRA lands in a model: give --model, too.")
+    if options.only == "fits" and options.model is None:
+        raise UsageError("--only fits says what fits a model: give --model, too.")
 
 
 def row_code(row: ScanRow) -> int:
@@ -106,7 +110,9 @@ def _wanted(rows: Iterator[ScanRow], options: argparse.Namespace) -> Iterator[Sc
 
 
 def _below(file: str, options: argparse.Namespace) -> str:
-    return os.path.relpath(file, options.folder)
+    if isinstance(options.folder, Path):
+        return os.path.relpath(file, options.folder)
+    return file.removeprefix(f"{str(options.folder).rstrip('/')}/")
 
 
 def _index(options: argparse.Namespace, err: TextIO) -> Index | None:
@@ -122,27 +128,3 @@ def _index(options: argparse.Namespace, err: TextIO) -> Index | None:
         return None
 
 
-def _rows(files: Sequence[Path], options: argparse.Namespace, index: Index | None) -> Iterator[ScanRow]:
-    """The rows in the order of the files. What is new is kept batch by batch: a scan that is killed goes on there."""
-    count = options.jobs if options.jobs > 0 else os.cpu_count() or 1
-    scan = partial(scan_file, model=options.model, measure=options.measure)
-    pool: ProcessPoolExecutor | None = None
-    try:
-        for start in range(0, len(files), _BATCH):
-            batch = [os.path.abspath(file) for file in files[start : start + _BATCH]]
-            stamps = stamps_of(batch) if index is not None else {}
-            known = index.known(stamps) if index is not None else {}
-            new = [Path(file) for file in batch if file not in known]
-            if pool is None and count > 1 and len(new) >= _WORTH_PARALLEL:
-                pool = ProcessPoolExecutor(count)
-            alone = pool is None or len(new) < _WORTH_PARALLEL
-            made = map(scan, new) if alone else pool.map(scan, new, chunksize=_CHUNK)
-            if index is None:
-                yield from made
-                continue
-            read = {row.file: row for row in made}
-            index.keep((row for row in read.values() if row.file in stamps), stamps)
-            yield from (known.get(file) or read[file] for file in batch)
-    finally:
-        if pool is not None:
-            pool.shutdown(cancel_futures=True)

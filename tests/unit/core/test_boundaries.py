@@ -13,6 +13,7 @@ ALLOWED = {"torch", "numpy", "safetensors", "PIL"}
 EXTRAS = {
     "files/elsewhere/address": {"fsspec"},
     "files/elsewhere/http": {"fsspec", "aiohttp"},
+    "check/cluster": {"distributed"},
     "cli/output": {"pyarrow"},
 }
 """What the optional extras of the command line bring, and who may import it; see ``files/test_remote.py``."""

@@ -8,7 +8,6 @@ every file, two for a long header. Other protocols go through the file system th
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from .source import Source, Span
 FIRST = 1 << 18
 """Bytes of the first request: the header of nearly every file."""
 
-_ADDRESS = re.compile(r"[A-Za-z][\w+.-]+(://|::)")
 _HUB = "https://huggingface.co"
 _HUB_KINDS = ("datasets", "spaces")
 _BLOCK = 8 << 20
@@ -36,17 +34,12 @@ class Traffic:
     bytes: int = 0
 
 
-def is_address(text: str) -> bool:
-    """Whether ``text`` is an address and not a path; ``C:\\x`` is a path."""
-    return _ADDRESS.match(text) is not None
-
-
 def shown_address(address: str) -> str:
     """The address without what may be secret: names and passwords before the host, and everything after ``?``."""
     if "::" in address:
         return "::".join(map(shown_address, address.split("::")))
     parts = urlsplit(address)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 class RemoteFile(Source):
@@ -142,8 +135,8 @@ class RemoteFile(Source):
             self._head, self._size = self._reads.begin(FIRST, self._size)
 
 
-def list_files(address: str, endings: tuple[str, ...]) -> Iterator[tuple[RemoteFile, str]]:
-    """Every file below a folder elsewhere whose name has one of ``endings``, and a stamp that changes with it.
+def list_files(address: str, endings: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """The address of every file below a folder elsewhere whose name has one of ``endings``, and what changes with it.
 
     Raises:
         RemoteError: there is no such folder, or it cannot be listed.
@@ -159,7 +152,7 @@ def list_files(address: str, endings: tuple[str, ...]) -> Iterator[tuple[RemoteF
             size = about.get("size")
             marks = (about.get(name) for name in ("mtime", "LastModified", "last_modified", "ETag", "etag", "blob_id"))
             stamp = next((str(mark) for mark in marks if mark), "")
-            yield RemoteFile(str(system.unstrip_protocol(path)), None), f"{size}:{stamp}"
+            yield f"{address.rstrip('/')}/{path.removeprefix(root).lstrip('/')}", f"{size}:{stamp}"
 
 
 def _reads(file: RemoteFile) -> Any:

@@ -16,8 +16,8 @@ import pytest
 import torch
 from cli_runs import ROOT, run
 from lora_files import flux2_shapes, lora_shapes, write_lora, write_raw
+from pack.nodes.core.check import collection as command
 from pack.nodes.core.check import scan as scans
-from pack.nodes.core.cli import scan as command
 from safetensors.torch import load_file, save_file
 
 
@@ -150,7 +150,7 @@ def test_a_scan_that_is_killed_goes_on_where_it_was(tmp_path: Path, read: list[s
     folder = tmp_path / "many"
     folder.mkdir()
     one = lora(tmp_path / "one.safetensors")
-    for number in range(3 * command._BATCH):
+    for number in range(3 * command.BATCH):
         os.link(one, folder / f"{number:04}.safetensors")
     (tmp_path / "lora_patchbay").symlink_to(ROOT / "nodes" / "core", target_is_directory=True)
     index = tmp_path / "index"
@@ -162,13 +162,13 @@ def test_a_scan_that_is_killed_goes_on_where_it_was(tmp_path: Path, read: list[s
         assert scan.stdout.readline(), "the first batch is written before its rows are"
         scan.kill()
     code, out, _ = run(*words)
-    assert (code, len(out.splitlines())) == (0, 3 * command._BATCH)
-    assert len(read) <= 2 * command._BATCH
+    assert (code, len(out.splitlines())) == (0, 3 * command.BATCH)
+    assert len(read) <= 2 * command.BATCH
 
 
 def test_many_processes_and_one_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "_WORTH_PARALLEL", 2)
-    monkeypatch.setattr(command, "_BATCH", 7)
+    monkeypatch.setattr(command, "WORTH_PARALLEL", 2)
+    monkeypatch.setattr(command, "BATCH", 7)
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(20):

@@ -16,7 +16,8 @@ from files_server import Files, serve
 from lora_files import flux2_shapes, lora_shapes, write_lora
 from pack.nodes.core.errors import HeaderError, RemoteError
 from pack.nodes.core.files.elsewhere import http
-from pack.nodes.core.files.elsewhere.address import FIRST, RemoteFile, is_address, shown_address
+from pack.nodes.core.files.elsewhere.address import FIRST, RemoteFile, shown_address
+from pack.nodes.core.files.elsewhere.place import is_address
 from pack.nodes.core.files.header import read_header
 
 pytest.importorskip("fsspec")
@@ -192,6 +193,25 @@ def test_other_protocols_go_through_fsspec(tmp_path: Path) -> None:
             read_header(RemoteFile(address))
 
 
+def test_a_folder_elsewhere_is_scanned_and_remembered() -> None:
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    raw, size = head_of(lora_shapes(flux2_shapes()))
+    for name in ("a", "sub/b"):
+        system.pipe_file(f"/library/{name}.safetensors", raw.ljust(size, b"\0"))
+    system.pipe_file("/library/c.safetensors", b"<html>")
+    first = run("scan", "memory://library", "--json")
+    rows = {row["file"]: row for row in map(json.loads, first[1].splitlines())}
+    assert {name: bool(row["error"]) for name, row in rows.items()} == {
+        "a.safetensors": False, "sub/b.safetensors": False, "c.safetensors": True,
+    }  # fmt: skip
+    assert rows["a.safetensors"]["size_bytes"] == size
+    assert run("scan", "memory://library", "--json") == first
+    assert run("scan", "memory://library", "--only", "same")[0] == 64
+    assert "cannot be listed" in run("scan", "memory://none")[2] or run("scan", "memory://none")[1]
+
+
 def test_addresses() -> None:
     assert not any(map(is_address, (r"C:\models\x.safetensors", "a/b.safetensors", "./https:/x", "x")))
     assert all(map(is_address, ("https://a/b", "s3://b/c", "simplecache::s3://b/c")))
@@ -219,7 +239,7 @@ def test_the_pack_in_comfyui_knows_nothing_of_it(tmp_path: Path) -> None:
         if any(word in path.read_text(encoding="utf-8") for word in ("elsewhere.address", "elsewhere.http", "fsspec"))
     }
     assert {user for user in users if not user.startswith(("core/cli/", "core/cluster/"))} == {
-        "core/files/elsewhere/address.py", "core/files/elsewhere/http.py",
+        "core/check/collection.py", "core/files/elsewhere/address.py", "core/files/elsewhere/http.py",
     }  # fmt: skip
     (tmp_path / "lora_patchbay").symlink_to(ROOT / "nodes" / "core", target_is_directory=True)
     code = "import sys; from lora_patchbay.cli import main; print({'fsspec', 'aiohttp', 'dask'} & set(sys.modules))"
