@@ -204,6 +204,7 @@ def comfyui_extract(folder: Path) -> Callable[[], None]:
     runtime = sorted((ROOT / ".runtime").glob("ComfyUI-*"))[-1]
     sys.argv = sys.argv[:1] + ["--cpu"]
     sys.path.insert(0, str(runtime))
+    importlib.import_module("comfy.options").enable_args_parsing()
     from safetensors.torch import load_file, save_file
 
     extract_lora = importlib.import_module("comfy_extras.nodes_lora_extract").extract_lora
