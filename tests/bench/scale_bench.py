@@ -1,6 +1,6 @@
-"""Figures of docs/scale.md: what travels for a file elsewhere, libraries of any size, several workers.
+"""Figures of docs/scale.md: what travels for a file elsewhere, and libraries of any size.
 
-    python tests/bench/scale_bench.py [travel] [library] [workers]
+    python tests/bench/scale_bench.py [travel] [library]
 
 ``--files N`` sets the size of the library (default 100,000), ``--folder`` where it is made. The library is made of
 generated LoRAs of 56 tensors, each a file of its own with its own metadata. Prints a JSON object.
@@ -123,7 +123,7 @@ def library(folder: Path, count: int) -> dict[str, Any]:
 def main() -> int:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", nargs="*", default=["travel", "library"])
+    parser.add_argument("what", nargs="*", metavar="travel|library", default=["travel", "library"])
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
