@@ -113,8 +113,8 @@ def new_factors(key: str, shape: Iterable[int], rank: int, generator: torch.Gene
 
 
 def layer_kinds(keys: Iterable[str]) -> set[str]:
-    """Layers without the numbers of their blocks: ``diffusion_model.double_blocks.img_attn.qkv.weight``."""
-    return {_NUMBER.sub("", key) for key in keys}
+    """Layers without the numbers of their blocks: ``diffusion_model.double_blocks.img_mlp.0.weight``."""
+    return {_NUMBER.sub("", key, count=1) for key in keys}
 
 
 def layers_to_teach(model: Any, kinds: set[str], only: str) -> dict[str, tuple[int, int]]:
@@ -126,7 +126,7 @@ def layers_to_teach(model: Any, kinds: set[str], only: str) -> dict[str, tuple[i
     words = [word for word in re.split(r"[,\s]+", only) if word]
     found: dict[str, tuple[int, int]] = {}
     for key in model.model_state_dict():
-        if not key.startswith(MODEL_PREFIX) or _NUMBER.sub("", key) not in kinds:
+        if not key.startswith(MODEL_PREFIX) or _NUMBER.sub("", key, count=1) not in kinds:
             continue
         if words and not any(word in key for word in words):
             continue

@@ -128,7 +128,7 @@ class Teaching:
         check_prompts(model, "model", self._prompts.target, self._latent)
         check_prompts(reference, "the reference", self._prompts.reference, self._latent)
         self._moved = moved_blocks(reference, model)
-        self._factors, self._start = self._choose_start()
+        self.factors, self._start = self._choose_start()
         self._course = self._plan()
         self.go_on: Callable[[], bool] = lambda: True
         """Asked before every round of the training."""
@@ -163,7 +163,7 @@ class Teaching:
 
     def _plan(self) -> Course:
         s = self._settings
-        widths = sorted(one.down.shape[1] for one in self._factors)
+        widths = sorted(one.down.shape[1] for one in self.factors)
         rate = s.rate * largest_rate(widths[len(widths) // 2], self._start == FROM_ZERO)
         batch = s.batch or (16 if self._latent[0].numel() < _SMALL else 1)
         stops = min(len(s.sigmas) - 1, 8)
@@ -183,7 +183,7 @@ class Teaching:
     def run(self) -> Taught:
         """Measure, train, judge, write."""
         s = self._settings
-        student = Student(self._model, self._factors, s.recompute)
+        student = Student(self._model, self.factors, s.recompute)
         student.to_device()
         lesson = Lesson(tuple(float(x) for x in s.sigmas), s.cfg, self._latent, s.teacher_steps)
         patched = patch_model(self._reference, self._lora, "")
