@@ -4,7 +4,8 @@ Two teachers are possible. *Delta* is the target's own output plus what the LoRA
 reference's output with the LoRA. Delta keeps what the target does differently on purpose. But where a LoRA leads both
 models to latents that neither has seen, the target's own output there is no guide any more, and full is better. What
 tells the two apart is measured: how much further apart the two models are, both without the LoRA, on the LoRA's latents
-than on their own.
+than on their own. A model on which nothing of the LoRA lands is no relative of the reference, and is taught by full
+alone.
 """
 
 from __future__ import annotations

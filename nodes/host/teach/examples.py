@@ -43,6 +43,8 @@ class Lesson:
     """Steps of the reference inside one step of a few-step target."""
     guidance: tuple[float, ...] = ()
     """CFG of the reference by level."""
+    only_full: bool = False
+    """Teach the reference's whole output at every level: for a model that is no relative of the reference."""
     own: dict[int, float] = field(default_factory=dict)
     """Distance of the two models without the LoRA, on the target's own walk, by level."""
 
@@ -132,7 +134,8 @@ class Teacher:
         with self._student.plain():
             own = self._student_says(rows)
         if not self.shares:
-            self.shares = full_shares(self.lesson.own, self._distances(rows, own, without))
+            led = self._distances(rows, own, without)
+            self.shares = dict.fromkeys(led, 1.0) if self.lesson.only_full else full_shares(self.lesson.own, led)
         shares = torch.tensor([self.shares.get(int(level), 1.0) for level in rows.level])
         shares = _over(shares, full)
         return replace(rows, want=full + (1 - shares) * (own - without))

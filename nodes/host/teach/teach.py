@@ -185,7 +185,10 @@ class Teaching:
         s = self._settings
         student = Student(self._model, self.factors, s.recompute)
         student.to_device()
-        lesson = Lesson(tuple(float(x) for x in s.sigmas), s.cfg, self._latent, s.teacher_steps)
+        sigmas = tuple(float(x) for x in s.sigmas)
+        # Where nothing of the LoRA lands the two models are no relatives, and the change alone teaches little: measured
+        # on Klein Nano wide, 17.7 dB with it and 26.7 with the whole output.
+        lesson = Lesson(sigmas, s.cfg, self._latent, s.teacher_steps, only_full=self._start == FROM_ZERO)
         patched = patch_model(self._reference, self._lora, "")
         teacher = Teacher(self._reference, patched, student, self._prompts, lesson, lambda count: self._costs.step())
         guidance = teacher.measure(s.seed + 1, s.reference_cfg or None)
