@@ -224,18 +224,3 @@ def test_pages_link_to_what_is_there() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 140
-
-
-def test_the_table_of_taught_loras_is_made_of_its_results() -> None:
-    page = (ROOT / "docs" / "transfer.md").read_text(encoding="utf-8")
-    summary = read("gpu/results/teach_table.json")["summary"]
-    cell = "{0[0]:.1f} ({0[1]:.1f} to {0[2]:.1f})".format
-    for student, ways in summary.items():
-        if student == "upper":
-            continue
-        row = next(line for line in page.splitlines() if line.startswith(f"| {student} | {cell(ways['plain'])} |"))
-        assert cell(ways["taught"]) in row
-        upper = ways.get("trained there") or (summary["upper"]["trained there"] if student == "wide" else None)
-        assert row.endswith(f"| {cell(upper) if upper else '-'} |")
-    assert f"brings back {summary['wide']['taught over plain'][0]:.1f} dB" in page
-    assert f"concept LoRA wins {summary['concept']['taught over plain'][0]:.1f} dB" in page

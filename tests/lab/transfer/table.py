@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+import taught  # noqa: E402
+
 PAGE = HERE.parents[2] / "docs" / "transfer.md"
 
 NOT_A_REMEDY = ("plain 1.0", "without the LoRA", "what the node returns")
@@ -177,6 +181,8 @@ def page(results: dict[str, Any]) -> str:
         "similar models. Another LoRA may behave differently: *Fit Strengths* measures yours.",
         "",
         remedies(students),
+        "",
+        taught.section(),
         METHOD.format(
             assumed=protocol["assumed_guidance"], fit_prompts=protocol["fit_prompts"], fit_seeds=protocol["fit_seeds"],
             scale_captions=protocol["scale_captions"], scale=scale,
