@@ -122,15 +122,15 @@ class LayerBuilder:
 
     def notes(self) -> list[str]:
         """What has to be said about the names."""
-        notes = []
+        said: list[str] = []
         if self._renamed:
-            notes.append(f"{self._renamed} layers are written under names that ComfyUI's own loader knows.")
+            said.append(f"{self._renamed} layers are written under names that ComfyUI's own loader knows.")
         if self._padded:
-            notes.append(
+            said.append(
                 f"{self._padded} layers change a part of a weight that ComfyUI's own loader has no name for: they are "
                 "written as changes of the whole weight that leave the rest of it alone."
             )
-        return notes
+        return said
 
     def _layer(self, patch: MatchedPatch, pieces: list[tuple[Any, float]]) -> BakeLayer:
         source = self._source(patch)
