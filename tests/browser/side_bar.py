@@ -101,7 +101,7 @@ def can_be_read(page: ComfyPage, least: int) -> None:
         least: Texts that there are at least: none would pass too.
     """
     contrast = page.page.evaluate(CONTRAST, SURFACES)
-    assert contrast["seen"] >= least
+    assert contrast["seen"] >= least, f"{contrast['seen']} texts of ours are seen"
     assert contrast["low"] == []
     assert page.page.evaluate(NAMELESS, SURFACES) == []
 

@@ -76,7 +76,7 @@ def test_a_workflow_opens(lasting_page: ComfyPage, path: Path, object_info: dict
     lasting_page.page.evaluate(LESS)
     lasting_page.queue_and_wait()
     lasting_page.page.wait_for_function(REPORTED)
-    can_be_read(lasting_page, 20)
+    can_be_read(lasting_page, 8)  # a healthy report alone is folded into that many
     lasting_page.assert_no_pack_errors()
     assert lasting_page.complaints() == []
 
