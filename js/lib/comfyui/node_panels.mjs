@@ -84,6 +84,7 @@ export function attachPanel(node, kind) {
       // A report is as long as its file has layers: it is neither read nor written anew where it is the same one.
       if (output === entry.output && entry.panel) return;
       entry.output = output;
+      root.toggleAttribute("data-result", true);
       if (!entry.panel) return;
       entry.panel.show(output);
       entry.afterShow();

@@ -92,8 +92,7 @@ function badgeOf(verdict) {
 function markPanel({ node, verdict }) {
   const entry = attachedPanels().find((panel) => panel.kind.name === "patchbay_report" && /** @type {unknown} */ (panel.node) === node);
   if (!entry) return;
-  const wanted = verdict !== null && setting("Comfy.VueNodes.Enabled") === true && (!entry.output || entry.root.hasAttribute("data-earlier"));
-  const text = wanted && verdict ? pillText(verdict, language()) : "";
+  const text = verdict && setting("Comfy.VueNodes.Enabled") === true ? pillText(verdict, language()) : "";
   if ((entry.root.getAttribute("data-verdict") ?? "") === text) return;
   entry.root.toggleAttribute("data-verdict", text !== "");
   if (text) entry.root.setAttribute("data-verdict", text);
