@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from .lettering import fit_text, line_height, plain_font
 
 BACKGROUND = (224, 224, 224)
 """Light grey, so that a picture with a white ground keeps its edges."""
 INK = (32, 32, 32)
-_ELLIPSIS = "..."
-_LONGEST_LABEL = 200
 
 
 def to_pillow(picture: torch.Tensor) -> Image.Image:
@@ -39,8 +36,8 @@ def side_by_side(panels: list[tuple[str, torch.Tensor]], caption: str = "") -> t
     """
     height, width = panels[0][1].shape[:2]
     gap = max(4, width // 64)
-    font = _font(max(12, min(48, width // 18)))
-    bar = _line_height(font) + gap
+    font = plain_font(max(12, min(48, width // 18)))
+    bar = line_height(font) + gap
     sheet = Image.new(
         "RGB", (len(panels) * (width + gap) + gap, bar + height + (bar if caption else 0) + gap), BACKGROUND
     )
@@ -58,39 +55,3 @@ def side_by_side(panels: list[tuple[str, torch.Tensor]], caption: str = "") -> t
             font=font,
         )
     return from_pillow(sheet)
-
-
-def fit_text(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
-    """``text`` on one line, shortened with ``...`` so that it is at most ``width`` pixels wide (or empty).
-
-    Characters that the font does not have become ``?``; the full text stands in the report.
-    """
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[:_LONGEST_LABEL]).split())
-    line = "".join(c if _has_glyph(font, c) else "?" for c in line)
-    if font.getlength(line) <= width and len(text) <= _LONGEST_LABEL:
-        return line
-    while line and font.getlength(line + _ELLIPSIS) > width:
-        line = line[:-1]
-    return line.rstrip() + _ELLIPSIS if line else ""
-
-
-@functools.lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    try:
-        return ImageFont.load_default(size)
-    except (TypeError, ImportError, OSError):  # an old Pillow, or one without FreeType: its small bitmap font
-        return ImageFont.load_default()
-
-
-def _line_height(font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> int:
-    _, top, _, bottom = font.getbbox("Agj|")
-    return int(bottom - min(top, 0)) + 2
-
-
-@functools.lru_cache(maxsize=4096)
-def _has_glyph(font: ImageFont.ImageFont | ImageFont.FreeTypeFont, character: str) -> bool:
-    if character.isascii() or not isinstance(font, ImageFont.FreeTypeFont):
-        return character.isascii()
-    missing: Any = font.getmask("\U0010ffff")  # Pillow's own image type, which has no stubs worth the name
-    drawn: Any = font.getmask(character)
-    return drawn.size != missing.size or bytes(drawn) != bytes(missing)

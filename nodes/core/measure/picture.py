@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from ..images.panels import fit_text, from_pillow
+from ..images.lettering import fit_text
+from ..images.lettering import plain_font as _font
+from ..images.panels import from_pillow
 from .runs import Comparison, ConditionSummary, Measurement, RunRecord
 from .text import ratio_text
 from .why import amount, duration
@@ -191,11 +192,3 @@ def _wrap(text: str, font: Any, width: int) -> list[str]:
         else:
             lines.append(fit_text(word, font, width))
     return lines
-
-
-@functools.lru_cache(maxsize=8)
-def _font(size: int) -> Any:
-    try:
-        return ImageFont.load_default(size)
-    except (TypeError, ImportError, OSError):  # an old Pillow, or one without FreeType: its small bitmap font
-        return ImageFont.load_default()

@@ -10,8 +10,9 @@ import pytest
 import torch
 from pack.nodes.core.errors import PatchbayError
 from pack.nodes.core.images.comparison import build_compare_report, compare_text, metrics_text, pair_batches
+from pack.nodes.core.images.lettering import fit_text
 from pack.nodes.core.images.metrics import compare_pictures, difference_picture
-from pack.nodes.core.images.panels import fit_text, from_pillow, side_by_side, to_pillow
+from pack.nodes.core.images.panels import from_pillow, side_by_side, to_pillow
 from pack.nodes.core.report.report import to_json
 from PIL import ImageFont
 
