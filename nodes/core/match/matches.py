@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from ..errors import AdapterFormatError
 from ..files.peek import Peek
 from ..lora.adapters.base import Ranges, RowCut
-from ..lora.adapters.diff import peft_ia3_dims
+from ..lora.adapters.diff import directed, peft_ia3_dims
 from ..lora.adapters.rows import cut_rows, taken_shape
 from ..lora.dead import UNUSED, has_zero_factor
 from ..lora.file import LoraFile, LoraLayer
@@ -181,7 +181,8 @@ class _Matcher:
         if spot.ranges is None or layer.adapter is None:
             return [Patch(spot.target, misfit=misfit(layer, tensors, weight, offset, self._on_input(layer)))]
         rows = layer.out_features or sum(count for _, count in spot.ranges)
-        cuts = cut_rows(layer.adapter, tensors, spot.ranges, rows, layer.dora == "dora_scale")
+        stated = directed(tensors, self._on_input(layer))
+        cuts = cut_rows(layer.adapter, stated, spot.ranges, rows, layer.dora == "dora_scale")
         return [self._cut(layer, tensors, spot.target, cut, len(cuts) == 1) for cut in cuts]
 
     def _cut(

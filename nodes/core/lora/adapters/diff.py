@@ -167,10 +167,17 @@ class Ia3Adapter(Adapter):
         return bool((as_float(tensors["ia3_l"]) == 1).all())
 
     def row_cuts(self, shapes: Mapping[str, Shape], ranges: Ranges) -> tuple[RowCut, ...]:
-        vector = shapes.get("ia3_l", ())
+        role = "ia3_l" if "ia3_l" in shapes else "ia3_weight"
+        vector = shapes.get(role, ())
         if len(vector) != 2 or 1 not in vector:
             return super().row_cuts(shapes, ranges)  # only a number inside says whether it scales rows or columns
-        return whole_cut(ranges, {"ia3_l": (0, ranges)} if vector[1] == 1 else {})
+        return whole_cut(ranges, {role: (0, ranges)} if vector[1] == 1 else {})
+
+
+def directed(shapes: Mapping[str, Shape], on_input: bool) -> Mapping[str, Shape]:
+    """Shapes of which that of LyCORIS' vector says what it scales, as PEFT's do: [n, 1] rows, [1, n] columns."""
+    count = math.prod(shapes.get("ia3_weight", ()))
+    return {**shapes, "ia3_weight": (1, count) if on_input else (count, 1)} if "ia3_weight" in shapes else shapes
 
 
 def peft_ia3_dims(vector: Shape, weight: Shape) -> list[int]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from pack.nodes.core.errors import AdapterFormatError
 from pack.nodes.core.lora.adapters import dora_delta, find_adapters
+from pack.nodes.core.lora.adapters.diff import directed
 from pack.nodes.core.lora.adapters.rows import cut_rows, part_of, take
 
 Tensors = dict[str, Any]
@@ -46,6 +47,8 @@ KINDS: Mapping[str, Tensors] = {
     "boft of the columns": {"boft_R": made(1, 6, 4, 4) / 9, "boft_s": made(OUT, 1)},
     "ia3 of rows": {"ia3_l": made(OUT, 1)},
     "ia3 of columns": {"ia3_l": made(1, IN)},
+    "ia3 of LyCORIS, rows": {"ia3_weight": made(OUT), "on_input": torch.tensor(0)},
+    "ia3 of LyCORIS, columns": {"ia3_weight": made(IN), "on_input": torch.tensor(1)},
     "diff": {"diff": made(OUT, IN)},
     "diff of a bias": {"diff_b": made(OUT)},
     "set": {"set_weight": made(OUT, IN)},
@@ -73,7 +76,7 @@ def test_cuts_are_the_rows(name: str, dora: bool, ranges: Any) -> None:
         whole = dora_delta(whole, tensors["dora_scale"], weight)
     shapes = {role: tuple(tensor.shape) for role, tensor in tensors.items()}
     try:
-        cuts = cut_rows(adapter, shapes, ranges, OUT)
+        cuts = cut_rows(adapter, directed(shapes, "columns" in name), ranges, OUT)
     except AdapterFormatError:
         assert name in ("oft", "boft")
         assert any(first % 8 or count % 8 for first, count in ranges)
