@@ -13,11 +13,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 CORE = (
     "errors", "files", "model", "report", "lora", "match", "check", "strengths", "bake", "compare", "prompts",
-    "images", "measure", "transfer", "cli", "__main__",
+    "images", "measure", "transfer", "grid", "cli", "__main__",
 )  # fmt: skip
 HOST = (
     "comfyui", "match", "norms", "bypass", "restage", "apply", "inspect", "bake", "measure", "transfer", "teach",
-    "routes",
+    "grid", "routes",
 )  # fmt: skip
 JS = (
     "ui", "words", "comfyui", "report", "measure", "map", "editor", "picker", "rows", "compare", "shift", "side_bar",
