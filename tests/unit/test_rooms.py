@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 CORE = (
     "errors", "files", "model", "report", "lora", "match", "check", "strengths", "bake", "compare", "prompts",
-    "images", "measure", "transfer", "grid", "cli", "__main__",
+    "images", "measure", "transfer", "sweep", "grid", "cli", "__main__",
 )  # fmt: skip
 HOST = (
     "comfyui", "match", "norms", "bypass", "restage", "apply", "inspect", "bake", "measure", "transfer", "teach",

@@ -9,15 +9,14 @@ from typing import Any
 from torch import Tensor
 
 from ...core.errors import PatchbayError
-from ...core.model.blocks import OTHER, Place
+from ...core.strengths.groups import BLOCK, BLOCK_AND_STREAM, KIND, selector_rank, selectors_of
 from ...core.transfer.guidance import Guidance, guided, measure_guidance
 from ...core.transfer.profile import ProbeId
 from ..apply.lora_cache import LoadedLora
 from ..apply.plan import MATCHES, apply_plan, plan_patches
 from .probes import Conditioning, Probes, outputs
 
-STREAMS = ("img", "txt")
-GROUPINGS = ("block and stream", "block", "kind of block")
+GROUPINGS = (BLOCK_AND_STREAM, BLOCK, KIND)
 
 Outputs = dict[ProbeId, Tensor]
 
@@ -43,32 +42,15 @@ def find_groups(lora: LoadedLora, model: Any, grouping: str) -> tuple[Group, ...
     members: dict[str, list[str]] = {}
     for patch in plan.patches:
         key = patch.patch.model_key
-        place = keys.layout.place(key)
-        members.setdefault(_selector(place, grouping), []).append(key)
+        for selector in selectors_of(keys.layout.place(key), grouping):
+            members.setdefault(selector, []).append(key)
     if not members:
         raise PatchbayError(
             f"{lora.name}: no layer of this LoRA fits this model, so there is nothing to fit. "
             "Check LoRA (Patchbay) says why."
         )
-    order = {kind: index for index, kind in enumerate(keys.layout.kinds)}
-
-    def rank(selector: str) -> tuple[int, list[tuple[int, str]]]:
-        kind = next((k for k in order if selector.startswith(f"{k}.")), "")
-        rest = selector.removeprefix(f"{kind}.").split(".")
-        return order.get(kind, len(order)), [(int(part) if part.isdigit() else -1, part) for part in rest]
-
-    return tuple(Group(name, tuple(dict.fromkeys(members[name]))) for name in sorted(members, key=rank))
-
-
-def _selector(place: Place, grouping: str) -> str:
-    if place.block is None:
-        return OTHER
-    if grouping == "kind of block":
-        return f"{place.block.kind}.*"
-    stream = next((name for name in STREAMS if name in place.parts), "")
-    if grouping == "block" or not stream:
-        return str(place.block)
-    return f"{place.block}.{stream}"
+    ordered = sorted(members, key=lambda selector: selector_rank(selector, keys.layout.kinds))
+    return tuple(Group(name, tuple(dict.fromkeys(members[name]))) for name in ordered)
 
 
 def strengths_text(strengths: Mapping[str, float], digits: int = 3) -> str:

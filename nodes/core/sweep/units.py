@@ -1,0 +1,84 @@
+"""What a sweep leaves out at a time: a block, its stream or part, a kind of block, or groups that the user wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..errors import PatchbayError
+from ..strengths.groups import BLOCK, BLOCK_AND_PART, BLOCK_AND_STREAM, KIND, joined_ranges
+from ..strengths.text import StrengthItem, parse_block_strengths
+
+OWN = "own groups"
+UNITS = (BLOCK, BLOCK_AND_STREAM, BLOCK_AND_PART, KIND, OWN)
+MOST_UNITS = 1000
+"""More than any model has blocks and parts; a text that was made to hurt has more."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Layers that are left out together."""
+
+    name: str
+    """For people: the selector, or the user's own line."""
+    selectors: tuple[str, ...]
+    """As in the text form."""
+    layers: int = 0
+    """Layers of the LoRA in it."""
+    energy: float | None = None
+    """Share of the LoRA's squared delta norm, in 0..1; ``None`` where it was not measured."""
+    shift: float | None = None
+    """What its blocks add to the shift of the model's features; ``None`` where that was not measured."""
+
+
+def own_groups(text: str) -> tuple[Unit, ...]:
+    """Units from lines of selectors: ``double_blocks.0-2, single_blocks.0-5`` or ``face: single_blocks.3``.
+
+    Raises:
+        PatchbayError: a line is no list of selectors, or there is no line.
+    """
+    units: list[Unit] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        bare = line.split("#", 1)[0].strip()
+        if not bare:
+            continue
+        name, colon, rest = bare.rpartition(":")
+        selectors = [word.strip() for word in rest.split(",") if word.strip()]
+        if not selectors or any("=" in word for word in selectors):
+            raise PatchbayError(
+                f'own_groups, line {number}: "{bare[:80]}": expected blocks separated by commas, with a name and a '
+                "colon before them if you like, for example early: double_blocks.0-2, single_blocks.0-5."
+            )
+        items = parse_block_strengths(", ".join(f"{selector}=1" for selector in selectors)).items
+        units.append(Unit(name.strip() if colon else ", ".join(selectors), tuple(_plain(item) for item in items)))
+    if not 1 < len(units) <= MOST_UNITS:
+        raise PatchbayError(
+            f"own_groups: expected 2 to {MOST_UNITS} lines, got {len(units)}. Write one group a line, for example "
+            "double_blocks.*, or choose another entry in units."
+        )
+    return tuple(units)
+
+
+def _plain(item: StrengthItem) -> str:
+    return item.selector
+
+
+def strengths_without(units: Iterable[Unit], dropped: Iterable[int]) -> str:
+    """The text form that leaves out the units with these numbers: empty for none of them.
+
+    Units of single blocks that follow one another are written as a range.
+    """
+    every = tuple(units)
+    selectors = [selector for index in sorted(dropped) for selector in every[index].selectors]
+    return ", ".join(f"{selector}=0" for selector in joined_ranges(selectors))
+
+
+def tagged(units: Iterable[Unit]) -> tuple[str, dict[float, int]]:
+    """Strengths that tell the units apart in a plan, and which unit each one means."""
+    tags: dict[float, int] = {}
+    items: list[str] = []
+    for index, unit in enumerate(units):
+        tag = 2 + index / 1024  # exact in binary and in decimal
+        tags[tag] = index
+        items += [f"{selector}={tag!r}" for selector in unit.selectors]
+    return ", ".join(items), tags
