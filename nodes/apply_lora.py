@@ -6,15 +6,22 @@ import logging
 
 from comfy_api.latest import io
 
-from .core.measure.method_costs import METHODS
-from .core.prompts.steps import steps_after
 from .core.report.report import to_json
 from .core.report.text import report_text
 from .core.strengths.text import parse_block_strengths
 from .host.apply.apply import apply_lora
 from .host.apply.renumber import check_map_text
 from .host.comfyui.lora_input import lora_file, lora_file_input, lora_fingerprint
-from .sockets import BLOCK_MAP, CATEGORY, METHOD, SHOWS_RESULT, report_outputs, with_inputs
+from .sockets import (
+    BLOCK_MAP,
+    CATEGORY,
+    SHOWS_RESULT,
+    method_inputs,
+    report_outputs,
+    steps_for,
+    strength_input,
+    with_inputs,
+)
 
 
 class PatchbayApplyLora(io.ComfyNode):
@@ -38,22 +45,14 @@ class PatchbayApplyLora(io.ComfyNode):
                     tooltip="The text encoder. Only needed if the LoRA also changes it; the report says whether.",
                 ),
                 lora_file_input(),
-                io.Float.Input(
+                strength_input(
                     "strength_model",
-                    default=1.0,
-                    min=-100.0,
-                    max=100.0,
-                    step=0.01,
-                    tooltip="How strongly the LoRA changes the diffusion model: 1 as trained, 0 not at all, "
+                    "How strongly the LoRA changes the diffusion model: 1 as trained, 0 not at all, "
                     "negative the other way.",
                 ),
-                io.Float.Input(
+                strength_input(
                     "strength_clip",
-                    default=1.0,
-                    min=-100.0,
-                    max=100.0,
-                    step=0.01,
-                    tooltip="How strongly the LoRA changes the text encoder: 1 as trained, 0 not at all. Ignored "
+                    "How strongly the LoRA changes the text encoder: 1 as trained, 0 not at all. Ignored "
                     "when no CLIP is connected.",
                 ),
                 io.String.Input(
@@ -63,20 +62,7 @@ class PatchbayApplyLora(io.ComfyNode):
                     tooltip="Strength by block, multiplied with the strengths above. Empty: 1 everywhere. Example: "
                     "double_blocks.0-1=0.5, single_blocks.*=0, single_blocks.3.attn=1.2, other=1, te=0.7",
                 ),
-                io.Combo.Input(
-                    "method",
-                    options=list(METHODS),
-                    default="auto",
-                    tooltip=METHOD,
-                ),
-                io.Boolean.Input(
-                    "as_stock",
-                    default=False,
-                    advanced=True,
-                    tooltip="Off: every layer as the program that wrote the file intended. On: exactly what "
-                    "ComfyUI's own LoRA loader does with the file, bit for bit. The report says where the two "
-                    "differ.",
-                ),
+                *method_inputs(),
                 io.String.Input(
                     "block_map",
                     default="",
@@ -120,8 +106,7 @@ class PatchbayApplyLora(io.ComfyNode):
         clip: object = None,
     ) -> io.NodeOutput:
         path = lora_file(lora_name)
-        hidden = cls.hidden
-        steps = steps_after(hidden.prompt, hidden.unique_id) if hidden is not None and method == "cheapest" else None
+        steps = steps_for(method, cls.hidden)
         result = apply_lora(
             path, lora_name, model, clip, strength_model, strength_clip, blocks, as_stock, method, steps,
             block_map,

@@ -8,12 +8,10 @@ from typing import Any
 from comfy_api.latest import io
 
 from .core.errors import PatchbayError
-from .core.measure.method_costs import METHODS
-from .core.prompts.steps import steps_after
 from .core.report.report import to_json
 from .core.report.text import report_text
 from .host.apply.rows import apply_rows, check_rows, rows_fingerprint
-from .sockets import CATEGORY, SHOWS_RESULT, LoraStack, report_outputs, with_inputs
+from .sockets import CATEGORY, SHOWS_RESULT, LoraStack, method_inputs, report_outputs, steps_for, with_inputs
 
 
 class PatchbayApplyLoras(io.ComfyNode):
@@ -49,22 +47,7 @@ class PatchbayApplyLoras(io.ComfyNode):
                     tooltip="The rows as JSON: a list with on, lora, strength and, where wanted, clip (strength for "
                     "the text encoder) and blocks. Tags such as <lora:name:0.8> are taken too.",
                 ),
-                io.Combo.Input(
-                    "method",
-                    options=list(METHODS),
-                    default="merge",
-                    tooltip="merge: the change is added to the weights, so sampling steps cost nothing extra. "
-                    "bypass: the change is computed alongside the weights, so a new strength costs nothing and "
-                    "quantised weights are not rounded again, but every step costs a little more. auto: the cheaper "
-                    "of the two for this model and number of steps; the report says why. If only the steps "
-                    "change, the choice stays.",
-                ),
-                io.Boolean.Input(
-                    "as_stock",
-                    default=False,
-                    tooltip="Off: every layer as the program that wrote the file intended. On: exactly what "
-                    "ComfyUI's own LoRA loader does, bit for bit.",
-                ),
+                *method_inputs(),
             ],
             outputs=[
                 io.Model.Output("model", tooltip="The model with the LoRAs applied; unchanged if every row is off."),
@@ -94,14 +77,13 @@ class PatchbayApplyLoras(io.ComfyNode):
         cls,
         model: object,
         rows: str = "[]",
-        method: str = "merge",
+        method: str = "auto",
         as_stock: bool = False,
         clip: object = None,
         lora_stack: Any = None,
         lora_text: str = "",
     ) -> io.NodeOutput:
-        hidden = cls.hidden
-        steps = steps_after(hidden.prompt, hidden.unique_id) if hidden is not None and method == "auto" else None
+        steps = steps_for(method, cls.hidden)
         result = apply_rows(rows, lora_text or "", lora_stack, model, clip, as_stock, method, steps)
         if result.report.level.value != "ok":
             logging.warning("LoRA Patchbay: LoRAs: %s", result.report.summary)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import comfy.samplers
 import comfy.utils
 import torch
 from comfy_api.latest import io
@@ -19,7 +18,7 @@ from .core.measure.verdict import compare_outputs
 from .host.measure.benchmark import BenchCondition, BenchResult, BenchSettings, run_benchmark
 from .host.measure.context import model_context
 from .measure import measurement_output, measurement_outputs, recorder_context
-from .sockets import CATEGORY
+from .sockets import CATEGORY, sampling_inputs
 
 LETTERS = ("a", "b", "c", "d", "e", "f")
 
@@ -148,30 +147,7 @@ def _run_inputs() -> list[Any]:
             "settings, for example steps=4 cfg=1 against=3. against=N compares this model with line N instead of "
             "line 1.",
         ),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=0xFFFFFFFFFFFFFFFF,
-            control_after_generate=False,
-            tooltip="The noise, the same in every run.",
-        ),
-        io.Int.Input("steps", default=20, min=2, max=10000, tooltip="Steps of a run."),
-        io.Float.Input(
-            "cfg", default=1.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance scale of a run."
-        ),
-        io.Combo.Input(
-            "sampler_name",
-            options=comfy.samplers.KSampler.SAMPLERS,
-            default="euler",
-            tooltip="The sampler. Some evaluate the model more than once per step.",
-        ),
-        io.Combo.Input(
-            "scheduler",
-            options=comfy.samplers.KSampler.SCHEDULERS,
-            default="simple",
-            tooltip="How the noise levels are spread over the steps.",
-        ),
+        *sampling_inputs(),
         io.Float.Input(
             "time_budget",
             default=60.0,

@@ -21,7 +21,6 @@ class PatchbayBlockStrengths(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        formats = [NO_FORMAT, *(item.label for item in strength_formats().values())]
         return io.Schema(
             node_id="PatchbayBlockStrengths",
             **SHOWS_RESULT,
@@ -55,30 +54,7 @@ class PatchbayBlockStrengths(io.ComfyNode):
                     tooltip="Your own items, on top of the preset and the import: the later item wins. Example: "
                     "double_blocks.0-1=0.5, *.mlp=0, te=0.7",
                 ),
-                io.Combo.Input(
-                    "import_format",
-                    options=formats,
-                    default=NO_FORMAT,
-                    advanced=True,
-                    tooltip="The format of the import text: program and model. It is never guessed from the number of "
-                    "values.",
-                ),
-                io.String.Input(
-                    "import_text",
-                    default="",
-                    multiline=True,
-                    advanced=True,
-                    tooltip="Block weights from another program, such as OUTD:1,0,0,0,... What cannot be carried "
-                    "over is listed in the report.",
-                ),
-                io.Combo.Input(
-                    "export_format",
-                    options=formats,
-                    default=NO_FORMAT,
-                    advanced=True,
-                    tooltip="Also write the strengths in this format, to the output exported. The report lists "
-                    "anything the format cannot express.",
-                ),
+                *_format_inputs(),
             ],
             outputs=[
                 io.String.Output("blocks", tooltip="Block strengths for the blocks input of Apply LoRA (Patchbay)."),
@@ -132,3 +108,34 @@ class PatchbayBlockStrengths(io.ComfyNode):
             text,
             ui=with_inputs({"patchbay_report": [to_json(made.report)], "text": [text]}),
         )
+
+
+def _format_inputs() -> list[io.Input]:
+    """Other programs' formats, read and written."""
+    formats = [NO_FORMAT, *(item.label for item in strength_formats().values())]
+    return [
+        io.Combo.Input(
+            "import_format",
+            options=formats,
+            default=NO_FORMAT,
+            advanced=True,
+            tooltip="The format of the import text: program and model. It is never guessed from the number of "
+            "values.",
+        ),
+        io.String.Input(
+            "import_text",
+            default="",
+            multiline=True,
+            advanced=True,
+            tooltip="Block weights from another program, such as OUTD:1,0,0,0,... What cannot be carried "
+            "over is listed in the report.",
+        ),
+        io.Combo.Input(
+            "export_format",
+            options=formats,
+            default=NO_FORMAT,
+            advanced=True,
+            tooltip="Also write the strengths in this format, to the output exported. The report lists "
+            "anything the format cannot express.",
+        ),
+    ]

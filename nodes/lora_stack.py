@@ -8,15 +8,13 @@ from typing import Any
 from comfy_api.latest import io
 
 from .core.errors import PatchbayError
-from .core.measure.method_costs import METHODS
-from .core.prompts.steps import steps_after
 from .core.report.report import to_json
 from .core.report.text import report_text
 from .core.strengths.stack import StackEntry
 from .core.strengths.text import parse_block_strengths
 from .host.apply.stack import apply_stack
 from .host.comfyui.lora_input import lora_file_input, lora_fingerprint
-from .sockets import CATEGORY, METHOD, SHOWS_RESULT, LoraStack, report_outputs, with_inputs
+from .sockets import CATEGORY, SHOWS_RESULT, LoraStack, method_inputs, report_outputs, steps_for, with_inputs
 
 _STRENGTH = {"default": 1.0, "min": -100.0, "max": 100.0, "step": 0.01}
 
@@ -103,19 +101,7 @@ class PatchbayApplyLoraStack(io.ComfyNode):
                     tooltip="Strength by block for every LoRA of the stack. Items come after those that a LoRA brings "
                     "along, so they win.",
                 ),
-                io.Combo.Input(
-                    "method",
-                    options=list(METHODS),
-                    default="auto",
-                    tooltip=METHOD,
-                ),
-                io.Boolean.Input(
-                    "as_stock",
-                    default=False,
-                    advanced=True,
-                    tooltip="Off: every layer as the program that wrote the file intended. On: exactly what "
-                    "ComfyUI's own LoRA loader does, bit for bit.",
-                ),
+                *method_inputs(),
             ],
             outputs=[
                 io.Model.Output("model", tooltip="The model with all LoRAs applied."),
@@ -135,12 +121,11 @@ class PatchbayApplyLoraStack(io.ComfyNode):
         model: object,
         lora_stack: Any = None,
         blocks: str = "",
-        method: str = "merge",
+        method: str = "auto",
         as_stock: bool = False,
         clip: object = None,
     ) -> io.NodeOutput:
-        hidden = cls.hidden
-        steps = steps_after(hidden.prompt, hidden.unique_id) if hidden is not None and method == "cheapest" else None
+        steps = steps_for(method, cls.hidden)
         result = apply_stack(lora_stack, model, clip, blocks, as_stock, method, steps)
         if result.report.level.value != "ok":
             logging.warning("LoRA Patchbay: LoRA stack: %s", result.report.summary)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import comfy.samplers
 from comfy_api.latest import io
 
+from .core.measure.method_costs import METHODS
+from .core.prompts.steps import steps_after
 from .core.report.inputs import inputs_json
 from .host.comfyui.running import running_inputs
 
@@ -48,15 +51,6 @@ def with_inputs(ui: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-METHOD = (
-    "auto: right first: merged into whole weights; alongside quantised weights if rounding would drown it. The "
-    "report says what merging would have kept. merge: the change is added to the weights, so sampling steps cost "
-    "nothing extra. bypass: the change is computed alongside the weights, so a new strength costs nothing and "
-    "quantised weights are not rounded again, but every step costs a little more. cheapest: the cheaper of the "
-    "two for this model and number of steps; if only the steps change, the choice stays."
-)
-"""Tooltip of the input ``method``."""
-
 BLOCK_MAP = (
     "For a model that was made from the LoRA's own by inserting or removing blocks: which of its blocks each block of "
     "the file is. Empty: the same number. auto: the published map, where the depths differ (Anima, 28 to 40 blocks). "
@@ -64,3 +58,66 @@ BLOCK_MAP = (
     "map. A file that is renumbered already is never renumbered twice."
 )
 """Tooltip of the input ``block_map``."""
+
+
+def strength_input(name: str, tooltip: str) -> io.Input:
+    """The strength of a LoRA: any real number that a slider can reach."""
+    return io.Float.Input(name, default=1.0, min=-100.0, max=100.0, step=0.01, tooltip=tooltip)
+
+
+def method_inputs() -> list[io.Input]:
+    """How a LoRA is applied, on every node that applies one."""
+    return [
+        io.Combo.Input(
+            "method",
+            options=list(METHODS),
+            default=METHODS[0],
+            tooltip="auto: right first: merged into whole weights; alongside quantised weights if rounding would drown "
+            "it. The report says what merging would have kept. merge: the change is added to the weights, so sampling "
+            "steps cost nothing extra. bypass: the change is computed alongside the weights, so a new strength costs "
+            "nothing and quantised weights are not rounded again, but every step costs a little more. cheapest: the "
+            "cheaper of the two for this model and number of steps; if only the steps change, the choice stays.",
+        ),
+        io.Boolean.Input(
+            "as_stock",
+            default=False,
+            advanced=True,
+            tooltip="Off: every layer as the program that wrote the file intended. On: exactly what ComfyUI's own LoRA "
+            "loader does with the file, bit for bit. The report says where the two differ.",
+        ),
+    ]
+
+
+def steps_for(method: str, hidden: Any) -> int | None:
+    """The sampling steps after a node, where its method depends on them."""
+    return steps_after(hidden.prompt, hidden.unique_id) if hidden is not None and method == "cheapest" else None
+
+
+def sampling_inputs() -> list[io.Input]:
+    """Noise, steps, guidance, sampler and scheduler, on every node that samples by itself."""
+    return [
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=0xFFFFFFFFFFFFFFFF,
+            control_after_generate=False,
+            tooltip="The noise, the same in every run.",
+        ),
+        io.Int.Input("steps", default=20, min=2, max=10000, tooltip="Steps of a run."),
+        io.Float.Input(
+            "cfg", default=1.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance scale of a run."
+        ),
+        io.Combo.Input(
+            "sampler_name",
+            options=comfy.samplers.KSampler.SAMPLERS,
+            default="euler",
+            tooltip="The sampler. Some evaluate the model more than once per step.",
+        ),
+        io.Combo.Input(
+            "scheduler",
+            options=comfy.samplers.KSampler.SCHEDULERS,
+            default="simple",
+            tooltip="How the noise levels are spread over the steps.",
+        ),
+    ]

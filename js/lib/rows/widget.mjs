@@ -29,7 +29,7 @@ import { LINE_PIXELS, rowElements } from "./view.mjs";
 
 export const ROWS_WIDGET = "rows";
 /** Shown once one of them is another, or on demand. @type {Record<string, string>} */
-const OPTIONS = { method: "merge", as_stock: "false" };
+const OPTIONS = { method: "auto", as_stock: "false" };
 /** Border, padding, and the margin on the classic canvas. */
 const FRAME_PIXELS = 12;
 const SAID_MILLISECONDS = 2500;

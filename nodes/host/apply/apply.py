@@ -9,12 +9,13 @@ from typing import Any
 
 from ...core.check.verdict import find_stranger
 from ...core.report.report import LayerReport, LayerState, Level, LoraSummary, Report
+from ..comfyui.model_keys import ModelKeys
 from ..norms.patches import NOT_FINITE
 from .layer_norms import measure_plan
 from .lora_cache import LORA_CACHE, LoadedLora
 from .method_choice import advice, name_survival, select_method, selection_notes
 from .methods import method_notes, name_methods, place_plan
-from .plan import MATCHES, plan_patches
+from .plan import MATCHES, PatchPlan, plan_patches
 from .renumber import number_lora
 
 _WORDS = {
@@ -70,29 +71,17 @@ def apply_lora(
     selection = select_method(method, plan, keys, model, clip, as_stock, steps)
     placed = place_plan(plan, keys, model, clip, name, selection.method, selection.only)
     layers = measure_plan(plan, keys, model, clip, quick=True)
-    level, summary, notes = _judge((*layers, *numbered.left_out()), name)
-    broken = {x.lora_key for x in layers if x.state is LayerState.APPLIED and x.not_measured == NOT_FINITE}
-    if broken:
-        level = Level.WARNING if level is Level.OK else level
-        notes = (f"{len(broken)} layers are broken, for example {min(broken)}: {NOT_FINITE}.", *notes)
-    known = plan.matched.stranger
-    if not known:
-        known.append(find_stranger(lora.file, keys.own_shapes, keys.architecture))
-    stranger = known[0]
-    if stranger is not None:
-        level, notes = Level.WARNING if level is Level.OK else level, (stranger.warning, *notes)
     if strength_model or strength_clip:
         _hand_on_metadata(lora, placed.model, placed.clip)
+    level, summary, notes = _verdict(plan, lora, keys, (*layers, *numbered.left_out()))
     differences = _differences(layers, as_stock, selection.method)
     layers = name_survival(name_methods(layers, plan, placed, selection.method), selection)
     to_do = advice(selection)
-    if to_do and level is Level.OK:
-        level = Level.WARNING
     report = Report(
         kind="apply",
         title=f"{os.path.basename(name)} on {keys.summary.architecture}",
         summary=summary,
-        level=level,
+        level=Level.WARNING if to_do and level is Level.OK else level,
         model=keys.summary,
         lora=summarise_lora(lora),
         strength_model=strength_model,
@@ -109,6 +98,23 @@ def apply_lora(
         advice=to_do,
     )
     return Applied(placed.model, placed.clip, report)
+
+
+def _verdict(
+    plan: PatchPlan, lora: LoadedLora, keys: ModelKeys, layers: tuple[LayerReport, ...]
+) -> tuple[Level, str, tuple[str, ...]]:
+    """Level, one sentence and notes: what landed, what is broken, and what the file was made for."""
+    level, summary, notes = _judge(layers, lora.name)
+    warnings: list[str] = []
+    known = plan.matched.stranger
+    if not known:
+        known.append(find_stranger(lora.file, keys.own_shapes, keys.architecture))
+    if known[0] is not None:
+        warnings.append(known[0].warning)
+    broken = {x.lora_key for x in layers if x.state is LayerState.APPLIED and x.not_measured == NOT_FINITE}
+    if broken:
+        warnings.append(f"{len(broken)} layers are broken, for example {min(broken)}: {NOT_FINITE}.")
+    return Level.WARNING if warnings and level is Level.OK else level, summary, (*warnings, *notes)
 
 
 def summarise_lora(lora: LoadedLora) -> LoraSummary:

@@ -76,15 +76,7 @@ def measure_shift(
     probes, first = (replace(item, latents=dict(a.latents)) for item in (probes, first))
     again = taker.take(model_a, first, "again")
     b = taker.take(model_b, probes)
-    there = (taker.take(reference[0], probes), taker.take(reference[1], probes)) if reference else None
-    guidance: Guidance | None = None
-    if there and reference and negative:
-        empty = (taker.output(reference[0], probes, negative), taker.output(reference[1], probes, negative))
-        guidance = measure_guidance(
-            a.records[OUTPUT].sketches, there[0].records[OUTPUT].sketches, empty[0].records[OUTPUT].sketches,
-            reference_cfg or None,
-        )  # fmt: skip
-        there = (_guided(there[0], empty[0], guidance), _guided(there[1], empty[1], guidance))
+    there, guidance = taker.reference(reference, probes, negative, a, reference_cfg)
     taker.costs.finish()
     table = ShiftTable(
         rows=build_rows(a, b, again, there),
@@ -125,11 +117,31 @@ class _Taker:
             PROFILES.put(model, probes, profile, run)
         return profile
 
-
     def output(self, model: Any, probes: Probes, prompt: Conditioning) -> Profile:
         """The same of the output alone, for another prompt."""
         scenes = tuple(replace(scene, conditioning=prompt) for scene in probes.scenes)
         return self.take(model, replace(probes, scenes=scenes), inside=False)
+
+    def reference(
+        self,
+        models: tuple[Any, Any] | None,
+        probes: Probes,
+        negative: Conditioning | None,
+        a: Profile,
+        cfg: float,
+    ) -> tuple[tuple[Profile, Profile] | None, Guidance | None]:
+        """The profiles of a LoRA's own model without and with it, with the guidance that ``a`` has absorbed."""
+        if models is None:
+            return None, None
+        there = (self.take(models[0], probes), self.take(models[1], probes))
+        if negative is None:
+            return there, None
+        empty = (self.output(models[0], probes, negative), self.output(models[1], probes, negative))
+        guidance = measure_guidance(
+            a.records[OUTPUT].sketches, there[0].records[OUTPUT].sketches, empty[0].records[OUTPUT].sketches,
+            cfg or None,
+        )  # fmt: skip
+        return (_guided(there[0], empty[0], guidance), _guided(there[1], empty[1], guidance)), guidance
 
 
 def _guided(positive: Profile, negative: Profile, guidance: Guidance) -> Profile:
