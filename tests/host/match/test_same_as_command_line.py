@@ -13,7 +13,7 @@ import torch
 from nano_models import flux2_state_dict, kohya_lora, native_lora, write
 from support import one_of_each
 from test_check_lora import NANO, SELF_MADE
-from writer_files import kind_of_file
+from writer_files import TOOL_FILES, kind_of_file, write_tool_file
 
 pytestmark = pytest.mark.host
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -132,6 +132,27 @@ def made(host: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.mark.parametrize("name", SELF_MADE)
 def test_self_made_files(host: Any, made: Any, tmp_path: Path, name: str) -> None:
     assert_same(host, made, write(tmp_path / "x.safetensors", SELF_MADE[name]()))
+
+
+@pytest.fixture(scope="module")
+def wide(host: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A model of the width that the tools' own model has: its weights, loaded, and as a file."""
+    bfl = flux2_state_dict(seed=4, hidden=128, double=2, single=3)
+    path = write(tmp_path_factory.mktemp("model") / "wide.safetensors", dict(bfl))
+    return bfl, (host.sd.load_diffusion_model(path), host.read(path))
+
+
+@pytest.mark.parametrize("name", [pytest.param(x, marks=pytest.mark.all if x != "lycoris_lokr" else ()) for x in TOOL_FILES])
+def test_files_that_the_tools_write(host: Any, wide: Any, tmp_path: Path, name: str) -> None:
+    """And a healthy file raises no doubt, either way."""
+    for tool in ("peft", "diffusers", "lycoris"):
+        pytest.importorskip(tool)
+    bfl, pair = wide
+    path, _ = write_tool_file(name, tmp_path / "tool", bfl)
+    assert_same(host, pair, path)
+    assert (host.check_file(path, pair[1], True).verdict.doubts, host.check(path, name, pair[0], None).verdict.doubts) == (
+        (), (),
+    )  # fmt: skip
 
 
 def _dead(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
