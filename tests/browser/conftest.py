@@ -31,7 +31,6 @@ FLAGS = [
     "--disable-sync",
 ]
 VIEWPORT = ViewportSize(width=1680, height=1050)
-RENDERERS = ("classic", "nodes2")
 QUIET: dict[str, Any] = {
     "Comfy.TutorialCompleted": True,
     "Comfy.InstalledVersion": "1.40.0",
@@ -57,9 +56,10 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture(params=RENDERERS)
+@pytest.fixture(params=[pytest.param("classic", marks=pytest.mark.all), "nodes2"])
 def renderer(request: pytest.FixtureRequest) -> str:
-    """Both ways in which ComfyUI draws nodes."""
+    """Both ways in which ComfyUI draws nodes; the older one in the layer ``all``, and in the quick run where a test has
+    one page for many."""
     return request.param
 
 
@@ -117,7 +117,7 @@ def comfy_page(
         yield opened
 
 
-@pytest.fixture(scope="session", params=RENDERERS)
+@pytest.fixture(scope="session", params=["classic", pytest.param("nodes2", marks=pytest.mark.all)])
 def lasting_page(
     request: pytest.FixtureRequest, browser: Browser, comfy_server: ComfyServer, comfy: ComfyClient
 ) -> Iterator[ComfyPage]:

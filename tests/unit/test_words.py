@@ -44,3 +44,9 @@ def test_no_spaces_between_japanese_and_latin(path: Path) -> None:
 @pytest.mark.parametrize("path", ENGLISH, ids=name)
 def test_english_that_reads_as_translated_stays_out(path: Path) -> None:
     assert TRANSLATED.findall(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", ENGLISH, ids=name)
+def test_no_page_holds_the_marks_of_a_merge(path: Path) -> None:
+    marks = ("<<<<<<< ", "=======", ">>>>>>> ")
+    assert [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(marks)] == []
