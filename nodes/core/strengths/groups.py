@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 
 from ..model.blocks import OTHER, BlockId, Place
@@ -12,7 +12,7 @@ STREAMS = ("img", "txt")
 ROLES = ("attn", "mlp")
 
 
-def selectors_of(place: Place, grouping: str, slice_names: Iterable[str] = ()) -> tuple[str, ...]:
+def selectors_of(place: Place, grouping: str, slice_names: Collection[str] = ()) -> tuple[str, ...]:
     """The selectors that together name a layer under a grouping; more than one where a fused weight lies in several.
 
     Args:
@@ -30,8 +30,8 @@ def selectors_of(place: Place, grouping: str, slice_names: Iterable[str] = ()) -
     if grouping == BLOCK_AND_STREAM:
         parts = [name for name in STREAMS if name in place.parts][:1]
     elif grouping == BLOCK_AND_PART:
-        sliced = set(slice_names)
-        parts = [name for name in ROLES if name in sliced or (not sliced and name in place.parts)] or [place.layer]
+        sliced = [name for name in ROLES if name in slice_names]
+        parts = sliced or [name for name in ROLES if name in place.parts] or [place.layer]
     return tuple(f"{place.block}.{part}" for part in parts) or (str(place.block),)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..report.report import Level, LoraSummary, ModelSummary, Report
 from ..transfer.least_squares import Interval
 from .modes import KNOCK_OUT, SEARCH, SOLO
-from .table import SweepTable, UnitRow, agreement
+from .table import DEAD, SweepTable, UnitRow, agreement
 
 
 def sweep_report(table: SweepTable, title: str, model: ModelSummary | None, lora: LoraSummary | None) -> Report:
@@ -48,7 +48,7 @@ def _notes(table: SweepTable) -> list[str]:
     if table.mode != SOLO:
         dead = [row.name for row in table.rows if row.dead and not row.kept]
         if dead:
-            notes.append(f"Dead weight, no effect that can be told from none: {_names(dead)}.")
+            notes.append(f"Dead weight, below {_percent(max(DEAD, 2 * table.floor))} of the effect: {_names(dead)}.")
     most = sorted((row for row in table.rows if row.effect is not None), key=_mean, reverse=True)[:3]
     if most:
         listed = ", ".join(f"{row.name} ({_percent(_mean(row))})" for row in most)

@@ -6,14 +6,12 @@ to each other also give the run-to-run floor that every difference is held again
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import comfy.model_management
-import comfy.sample
 import torch
 
 from ...core.errors import PatchbayError
@@ -22,6 +20,7 @@ from ...core.measure.stats import narrow_enough
 from ...core.measure.summary import steady_ratios
 from .recorder import Recorder, attach
 from .run import RecorderOptions
+from .sampling import Sampling, sample_latent
 
 MIN_CYCLES = 2
 KEPT_RESULTS = 4
@@ -134,29 +133,11 @@ def _sample(
     model: Any, condition: BenchCondition, settings: BenchSettings, callback: Callable[..., None]
 ) -> torch.Tensor:
     """One run with the same noise as every other; the result lies in main memory."""
-    comfy.model_management.throw_exception_if_processing_interrupted()
-    latent_image = _fitting_latent(model, settings.latent)
-    noise = comfy.sample.prepare_noise(latent_image, settings.seed, settings.latent.get("batch_index"))
-    samples = comfy.sample.sample(
+    return sample_latent(
         model,
-        noise,
-        condition.steps,
-        condition.cfg,
-        settings.sampler_name,
-        settings.scheduler,
-        settings.positive,
-        settings.negative,
-        latent_image,
-        noise_mask=settings.latent.get("noise_mask"),
-        callback=callback,
-        disable_pbar=True,
-        seed=settings.seed,
-    )
-    return samples.detach().to("cpu")
-
-
-def _fitting_latent(model: Any, latent: dict[str, Any]) -> torch.Tensor:
-    """The latent with the number of channels that the model takes; newer versions of ComfyUI also fit its size."""
-    function = comfy.sample.fix_empty_latent_channels
-    names = [name for name in inspect.signature(function).parameters if name.startswith("downscale_ratio")]
-    return function(model, latent["samples"], *(latent.get(name) for name in names))
+        Sampling(
+            settings.positive, settings.negative, settings.latent, settings.seed, condition.steps, condition.cfg,
+            settings.sampler_name, settings.scheduler,
+        ),
+        callback,
+    )  # fmt: skip

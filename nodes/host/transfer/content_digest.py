@@ -59,9 +59,17 @@ def model_digest(model: Any) -> str | None:
 
 def conditioning_digest(conditioning: list[list[Any]]) -> str | None:
     """A hash of prompts with everything that they carry; ``None`` where one carries hooks or the like."""
+    return data_digest(conditioning)
+
+
+def data_digest(value: Any, samples: int | None = None) -> str | None:
+    """A hash of plain data, tensors and modules; ``samples`` numbers of each tensor, all of them without.
+
+    ``None`` where it holds something else.
+    """
     state = hashlib.sha256()
     try:
-        _add(state, conditioning, None)
+        _add(state, value, samples)
     except _NoDigest:
         return None
     return state.hexdigest()

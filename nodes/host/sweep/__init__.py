@@ -1,0 +1,1 @@
+"""Runs sweeps on real models: strengths change, everything else stays."""
