@@ -17,7 +17,7 @@ CORE = (
 )  # fmt: skip
 HOST = (
     "comfyui", "match", "norms", "bypass", "restage", "apply", "inspect", "bake", "measure", "transfer", "teach",
-    "grid", "routes",
+    "sweep", "grid", "routes",
 )  # fmt: skip
 JS = (
     "ui", "words", "comfyui", "report", "measure", "map", "editor", "picker", "rows", "compare", "shift", "side_bar",
