@@ -20,6 +20,7 @@ from .host.routes.routes import register_routes
 from .host.routes.verdict import register_verdict_routes
 from .inspect_file import PatchbayInspectFile
 from .inspect_model import PatchbayInspectModel
+from .lora_grid import PatchbayLoraGrid
 from .lora_stack import PatchbayApplyLoraStack, PatchbayStackLora
 from .measure import PatchbayMeasure, PatchbayMeasureReport
 from .merge_loras import PatchbayMergeLoras
@@ -46,6 +47,7 @@ NODES: list[type[io.ComfyNode]] = [
     PatchbayMeasure,
     PatchbayMeasureReport,
     PatchbayBenchmark,
+    PatchbayLoraGrid,
     PatchbayFeatureShift,
     PatchbayFitStrengths,
     PatchbayTransferLora,
