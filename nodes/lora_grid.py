@@ -19,7 +19,7 @@ from .core.images.panels import to_pillow
 from .core.measure.method_costs import METHODS
 from .core.report.report import to_json
 from .core.strengths.text import parse_block_strengths
-from .host.comfyui.lora_input import NONE, lora_file_input, lora_fingerprint
+from .host.comfyui.lora_input import NONE, lora_fingerprint
 from .host.grid.cells import CellMaker, CellSettings, one_latent
 from .host.grid.files import grid_store, save_sheets, show_pictures
 from .host.grid.inputs import AXES, LETTERS, chosen_loras, grid_axes, grid_prompts, lettered
@@ -219,9 +219,15 @@ def _subject_inputs() -> list[Any]:
 
 def _axis_inputs() -> list[Any]:
     """What differs between the cells."""
-    folders = folders_of(folder_paths.get_filename_list("loras"))
+    names = folder_paths.get_filename_list("loras")
+    folders = folders_of(names)
     return [
-        lora_file_input("The LoRA, or the first of several; none where a folder is chosen.", optional=True),
+        io.Combo.Input(
+            "lora_name",
+            options=[NONE, *names],
+            default=NONE,
+            tooltip="The LoRA, or the first of several; none where a folder is chosen.",
+        ),
         io.Combo.Input(
             "folder",
             options=[NONE, *folders],

@@ -27,6 +27,7 @@ from .workflow_parts import (
     branch,
     sampling,
 )
+from .workflows_of_grids import WORKFLOWS as of_grids  # noqa: N811
 from .workflows_of_loras import WORKFLOWS as of_loras  # noqa: N811
 from .workflows_of_measuring import WORKFLOWS as of_measuring  # noqa: N811
 from .workflows_of_methods import WORKFLOWS as of_methods  # noqa: N811
@@ -47,6 +48,7 @@ def main() -> None:
         by_block_nano,
         fits_nano,
         compare_klein_4b,
+        *of_grids,
         *of_loras,
         *of_measuring,
         *of_methods,

@@ -37,4 +37,4 @@ def grid_sheets(plan: GridPlan, report: GridReport, pictures: dict[Index, Tensor
 def _captions(report: GridReport) -> list[str]:
     if not report.reference:
         return []
-    return [f"compared with {report.reference}. {floor_text(report.floor)}"]
+    return [f"compared with: {report.reference}", floor_text(report.floor)]
