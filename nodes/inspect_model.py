@@ -9,8 +9,9 @@ from .core.report.report import to_json
 from .core.report.text import report_text
 from .host.comfyui.folders import file_stamp
 from .host.comfyui.lora_input import NONE, lora_file, lora_file_input, lora_fingerprint
+from .host.inspect.contents import add_contents
 from .host.inspect.model import inspect_model
-from .sockets import CATEGORY, report_outputs, with_inputs
+from .sockets import CATEGORY, LoraStack, report_outputs, with_inputs
 
 
 class PatchbayInspectModel(io.ComfyNode):
@@ -24,8 +25,16 @@ class PatchbayInspectModel(io.ComfyNode):
             category=CATEGORY,
             description="Names a loaded model's architecture with the evidence, and shows blocks, storage formats "
             "and what is patched. With a second model: how far each block is from the first model's, and what that "
-            "means for a LoRA.",
-            search_aliases=["model info", "compare models", "model difference", "quantization", "architecture"],
+            "means for a LoRA. With a list of LoRAs too: which of them are merged into the model, and how strongly.",
+            search_aliases=[
+                "model info",
+                "compare models",
+                "model difference",
+                "quantization",
+                "architecture",
+                "verify merge",
+                "what is inside",
+            ],
             is_output_node=True,
             inputs=[
                 io.Model.Input("model", tooltip="The model to look at. It is not changed."),
@@ -48,6 +57,13 @@ class PatchbayInspectModel(io.ComfyNode):
                     tooltip="A model file to compare with instead of model_b, read one weight at a time, so only one "
                     "model has to fit in memory. Ignored if model_b is connected.",
                 ),
+                LoraStack.Input(
+                    "lora_stack",
+                    optional=True,
+                    tooltip="What is inside this merge: LoRAs to look for in what the model, with its patches, changes "
+                    "of model_b or file_b, which is then the model that it was made from. Strengths are found, not "
+                    "read from the list; block strengths of the list count.",
+                ),
             ],
             outputs=report_outputs(),
         )
@@ -58,9 +74,18 @@ class PatchbayInspectModel(io.ComfyNode):
         return f"{lora_fingerprint(lora_name)}, {file_b}:{file_stamp(path)}"
 
     @classmethod
-    def execute(cls, model: object, model_b: object = None, lora_name: str = NONE, file_b: str = NONE) -> io.NodeOutput:
+    def execute(
+        cls,
+        model: object,
+        model_b: object = None,
+        lora_name: str = NONE,
+        file_b: str = NONE,
+        lora_stack: object = None,
+    ) -> io.NodeOutput:
         path = "" if lora_name == NONE else lora_file(lora_name)
         second = "" if file_b == NONE else folder_paths.get_full_path_or_raise("diffusion_models", file_b)
-        report = inspect_model(model, model_b, path, "" if lora_name == NONE else lora_name, second)
+        name = "" if lora_name == NONE else lora_name
+        report = inspect_model(model, model_b, path, name, second, patched=bool(lora_stack))
+        report = add_contents(report, model, model_b, second, lora_stack)
         text = report_text(report)
         return io.NodeOutput(report, text, ui=with_inputs({"patchbay_report": [to_json(report)], "text": [text]}))

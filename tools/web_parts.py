@@ -17,7 +17,7 @@ START = ("extension.mjs",)
 """What every page loads; no part names it again."""
 PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "host": ("comfyui/panel_host.mjs", ("panel",)),
-    "report": ("report/widget.mjs", ("panel", "report_card")),
+    "report": ("report/widget.mjs", ("panel", "report_card", "workbench")),
     "editor": ("editor/widget.mjs", ("panel", "strength_editor", "strength_hand")),
     "rows": (
         "rows/widget.mjs", ("panel", "report_card", "strength_editor", "strength_hand", "rows", "picker"),
@@ -28,7 +28,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "shift": ("shift/widget.mjs", ("panel", "report_card", "shift", "fit")),
     "side_bar": (
         "side_bar/extension.mjs",
-        ("panel", "report_card", "strength_editor", "measure", "map", "sidebar", "lora_card"),
+        ("panel", "report_card", "workbench", "strength_editor", "measure", "map", "sidebar", "lora_card"),
     ),
 }
 """Name of a part to its main module and its style sheets."""

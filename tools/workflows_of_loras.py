@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .workflow_graph import Graph
-from .workflow_parts import DISTILLED, DUOTONE, PROMPT, PROMPTS, VAE, branch, sampling
+from .workflow_parts import BASE, DISTILLED, DUOTONE, PROMPT, PROMPTS, VAE, branch, sampling
 
 _BLOCKS = "double_blocks.*=0.5, single_blocks.2-3.attn=0"
 
@@ -148,10 +148,43 @@ def merge_nano(object_info: dict[str, Any]) -> Graph:
     return graph
 
 
+def inside_nano(object_info: dict[str, Any]) -> Graph:
+    """Two LoRAs merged by ComfyUI's own loaders, and three candidates looked for."""
+    graph = Graph(object_info, "What is inside this merge (Klein Nano)")
+    graph.note(
+        "## Which LoRAs are in this model?\n\n"
+        "Two LoRAs are merged into Klein Nano by ComfyUI's own loaders, one at 0.8, one at -0.3. **Inspect Model** is "
+        "given the result, the model that it was made from (*model_b*) and three candidates (*lora_stack*). It solves "
+        "for their strengths, weight by weight: two are found, with the strengths that were set, one is not in it.\n\n"
+        "**With a merge of your own:** load the merged checkpoint in place of the two LoRA loaders, its base model as "
+        "*model_b* (or choose its file as *file_b*, which is read one weight at a time), and put the LoRAs on the "
+        "stack that may be in it. Their strengths are found, not read from the stack.\n\n"
+        "Under each LoRA is its strength in every block. If one was merged with strengths by block, that is what you "
+        "see; write them into *blocks* of its stack node, and the verdict counts them.\n\n"
+        "Weights that are stored quantised cannot be looked into: rounding has moved them more than a LoRA does.",
+        (-420, 0),
+        (380, 620),
+        "Read me",
+    )
+    unet = graph.add("UNETLoader", (0, 0), (340, 100), [BASE, "default"])
+    one = graph.add("LoraLoaderModelOnly", (0, 170), (340, 100), [DUOTONE, 0.8], model=unet["MODEL"])
+    two = graph.add("LoraLoaderModelOnly", (0, 340), (340, 100), [_THREE[1][0], -0.3], model=one["MODEL"])
+    stack: dict[str, Any] = {}
+    for row, (name, _, _) in enumerate(_THREE):
+        node = graph.add("PatchbayStackLora", (420, row * 300), (420, 260), [name, 1.0, 1.0, ""], **stack)
+        stack = {"lora_stack": node["lora_stack"]}
+    graph.add("PatchbayInspectModel", (920, 0), (560, 840), ["none", "none"], "What is inside",
+              model=two["MODEL"], model_b=unet["MODEL"], **stack)  # fmt: skip
+    graph.group("The merge", (-20, -80, 400, 600))
+    graph.group("Candidates", (400, -80, 460, 1000), "#8a6d3b")
+    graph.group("What is inside", (900, -80, 600, 1000), "#3b7d4f")
+    return graph
+
+
 _STACK = ["", "merge", False]
 _THREE = (
     (DUOTONE, 0.8, ""), ("klein-nano-monochrome.safetensors", -0.3, ""),
     ("klein-nano-concept-instruments.safetensors", 1.0, "double=0.5"),
 )  # fmt: skip
 
-WORKFLOWS = (save_nano, schedule_nano, merge_nano)
+WORKFLOWS = (save_nano, schedule_nano, merge_nano, inside_nano)

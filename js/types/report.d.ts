@@ -89,6 +89,55 @@ export interface Doubt {
   sentence: string;
 }
 
+/** These mirror nodes/core/report/workbench.py. */
+export interface BlockStrength {
+  block: string;
+  strength: number | null;
+  rest: number | null;
+}
+
+export interface FoundLora {
+  name: string;
+  verdict: "verified" | "partly" | "not" | "cannot tell";
+  reason: string;
+  strength: number | null;
+  error: number | null;
+  layers: number;
+  exact: number;
+  blocks: BlockStrength[];
+}
+
+export interface ComparedBlock {
+  block: string;
+  cosine: number | null;
+  share_a: number;
+  share_b: number;
+}
+
+export interface ComparedFile {
+  name: string;
+  same: boolean;
+  factor: number | null;
+  residual: number | null;
+  cosine: number | null;
+  blocks: ComparedBlock[];
+  only_first: string[];
+  only_second: string[];
+  not_compared: string;
+}
+
+export interface RankCurve {
+  block: string;
+  ranks: number[];
+  kept: number[];
+  needed: number[];
+  stored: number;
+  above_noise: number;
+  dead: number;
+  over_ranked: number;
+  layers: number;
+}
+
 export interface Report {
   schema: "patchbay.report";
   version: number;
@@ -107,6 +156,9 @@ export interface Report {
   advice: string;
   doubts: Doubt[];
   model_blocks: ModelBlock[];
+  found?: FoundLora[];
+  compared?: ComparedFile | null;
+  ranks?: RankCurve[];
   counts: Partial<Record<LayerState, number>>;
   coverage: number | null;
   /** Only in what a node sends to the page. */

@@ -4,6 +4,7 @@ import { renderBlockStrip } from "./block_strip.mjs";
 import { unappliedByReason } from "./blocks.mjs";
 import { foreignText, h } from "../ui/dom.mjs";
 import { factList, renderFacts } from "./file_facts.mjs";
+import { renderFound } from "./found.mjs";
 import { formatCount, formatNumber, formatShare, plainText } from "../ui/format.mjs";
 import { stateName } from "../words/i18n.mjs";
 import { actionIcon, levelIcon, stateIcon } from "../ui/icons.mjs";
@@ -73,6 +74,7 @@ function details(report, state, actions) {
     counts(report, language),
     coverage(report, language) ?? "",
     renderFacts(report, language) ?? "",
+    renderFound(report, language) ?? "",
     renderBlockStrip(report, language) ?? "",
     notes(report, state, actions) ?? "",
     metadata(report, state, actions) ?? "",

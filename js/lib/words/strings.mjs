@@ -5,6 +5,7 @@ import { MEASURE_STRINGS } from "./strings_measure.mjs";
 import { PANEL_STRINGS } from "./strings_panel.mjs";
 import { ROWS_STRINGS } from "./strings_rows.mjs";
 import { SHIFT_STRINGS } from "./strings_shift.mjs";
+import { WORKBENCH_STRINGS } from "./strings_workbench.mjs";
 
 /** @type {Record<string, Record<string, string>>} */
 export const STRINGS = {
@@ -14,6 +15,7 @@ export const STRINGS = {
     ...PANEL_STRINGS.en,
     ...ROWS_STRINGS.en,
     ...SHIFT_STRINGS.en,
+    ...WORKBENCH_STRINGS.en,
     "level.ok": "OK",
     "level.warning": "Warning",
     "level.error": "Error",
@@ -126,6 +128,7 @@ export const STRINGS = {
     ...PANEL_STRINGS.ja,
     ...ROWS_STRINGS.ja,
     ...SHIFT_STRINGS.ja,
+    ...WORKBENCH_STRINGS.ja,
     "level.ok": "正常",
     "level.warning": "注意",
     "level.error": "エラー",

@@ -44,6 +44,13 @@ class Change:
         assert self.whole is not None
         return float((self.whole * matrix.to(self.whole.dtype)).sum())
 
+    def rows(self, part: slice) -> Change:
+        """Some of its rows."""
+        if self.up is not None:
+            return Change(self.up[part], self.down)
+        assert self.whole is not None
+        return Change(whole=self.whole[part])
+
     def dense(self) -> Tensor:
         """The whole change, [out, columns]."""
         if self.up is not None and self.down is not None:

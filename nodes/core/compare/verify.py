@@ -1,24 +1,20 @@
-"""Whether a checkpoint holds LoRAs, and at which strengths: least squares on the difference to its base, by weight.
-
-``W - W0 = sum_i s_i D_i + rest``. The strengths solve ``G s = b`` with ``G_ij = <D_i, D_j>``, ``b_i = <D_i, W - W0>``;
-their standard error is ``|rest| / (|D| sqrt(N))`` for N numbers, and what rounding the merged weight to its dtype
-leaves as a rest is ``sqrt(sum(ulp(W)^2) / 12)``.
-"""
+"""Whether a model holds LoRAs, and at which strengths: least squares on the difference to its base, by weight."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..bake.merge_plan import Blend, MergeModel, MergePlan, MergeSource, plan_merge
 from ..check.model_weights import ModelWeights
 from ..errors import PatchbayError
 from ..files.reader import TensorReader
-from .changes import Change, file_change
+from .changes import file_change
+from .least_squares import Measured, measure_weight, solve_strengths
 from .replay import Replay, replay_layer
 
 if TYPE_CHECKING:
@@ -38,6 +34,19 @@ _DECIMALS = 4
 """That a typed strength has at most."""
 _AGREE = 0.02
 """Relative difference of one layer's strength from that of all that is still the same strength."""
+
+
+class Weights(Protocol):
+    """The weights of a model by their full keys, from a file or from a program that holds them."""
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Of every weight that is stored whole."""
+        ...
+
+    def read(self, key: str) -> Tensor | None:
+        """A weight in its own dtype; ``None`` where it is not stored whole."""
+        ...
 
 
 class Verdict(str, Enum):
@@ -67,6 +76,8 @@ class VerifiedLayer:
     sizes: tuple[float, ...]
     """``|D_i|`` at strength 1."""
     replay: Replay | None = None
+    key: str = ""
+    """The full key of the weight."""
 
     @property
     def explained(self) -> bool:
@@ -92,9 +103,9 @@ class Verification:
 
 
 def verify_checkpoint(
-    checkpoint: ModelWeights, base: ModelWeights, sources: Sequence[MergeSource], model: MergeModel
+    checkpoint: Weights, base: Weights, sources: Sequence[MergeSource], model: MergeModel
 ) -> Verification:
-    """Look for the LoRAs of ``sources`` in ``checkpoint``.
+    """Look for the LoRAs of ``sources`` in ``checkpoint``, one weight after the other.
 
     Args:
         model: The base as something that LoRAs can be matched with.
@@ -105,7 +116,7 @@ def verify_checkpoint(
     """
     plan = plan_merge(sources, model)
     not_compared = list(plan.left_out)
-    found: list[tuple[Blend, _Layer]] = []
+    found: list[tuple[Blend, Measured]] = []
     with ExitStack() as opened:
         readers = [opened.enter_context(TensorReader(source.header)) for source in sources]
         for blend in plan.blends:
@@ -119,7 +130,7 @@ def verify_checkpoint(
             else:
                 found.append((blend, made))
         measured = [layer for _, layer in found]
-        strengths, errors = _solve(
+        strengths, errors = solve_strengths(
             [x.gram for x in measured], [x.right for x in measured], [x.rest_square for x in measured],
             [x.count for x in measured],
         )  # fmt: skip
@@ -138,95 +149,28 @@ def verify_checkpoint(
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Layer:
-    gram: tuple[tuple[float, ...], ...]
-    right: tuple[float, ...]
-    square: float
-    """``|W - W0|^2``."""
-    rest_square: float
-    count: int
-    rounding: float
-    strengths: tuple[float | None, ...]
-    errors: tuple[float | None, ...]
-
-
 def _measure(
-    blend: Blend, count: int, readers: Sequence[TensorReader], checkpoint: ModelWeights, base: ModelWeights
-) -> _Layer | str:
+    blend: Blend, count: int, readers: Sequence[TensorReader], checkpoint: Weights, base: Weights
+) -> Measured | str:
     if not blend.model_key:
         return "belongs to a text encoder, which is not compared"
     merged, own = _slice(checkpoint, blend), _slice(base, blend)
     if merged is None or own is None or merged.shape != own.shape:
-        return "its weight is not stored whole in both files, or under other names"
-    changes = [file_change(blend, number, readers, base.read) for number in range(count)]
-    difference = (merged.double() - own.double()).reshape(_flat(merged))
-    gram = tuple(tuple(0.0 if a is None or b is None else a.dot(b) for b in changes) for a in changes)
-    right = tuple(0.0 if change is None else change.dot_whole(difference) for change in changes)
-    square = float(difference.square().sum())
-    solved, _ = _solve([gram], [right], [square], [difference.numel()])
-    rest = _rest(difference, changes, solved)
-    _, errors = _solve([gram], [right], [rest], [difference.numel()])
-    has = [change is not None and gram[i][i] > 0 for i, change in enumerate(changes)]
-    return _Layer(
-        gram, right, square, rest, difference.numel(), _rounding(merged),
-        tuple(s if there else None for s, there in zip(solved, has, strict=True)),
-        tuple(e if there else None for e, there in zip(errors, has, strict=True)),
-    )  # fmt: skip
+        return "its weight is not stored whole in both, or under other names"
+    return measure_weight(merged, own, [file_change(blend, number, readers, base.read) for number in range(count)])
 
 
-def _slice(weights: ModelWeights, blend: Blend) -> Tensor | None:
+def _slice(weights: Weights, blend: Blend) -> Tensor | None:
     weight = weights.read(blend.model_key)
     if weight is None or blend.offset is None:
         return weight
     return weight.narrow(*blend.offset)
 
 
-def _flat(weight: Tensor) -> tuple[int, int]:
-    return (weight.shape[0], -1) if weight.dim() > 1 else (1, -1)
-
-
-def _rest(difference: Tensor, changes: Sequence[Change | None], strengths: Sequence[float]) -> float:
-    """``|W - W0 - sum s D|^2``, from the matrices: the difference of squares would lose what is small."""
-    rest = difference.clone()
-    for change, strength in zip(changes, strengths, strict=True):
-        if change is not None and strength:
-            rest -= strength * change.dense()
-    return float(rest.square().sum())
-
-
-def _rounding(weight: Tensor) -> float:
-    """``sqrt(sum(ulp^2) / 12)`` of a weight's dtype."""
-    import torch
-
-    bits = {torch.float32: 23, torch.float16: 10, torch.bfloat16: 7, torch.float64: 52}[weight.dtype]
-    exponents = torch.frexp(weight.float())[1].double() - 1
-    if weight.dtype == torch.float16:
-        exponents = exponents.clamp_min(-14)
-    return math.sqrt(float(torch.exp2(2 * (exponents - bits)).sum()) / 12)
-
-
-def _solve(
-    grams: Sequence[tuple[tuple[float, ...], ...]], rights: Sequence[tuple[float, ...]], rests: Sequence[float],
-    counts: Sequence[int],
-) -> tuple[tuple[float, ...], tuple[float, ...]]:  # fmt: skip
-    """Strengths over some weights, and their standard errors; those of files that are the same are shared evenly."""
-    import torch
-
-    if not grams:
-        return (), ()
-    gram = torch.tensor(grams, dtype=torch.float64).sum(0)
-    right = torch.tensor(rights, dtype=torch.float64).sum(0)
-    inverse = torch.linalg.pinv(gram, hermitian=True, rtol=1e-9)
-    variance = sum(rests) / max(sum(counts), 1)
-    errors = (inverse.diagonal().clamp_min(0) * variance).sqrt()
-    return tuple((inverse @ right).tolist()), tuple(errors.tolist())
-
-
-def _as_layer(blend: Blend, layer: _Layer) -> VerifiedLayer:
+def _as_layer(blend: Blend, layer: Measured) -> VerifiedLayer:
     return VerifiedLayer(
         blend.name, layer.strengths, layer.errors, math.sqrt(layer.square), math.sqrt(layer.rest_square),
-        layer.rounding, tuple(math.sqrt(max(row[i], 0.0)) for i, row in enumerate(layer.gram)),
+        layer.rounding, tuple(math.sqrt(max(row[i], 0.0)) for i, row in enumerate(layer.gram)), key=blend.model_key,
     )  # fmt: skip
 
 
@@ -256,7 +200,7 @@ def _typed(strengths: Sequence[float], errors: Sequence[float]) -> list[list[flo
 
 def _again(
     blend: Blend, made: VerifiedLayer, tried: Sequence[Sequence[float]], readers: Sequence[TensorReader],
-    checkpoint: ModelWeights, base: ModelWeights,
+    checkpoint: Weights, base: Weights,
 ) -> Replay | None:  # fmt: skip
     if not made.explained:
         return None
@@ -266,10 +210,22 @@ def _again(
     return replay_layer(blend, readers, tried, own, merged, base.read)
 
 
-def _elsewhere(plan: MergePlan, checkpoint: ModelWeights, base: ModelWeights) -> list[str]:
+def _elsewhere(plan: MergePlan, checkpoint: Weights, base: Weights) -> list[str]:
     touched = {blend.model_key for blend in plan.blends}
     shared = [key for key in base.shapes if key in checkpoint.shapes and key not in touched]
-    return [key for key in shared if not checkpoint.same_bytes(base, key)]
+    return [key for key in shared if not _same(checkpoint, base, key)]
+
+
+def _same(checkpoint: Weights, base: Weights, key: str) -> bool:
+    """Whether a weight is the same in both, bit for bit."""
+    import torch
+
+    if isinstance(checkpoint, ModelWeights) and isinstance(base, ModelWeights):
+        return checkpoint.same_bytes(base, key)
+    one, two = checkpoint.read(key), base.read(key)
+    if one is None or two is None:
+        return False
+    return one is two or (one.dtype == two.dtype and torch.equal(one, two))
 
 
 def _judge(
@@ -288,7 +244,7 @@ def _judge(
     if abs(strength) <= max(_SURE * error, _NOTHING):
         if seen > 1 and all(layer.difference == 0 for layer in own):
             return Verdict.CANNOT_TELL, "at strength 1 it would be smaller than the rounding of the weights"
-        return Verdict.NOT, f"its strength is {strength:.3g} within {max(_SURE * error, _NOTHING):.1g}"
+        return Verdict.NOT, f"its strength is {round(strength, 4) + 0:g} within {max(_SURE * error, _NOTHING):.1g}"
     if not telling:
         return Verdict.CANNOT_TELL, f"at strength {strength:.3g} it is smaller than the rounding of the weights"
     there = [layer for layer in telling if _agrees(layer, number, strength)]

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from .workbench import ComparedFile, FoundLora, RankCurve
+
 REPORT_VERSION = 1
 
 
@@ -209,6 +211,12 @@ class Report:
     """Beside a verdict: why a file that fits may not do what its maker meant."""
     model_blocks: tuple[ModelBlock, ...] = ()
     """The model block by block, where the model itself is the subject."""
+    found: tuple[FoundLora, ...] = ()
+    """LoRAs that were looked for in the model."""
+    compared: ComparedFile | None = None
+    """A second file beside the LoRA that is inspected."""
+    ranks: tuple[RankCurve, ...] = ()
+    """What smaller ranks keep of a LoRA: the whole file first, then its blocks."""
 
     @property
     def counts(self) -> dict[str, int]:

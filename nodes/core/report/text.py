@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from .block_figures import COUNTED, BlockFigure, block_figures
 from .report import LayerReport, LayerState, Level, LoraSummary, ModelSummary, Report
+from .workbench_text import found_block_rows, found_rows
 
 STATE_WORDS = {
     LayerState.APPLIED: "applied",
@@ -40,6 +41,8 @@ def report_text(report: Report) -> str:
         _states(report),
         _two_loaders(report),
         _blocks(report),
+        _titled("LoRAs that were looked for:", found_rows(report.found)),
+        _titled("Their strength in each block:", found_block_rows(report.found)),
         _model_blocks(report),
         _notes(report),
         _layer_list(report),
@@ -253,6 +256,10 @@ def _block_row(figure: BlockFigure, relative: bool) -> tuple[str, ...]:
     layers = str(figure.applied) if figure.applied == figure.layers else f"{figure.applied} of {figure.layers}"
     norms = (figure.delta_norm, figure.norm_ratio, figure.mean_ratio)[: 3 if relative else 1]
     return (clean(figure.block, 60), layers, strength, *("-" if x is None else number(x) for x in norms))
+
+
+def _titled(title: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    return [title, *_table([[clean(cell, 80) for cell in row] for row in rows])] if rows else []
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -6,22 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import folder_paths
-
 from ...core.bake.file import free_path
 from ...core.bake.layer import BakeOptions
 from ...core.bake.merge import MergedFile, write_merged
-from ...core.bake.merge_plan import MergeModel, MergePlan, MergeSource, plan_merge
+from ...core.bake.merge_plan import MergePlan, MergeSource, plan_merge
 from ...core.errors import PatchbayError
-from ...core.match.model_names import ModelNames
-from ...core.model.blocks import MODEL_PREFIX
 from ...core.report.report import LayerReport, LayerState, Level, Report
-from ...core.strengths.stack import StackEntry, find_name, read_stack
+from ...core.strengths.stack import StackEntry, read_stack
 from ..apply.lora_cache import LORA_CACHE
 from ..apply.plan import MATCHES
-from ..comfyui.lora_input import lora_file
 from ..comfyui.model_keys import ModelKeys
-from ..norms.patches import read_weight
+from ..inspect.stack_files import entry_file, merge_model
 
 _MOST_NOTES = 8
 
@@ -51,7 +46,7 @@ def merge_stack(
         raise PatchbayError("lora_stack: it is empty; put the LoRAs that are to be merged on it.")
     sources = [_source(entry, blocks, target, overwrite) for entry in entries]
     keys = MATCHES.model_keys(model, None)
-    merging = _merge_model(keys, model)
+    merging = merge_model(keys, model)
     plan = plan_merge(sources, merging)
     target, taken = free_path(target, overwrite)
     LORA_CACHE.forget(str(target))
@@ -61,20 +56,11 @@ def merge_stack(
 
 
 def _source(entry: StackEntry, blocks: str, target: Path, overwrite: bool) -> MergeSource:
-    name = find_name(entry[0], folder_paths.get_filename_list("loras"))
-    path = lora_file(name)
+    path, header = entry_file(entry)
     if overwrite and target.exists() and target.samefile(path):
         raise PatchbayError(f"file_name: {target.name} is one of the LoRAs that are merged. Choose another name.")
     own = "\n".join(part for part in (entry.blocks, blocks.strip()) if part)
-    return MergeSource(LORA_CACHE.load(path, name).header, entry[1], entry[2], own)
-
-
-def _merge_model(keys: ModelKeys, model: Any) -> MergeModel:
-    shapes = {f"{MODEL_PREFIX}{key}": shape for key, shape in keys.own_shapes.items()}
-    name = keys.summary.architecture or "this model"
-    # Without ComfyUI's key map, so that rows in another order are put into the model's own instead of a function.
-    names = ModelNames(shapes, keys.architecture.id)
-    return MergeModel(name, names, shapes, keys.layout, lambda key: read_weight(model, key))
+    return MergeSource(header, entry[1], entry[2], own)
 
 
 def _report(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,11 +10,14 @@ import torch
 from safetensors import safe_open
 
 from ...core.check.model_file import model_tensors, read_model_file
+from ...core.check.model_weights import FLOATS
 from ...core.errors import IncompatibleModelError
 from ...core.files.header import read_header
 from ...core.files.tensors import Header
 from ...core.match.diffusers_names import own_names
 from ...core.model.blocks import MODEL_PREFIX
+
+_SCALES = ("weight_scale", "scale_weight", "comfy_quant")
 
 
 class FileWeights:
@@ -25,13 +28,23 @@ class FileWeights:
         self._names = names
         self._handle = handle
 
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Of every weight that is stored whole, by ComfyUI's full key."""
+        tensors = self._header.tensors
+        return {key: tensors[name].shape for key, name in self._names.items() if self._is_whole(name)}
+
+    def _is_whole(self, stored: str) -> bool:
+        return not self._is_scaled(stored) and self._header.tensors[stored].dtype in FLOATS
+
+    def _is_scaled(self, stored: str) -> bool:
+        layer = stored.rpartition(".")[0]
+        return any(f"{layer}.{scale}" in self._header.tensors for scale in _SCALES)
+
     def read(self, key: str) -> torch.Tensor | None:
         """The weight behind ComfyUI's full ``key``; ``None`` where the file has none, or stores it quantised."""
         stored = self._names.get(key)
-        if stored is None:
-            return None
-        layer = stored.rpartition(".")[0]
-        if any(f"{layer}.{scale}" in self._header.tensors for scale in ("weight_scale", "scale_weight", "comfy_quant")):
+        if stored is None or self._is_scaled(stored):
             return None
         tensor: torch.Tensor = self._handle.get_tensor(stored)
         return tensor if tensor.is_floating_point() else None

@@ -24,6 +24,7 @@ from ..comfyui.model_keys import ModelKeys, is_storage, logical_shape
 from ..comfyui.private import has_backup, quantised_layout
 from ..comfyui.stored_as import stored_as
 from ..norms.patches import parameter, read_weight
+from .contents import patched_weight
 from .file_weights import open_weights
 
 INDICATOR = (
@@ -35,7 +36,7 @@ _FLOATS = {"float32", "bfloat16", "float16", "float64"}
 
 Offset = tuple[int, int, int]
 Reader = Callable[[str], torch.Tensor | None]
-"""Gives the weight behind a key of the second model, or ``None``."""
+"""Gives the weight behind a key of one of the models, or ``None``."""
 
 
 @dataclass
@@ -67,7 +68,12 @@ class _Block:
 
 
 def inspect_model(
-    model: Any, model_b: Any = None, lora_path: str = "", lora_name: str = "", file_b: str = ""
+    model: Any,
+    model_b: Any = None,
+    lora_path: str = "",
+    lora_name: str = "",
+    file_b: str = "",
+    patched: bool = False,
 ) -> Report:
     """A report on ``model``; with a second one also the distance of each block, and with a LoRA too what that means for
     the directions that it edits.
@@ -75,19 +81,22 @@ def inspect_model(
     Args:
         model_b: A second loaded model, or ``None``.
         file_b: Path of a model file to compare with instead, read one weight at a time.
+        patched: Compare the weights with what is patched on them instead of those below.
 
     Raises:
         HeaderError: the LoRA or the file cannot be read.
         IncompatibleModelError: the file holds no diffusion model.
     """
+    read = patched_weight if patched else read_weight
+    first = partial(read, model)
     if file_b and model_b is None:
         with open_weights(file_b) as weights:
-            return _inspect(model, weights.read, lora_path, lora_name)
-    second = None if model_b is None else partial(read_weight, model_b)
-    return _inspect(model, second, lora_path, lora_name)
+            return _inspect(model, first, weights.read, lora_path, lora_name, patched)
+    second = None if model_b is None else partial(read, model_b)
+    return _inspect(model, first, second, lora_path, lora_name, patched)
 
 
-def _inspect(model: Any, second: Reader | None, lora_path: str, lora_name: str) -> Report:
+def _inspect(model: Any, first: Reader, second: Reader | None, lora_path: str, lora_name: str, patched: bool) -> Report:
     keys = MATCHES.model_keys(model, None)
     blocks = {str(block): _Block() for block in keys.layout.blocks}
     blocks["other"] = _Block()
@@ -95,7 +104,7 @@ def _inspect(model: Any, second: Reader | None, lora_path: str, lora_name: str) 
     state = model.model_state_dict()
     for key in weights:
         _describe(blocks[keys.layout.place(key).address], model, state, key)
-    notes = _patch_notes(model, weights)
+    notes = _patch_notes(model, weights, patched)
     lora_summary: LoraSummary | None = None
     plan_layers: tuple[PlannedLayer, ...] = ()
     if lora_path:
@@ -103,7 +112,7 @@ def _inspect(model: Any, second: Reader | None, lora_path: str, lora_name: str) 
         lora_summary = summarise_lora(lora)
         plan_layers = plan_patches(lora, keys, 1.0, 1.0, "").layers
     if second is not None:
-        _compare(blocks, model, second, weights, keys, plan_layers)
+        _compare(blocks, first, second, weights, keys, plan_layers)
         notes += _comparison_notes(blocks, plan_layers)
     elif lora_path:
         notes.append("The LoRA was not used: it is used only when a second model is given.")
@@ -146,7 +155,7 @@ def _storage(state: dict[str, Any], key: str, weight: Any) -> str:
 
 def _compare(
     blocks: dict[str, _Block],
-    model: Any,
+    first: Reader,
     second: Reader,
     weights: list[str],
     keys: ModelKeys,
@@ -161,7 +170,7 @@ def _compare(
     for key in weights:
         comfy.model_management.throw_exception_if_processing_interrupted()
         block = blocks[keys.layout.place(key).address]
-        a, b = read_weight(model, key), second(key)
+        a, b = first(key), second(key)
         problem = _cannot_compare(a, b)
         if problem or a is None or b is None:
             block.missing[problem] = None
@@ -197,14 +206,16 @@ def _add_shift(block: _Block, layer: PlannedLayer, a: torch.Tensor, b: torch.Ten
     block.shift += weight_shift(a, b, up, down, parts.scale)
 
 
-def _patch_notes(model: Any, weights: list[str]) -> list[str]:
+def _patch_notes(model: Any, weights: list[str], with_them: bool) -> list[str]:
     patched = [key for key in weights if model.patches.get(key)]
     if not patched:
         return ["Nothing is patched on this model."]
     owners = sorted({patch.owner for patch in owned_patches(model)})
     by = f", by {', '.join(owners)}" if owners else ""
     notes = [f"{len(patched)} of {len(weights)} weights are patched{by}; Show Patches (Patchbay) lists them."]
-    if has_backup(model):
+    if with_them:
+        notes.append("Figures are for the weights with those patches.")
+    elif has_backup(model):
         notes.append("Figures are for the weights before those patches.")
     return notes
 

@@ -60,7 +60,7 @@ class Merger:
         read = [
             merge.MergeSource(self._host.header(path), strength, strength, blocks) for path, strength, blocks in sources
         ]
-        merging = merge._merge_model(self._host.keys(self._model, None), self._model)
+        merging = merge.merge_model(self._host.keys(self._model, None), self._model)
         plan = merge.plan_merge(read, merging)
         target = self._folder / "merged.safetensors"
         return merge.write_merged(target, plan, read, self._host.options("never", rank, 1.0, dtype), merging)

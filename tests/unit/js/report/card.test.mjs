@@ -35,6 +35,24 @@ test("a model that is compared with a second one shows their distance block by b
   assert.equal(render(report([], { kind: "model", lora: null, model_blocks: [{ block: "double_blocks.0", distance: null }] })).querySelector(".patchbay-strip"), null);
 });
 
+const found = () => {
+  const blocks = [["double_blocks.0", 0.8, 0], ["double_blocks.1", 0.4, 0.25], ["other", null, null]].map(([block, strength, rest]) => ({ block, strength, rest }));
+  const lora = (name, verdict, strength, reason) => ({ name, verdict, reason, strength, error: 1e-4, layers: 9, exact: 8, blocks });
+  const loras = [lora("ink.safetensors", "verified", 0.8, ""), lora("<b>.safetensors", "not", 0, "its strength is 0 within 0.0001"), lora("mix.safetensors", "partly", -0.3, "4 of the 9 layers that can tell have it at this strength")];
+  return report([], { kind: "model", lora: null, found: loras });
+};
+
+test("LoRAs that were looked for stand with their verdict, their strength and the blocks", () => {
+  const rows = [...render(found()).querySelectorAll(".patchbay-found li")];
+  assert.deepEqual(rows.map((row) => row.querySelector(".patchbay-found-verdict").textContent), ["In it", "Not in it", "In part"]);
+  assert.deepEqual(rows.map((row) => row.querySelector(".patchbay-found-strength")?.textContent), ["0.8", undefined, "−0.3"]);
+  assert.deepEqual([...rows[0].querySelectorAll(".patchbay-cell")].map((cell) => cell.getAttribute("title")), [
+    "double 0 · strength 0.8 · 0% of the difference not explained", "double 1 · strength 0.4 · 25% of the difference not explained", "other · not changed by it",
+  ]);
+  assert.equal(rows[1].querySelector(".patchbay-strip"), null);
+  saysItInBothLanguages((locale) => render(found(), { locale }).querySelector(".patchbay-found"));
+});
+
 test("a card before the first run says what will be there", () => matchesSnapshot("card_empty.html", readable(render(null))));
 test("a card, everything unfolded", () => matchesSnapshot("card_mixed.html", readable(render(mixed(), { open: ["notes", "unapplied", "layers"] }))));
 test("a card in both languages", () => saysItInBothLanguages((locale) => render(mixed(), { locale })));

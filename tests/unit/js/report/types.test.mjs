@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import test from "node:test";
 
 const read = (path) => readFileSync(new URL(`../../../../${path}`, import.meta.url), "utf8").replaceAll("\r\n", "\n");
-const python = read("nodes/core/report/report.py");
+const python = read("nodes/core/report/report.py") + read("nodes/core/report/workbench.py");
 const types = read("js/types/report.d.ts");
 
 /** What `to_json` adds to the fields. */
@@ -21,7 +21,7 @@ function typeFields(name) {
   return [...body.matchAll(/^ {2}(\w+)\??: /gm)].map((match) => match[1]);
 }
 
-for (const name of ["BlockGroup", "ModelSummary", "LoraSummary", "LayerReport", "Report"]) {
+for (const name of ["BlockGroup", "ModelSummary", "LoraSummary", "LayerReport", "Report", "BlockStrength", "FoundLora", "ComparedBlock", "ComparedFile", "RankCurve"]) {
   test(`${name} has the same fields in Python and in the page`, () => {
     assert.ok(pythonFields(name).length > 2);
     assert.deepEqual(typeFields(name).sort(), [...pythonFields(name), ...(ADDED[name] ?? [])].sort());
