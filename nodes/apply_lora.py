@@ -6,7 +6,6 @@ import logging
 
 from comfy_api.latest import io
 
-from .core.report.report import to_json
 from .core.report.text import report_text
 from .core.strengths.text import parse_block_strengths
 from .host.apply.apply import apply_lora
@@ -17,6 +16,8 @@ from .sockets import (
     CATEGORY,
     SHOWS_RESULT,
     method_inputs,
+    reads_report,
+    report_json,
     report_outputs,
     steps_for,
     strength_input,
@@ -109,7 +110,7 @@ class PatchbayApplyLora(io.ComfyNode):
         steps = steps_for(method, cls.hidden)
         result = apply_lora(
             path, lora_name, model, clip, strength_model, strength_clip, blocks, as_stock, method, steps,
-            block_map,
+            block_map, not reads_report(cls.hidden),
         )  # fmt: skip
         if result.report.level.value != "ok":
             logging.warning("LoRA Patchbay: %s: %s", lora_name, result.report.summary)
@@ -119,5 +120,5 @@ class PatchbayApplyLora(io.ComfyNode):
             result.clip,
             result.report,
             text,
-            ui=with_inputs({"patchbay_report": [to_json(result.report)], "text": [text]}),
+            ui=with_inputs({"patchbay_report": [report_json(result.report)], "text": [text]}),
         )

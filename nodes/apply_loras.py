@@ -8,10 +8,19 @@ from typing import Any
 from comfy_api.latest import io
 
 from .core.errors import PatchbayError
-from .core.report.report import to_json
 from .core.report.text import report_text
 from .host.apply.rows import apply_rows, check_rows, rows_fingerprint
-from .sockets import CATEGORY, SHOWS_RESULT, LoraStack, method_inputs, report_outputs, steps_for, with_inputs
+from .sockets import (
+    CATEGORY,
+    SHOWS_RESULT,
+    LoraStack,
+    method_inputs,
+    reads_report,
+    report_json,
+    report_outputs,
+    steps_for,
+    with_inputs,
+)
 
 
 class PatchbayApplyLoras(io.ComfyNode):
@@ -84,7 +93,8 @@ class PatchbayApplyLoras(io.ComfyNode):
         lora_text: str = "",
     ) -> io.NodeOutput:
         steps = steps_for(method, cls.hidden)
-        result = apply_rows(rows, lora_text or "", lora_stack, model, clip, as_stock, method, steps)
+        later = not reads_report(cls.hidden)
+        result = apply_rows(rows, lora_text or "", lora_stack, model, clip, as_stock, method, steps, later)
         if result.report.level.value != "ok":
             logging.warning("LoRA Patchbay: LoRAs: %s", result.report.summary)
         text = report_text(result.report)
@@ -95,6 +105,6 @@ class PatchbayApplyLoras(io.ComfyNode):
             text,
             result.trigger_words,
             ui=with_inputs(
-                {"patchbay_report": [to_json(result.report)], "patchbay_rows": [result.rows], "text": [text]}
+                {"patchbay_report": [report_json(result.report)], "patchbay_rows": [result.rows], "text": [text]}
             ),
         )

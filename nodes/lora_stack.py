@@ -8,13 +8,22 @@ from typing import Any
 from comfy_api.latest import io
 
 from .core.errors import PatchbayError
-from .core.report.report import to_json
 from .core.report.text import report_text
 from .core.strengths.stack import StackEntry
 from .core.strengths.text import parse_block_strengths
 from .host.apply.stack import apply_stack
 from .host.comfyui.lora_input import lora_file_input, lora_fingerprint
-from .sockets import CATEGORY, SHOWS_RESULT, LoraStack, method_inputs, report_outputs, steps_for, with_inputs
+from .sockets import (
+    CATEGORY,
+    SHOWS_RESULT,
+    LoraStack,
+    method_inputs,
+    reads_report,
+    report_json,
+    report_outputs,
+    steps_for,
+    with_inputs,
+)
 
 _STRENGTH = {"default": 1.0, "min": -100.0, "max": 100.0, "step": 0.01}
 
@@ -126,7 +135,7 @@ class PatchbayApplyLoraStack(io.ComfyNode):
         clip: object = None,
     ) -> io.NodeOutput:
         steps = steps_for(method, cls.hidden)
-        result = apply_stack(lora_stack, model, clip, blocks, as_stock, method, steps)
+        result = apply_stack(lora_stack, model, clip, blocks, as_stock, method, steps, not reads_report(cls.hidden))
         if result.report.level.value != "ok":
             logging.warning("LoRA Patchbay: LoRA stack: %s", result.report.summary)
         text = report_text(result.report)
@@ -135,7 +144,7 @@ class PatchbayApplyLoraStack(io.ComfyNode):
             result.clip,
             result.report,
             text,
-            ui=with_inputs({"patchbay_report": [to_json(result.report)], "text": [text]}),
+            ui=with_inputs({"patchbay_report": [report_json(result.report)], "text": [text]}),
         )
 
 

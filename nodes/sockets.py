@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 import comfy.samplers
 from comfy_api.latest import io
 
 from .core.measure.method_costs import METHODS
+from .core.prompts.links import reads_output
 from .core.prompts.steps import steps_after
 from .core.report.inputs import inputs_json
+from .core.report.report import Report as ApplyReport
+from .core.report.report import to_json
 from .host.comfyui.running import running_inputs
+from .host.norms.later import LATE_SIZES
 
 CATEGORY = "LoRA Patchbay"
 
@@ -37,6 +42,16 @@ def report_outputs() -> list[io.Output]:
         Report.Output("report", tooltip="The whole report, for other Patchbay nodes."),
         io.String.Output("text", tooltip="The same report as readable text."),
     ]
+
+
+def reads_report(hidden: Any, outputs: Collection[int] = (2, 3)) -> bool:
+    """Whether another node takes the report or its text, so that all of it has to be there at once."""
+    return hidden is not None and reads_output(hidden.prompt, hidden.unique_id, outputs)
+
+
+def report_json(report: ApplyReport) -> dict[str, Any]:
+    """The report for the page, which can ask for the sizes that were left out."""
+    return to_json(LATE_SIZES.keep_report(report))
 
 
 def with_inputs(ui: dict[str, Any]) -> dict[str, Any]:

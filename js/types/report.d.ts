@@ -159,6 +159,8 @@ export interface Report {
   found?: FoundLora[];
   compared?: ComparedFile | null;
   ranks?: RankCurve[];
+  /** What `/patchbay/sizes` is asked with for the sizes that were left out; empty where none were. */
+  sizes: string;
   counts: Partial<Record<LayerState, number>>;
   coverage: number | null;
   /** Only in what a node sends to the page. */

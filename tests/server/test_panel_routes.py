@@ -36,6 +36,12 @@ def test_a_lora_is_described(comfy_server: ComfyServer) -> None:
     assert {layer["delta_norm"] for layer in unmeasured["report"]["layers"]} == {None}
 
 
+def test_sizes_that_nobody_keeps_are_refused_with_a_sentence(comfy_server: ComfyServer) -> None:
+    status, answer = ask(comfy_server, "/patchbay/sizes", of="0" * 16)
+    assert status == 200
+    assert "run the node again" in answer["error"]
+
+
 @pytest.mark.parametrize(
     ("name", "status"),
     [("", 400), ("nope.safetensors", 200), ("../../README.md", 200), ("/etc/passwd", 200), ("a\0b", 200)],

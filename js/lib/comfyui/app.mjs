@@ -33,6 +33,20 @@ export function allNodes() {
   return [root, ...(root?.subgraphs?.values() ?? [])].flatMap((graph) => graph?.nodes ?? []);
 }
 
+/**
+ * JSON of one of our routes.
+ * @param {string} route
+ * @returns {Promise<any>}
+ * @throws {Error} the server's own sentence
+ */
+export async function ask(route) {
+  const response = await api.fetchApi(route);
+  const answer = await response.json().catch(() => null);
+  // A file that is not there is answered with 200 and a sentence (nodes/host/routes/routes.py).
+  if (!response.ok || answer === null || typeof answer.error === "string") throw new Error(answer?.error ?? `HTTP ${response.status}`);
+  return answer;
+}
+
 /** @param {import("../../types/compare").ImageRef} image */
 export function viewUrl(image) {
   const query = Object.entries({ filename: image.filename, subfolder: image.subfolder, type: image.type });

@@ -19,6 +19,7 @@ import { app, lastOutput, redraw } from "./app.mjs";
  * @property {ComfyNode} node
  * @property {HTMLElement} root the panel's element, to be filled
  * @property {() => Language} language
+ * @property {(route: string) => Promise<any>} ask JSON of one of our routes
  * @property {(event: WheelEvent) => void} forwardWheel
  * @property {(image: import("../../types/compare").ImageRef) => string} viewUrl
  * @property {(hiddenPixels: number, anyOpen: boolean) => void} contentChanged something was folded or unfolded

@@ -1,6 +1,6 @@
 // What a panel on a node gets from the page, and whether its result is that of the canvas.
 
-import { allNodes, app, forwardWheel, lastOutput, viewUrl } from "./app.mjs";
+import { allNodes, app, ask, forwardWheel, lastOutput, viewUrl } from "./app.mjs";
 import { onCanvasChange } from "./canvas_watch.mjs";
 import { hideIdleStrength, keepTextShort } from "./compact.mjs";
 import { pastRuns } from "./history.mjs";
@@ -33,7 +33,7 @@ export function hostFor(entry) {
   keepTextShort(/** @type {EditorNode} */ (entry.node));
   hideIdleStrength(/** @type {EditorNode} */ (entry.node));
   entry.afterShow = () => markEarlier(entry);
-  return { node: entry.node, root: entry.root, language, forwardWheel, viewUrl, contentChanged: growthOf(entry), setLeast: entry.setLeast };
+  return { node: entry.node, root: entry.root, language, ask, forwardWheel, viewUrl, contentChanged: growthOf(entry), setLeast: entry.setLeast };
 }
 
 function languageChanged() {

@@ -64,6 +64,6 @@ function timeByBlock(measurement) {
 export function reportOfMeasurement({ kind, title, summary, level, notes }) {
   return {
     schema: "patchbay.report", version: 1, kind, title, summary, level, notes, model: null, lora: null, strength_model: null, strength_clip: null,
-    blocks: "", layers: [], verdict: "", advice: "", doubts: [], model_blocks: [], counts: {}, coverage: null,
+    blocks: "", layers: [], verdict: "", advice: "", doubts: [], model_blocks: [], sizes: "", counts: {}, coverage: null,
   };
 }

@@ -4,6 +4,7 @@ import { alike } from "../ui/alike.mjs";
 import { setAttributes } from "../ui/dom.mjs";
 import { isHealthy, renderReportCard } from "./card.mjs";
 import { copyText } from "../ui/save_file.mjs";
+import { askSizes } from "./sizes.mjs";
 
 /**
  * @typedef {import("../../types/report").Report} Report
@@ -24,9 +25,23 @@ export function createReportPanel(host) {
   const state = { report: null, text: "", language: host.language(), open: new Set() };
   /** By the user. */
   let unfolded = false;
+  /** What the node sent last; `state` holds it with its sizes, once they are known. @type {Report | null} */
+  let sent = null;
+  /** The sizes that the node left out, as soon as there is something of them to see. */
+  const completeSizes = async () => {
+    const waiting = state.report;
+    if (!waiting?.sizes) return;
+    const found = await askSizes(waiting, host.ask);
+    if (!found || state.report !== waiting) return;
+    Object.assign(state, found);
+    render();
+  };
   const actions = {
     /** @param {"text" | "json"} what */
-    copy: async (what) => showCopied((await copyReport(state, what)) ? what : "failed"),
+    copy: async (what) => {
+      await completeSizes();
+      showCopied((await copyReport(state, what)) ? what : "failed");
+    },
     /** @param {string} name @param {boolean} open @param {HTMLElement} element */
     fold: (name, open, element) => {
       const changed = state.open.has(name) !== open;
@@ -35,6 +50,7 @@ export function createReportPanel(host) {
       unfolded = state.open.size > 0;
       host.contentChanged(root.scrollHeight - root.clientHeight, state.open.size > 0);
       if (open) setTimeout(() => scrollTo(root, element), 60);
+      if (open) void completeSizes();
     },
   };
   const render = () => renderReportCard(root, state, actions);
@@ -50,12 +66,14 @@ export function createReportPanel(host) {
     isResult: true,
     show(output) {
       const report = asReport(first(output.patchbay_report));
-      if (!report || alike(report, state.report)) return;
+      if (!report || alike(report, sent)) return;
+      sent = report;
       // What the strengths mean for the model stands in the notes: there is nothing else to see.
       if (!state.report && report.kind === "strengths") state.open.add("notes");
       state.report = report;
       state.text = String(first(output.text) ?? "");
       render();
+      if (!isHealthy(report) || state.open.size > 0) void completeSizes();
       // What is wrong is to be seen without scrolling. One line needs no room, and strengths that are all right give a node that
       // stands above others none by themselves: only a hand that unfolds something does.
       const calm = isHealthy(report) || (report.kind === "strengths" && report.level === "ok");

@@ -87,20 +87,6 @@ export async function pastRuns() {
   return runs.filter((run) => run.workflow === workflow);
 }
 
-/**
- * A JSON answer of our own routes.
- * @param {string} route
- * @returns {Promise<any>}
- * @throws {Error} with the server's sentence
- */
-export async function ask(route) {
-  const response = await api.fetchApi(route);
-  const answer = await response.json().catch(() => null);
-  // A file that is not there is answered with 200 and a sentence (nodes/host/routes/routes.py).
-  if (!response.ok || answer === null || typeof answer.error === "string") throw new Error(answer?.error ?? `HTTP ${response.status}`);
-  return answer;
-}
-
 /** Names of the LoRA files, as ComfyUI lists them. @returns {Promise<string[]>} */
 export async function loraNames() {
   const response = await api.fetchApi("/models/loras");

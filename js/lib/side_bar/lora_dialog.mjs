@@ -6,7 +6,8 @@ import { language } from "../comfyui/page_language.mjs";
 import { renderLoraCard } from "./lora_card.mjs";
 import { lorasOf, modelFileOf } from "./lora_names.mjs";
 import { showFile } from "./panel.mjs";
-import { ask, loraNames, openSidebar } from "./host.mjs";
+import { ask } from "../comfyui/app.mjs";
+import { loraNames, openSidebar } from "./host.mjs";
 import { asReport } from "../report/widget.mjs";
 import { copyText } from "../ui/save_file.mjs";
 

@@ -4,7 +4,7 @@ import { alike } from "../ui/alike.mjs";
 import { h } from "../ui/dom.mjs";
 import { lacksSpectral, listedName, withSpectral } from "./file_norms.mjs";
 import { openHelp } from "../comfyui/help_dialog.mjs";
-import { outputKey } from "../comfyui/app.mjs";
+import { ask, outputKey } from "../comfyui/app.mjs";
 import { onCanvasChange } from "../comfyui/canvas_watch.mjs";
 import { language } from "../comfyui/page_language.mjs";
 import { differenceMap } from "../map/diff.mjs";
@@ -13,10 +13,11 @@ import { availableMetrics, METRICS, viewOf } from "../map/figures.mjs";
 import { buildMap } from "../map/model.mjs";
 import { mapSvg, PALETTES } from "../map/svg.mjs";
 import { createTip } from "../map/tip.mjs";
-import { ask, goToNode, idleNodes, keyOfExecution, loraNames, pageTheme, pastRuns, reportOf, reportSources, selectedNode, toast } from "./host.mjs";
+import { goToNode, idleNodes, keyOfExecution, loraNames, pageTheme, pastRuns, reportOf, reportSources, selectedNode, toast } from "./host.mjs";
 import { atMost, renderProgress } from "./progress.mjs";
 import { chooseSource, comparable, withRun } from "./sources.mjs";
 import { renderPanel, sidesOf, sourceTitle } from "./view.mjs";
+import { askSizes, knownSizes } from "../report/sizes.mjs";
 import { asReport } from "../report/widget.mjs";
 import { reportWords } from "../words/report_words.mjs";
 import { copyText, saveBlob, saveText, toPng } from "../ui/save_file.mjs";
@@ -161,7 +162,13 @@ export function showFile(source) {
 /** The report that is shown, for commands. */
 export const shownReport = () => chooseSource(sources(), wish);
 
-const sources = () => [...reportSources(earlier), ...files.values()];
+/** With the sizes that a node left out, as far as they were asked for. */
+const sources = () => [...reportSources(earlier).map((source) => ({ ...source, ...(knownSizes(source.report) ?? {}) })), ...files.values()];
+
+/** @param {Report} report */
+async function learnSizes(report) {
+  if (await askSizes(report, ask)) redraw();
+}
 
 function selectedKey() {
   const node = selectedNode();
@@ -235,6 +242,7 @@ function currentState() {
   const shown = chooseSource(all, wish);
   if (!shown) return { state: emptyState(all), signature: `empty ${language().locale}` };
   const { report } = shown;
+  if (report.sizes && knownSizes(report) === undefined) void learnSizes(report);
   // What was selected last stays when nothing is selected any more.
   if (wish.follow && shown.key === wish.selected) wish.chosen = shown.key;
   if (!runs.has(shown.key) && !files.has(shown.key)) remember(shown.key, { report, text: shown.text, at: Date.now() });

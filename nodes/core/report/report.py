@@ -217,6 +217,9 @@ class Report:
     """A second file beside the LoRA that is inspected."""
     ranks: tuple[RankCurve, ...] = ()
     """What smaller ranks keep of a LoRA: the whole file first, then its blocks."""
+    sizes: str = ""
+    """What ``/patchbay/sizes`` is asked with for the same report with the sizes that were left out; empty where none
+    were."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -228,15 +231,15 @@ class Report:
     def coverage(self) -> float | None:
         """Share of the file's squared delta norm that lands (whatever its strength), in 0..1.
 
-        ``None`` where a layer that matters could not be measured, where the file carries nothing, or where it was
-        only inspected.
+        ``None`` where a layer that matters could not be measured and not all land, where the file carries nothing, or
+        where it was only inspected.
         """
         if self.kind == "inspect":
             return None
         landing = {LayerState.APPLIED, LayerState.SKIPPED}
         measured = [layer for layer in self.layers if layer.state is not LayerState.DEAD]
         if any(layer.delta_norm is None for layer in measured):
-            return None
+            return 1.0 if all(layer.state in landing for layer in measured) else None
         total = math.fsum((layer.delta_norm or 0.0) ** 2 for layer in measured)
         landed = math.fsum((layer.delta_norm or 0.0) ** 2 for layer in measured if layer.state in landing)
         return landed / total if total else None

@@ -10,7 +10,7 @@ from typing import Any
 from ...core.check.verdict import find_stranger
 from ...core.report.report import LayerReport, LayerState, Level, LoraSummary, Report
 from ..comfyui.model_keys import ModelKeys
-from ..norms.patches import NOT_FINITE
+from ..norms.later import LATE_SIZES, broken_layers, broken_note
 from .layer_norms import measure_plan
 from .lora_cache import LORA_CACHE, LoadedLora
 from .method_choice import advice, name_survival, select_method, selection_notes
@@ -49,6 +49,7 @@ def apply_lora(
     method: str = "merge",
     steps: int | None = None,
     block_map: str = "",
+    sizes_later: bool = False,
 ) -> Applied:
     """Apply the LoRA at ``path`` to clones of ``model`` and ``clip`` (which may be ``None``).
 
@@ -57,6 +58,7 @@ def apply_lora(
             quantised weights in which rounding would drown the change, or ``cheapest`` of the first two.
         steps: Sampling steps of the workflow, as far as it says; only ``cheapest`` asks.
         block_map: Which block of the model each block of the file is: empty (the same), ``auto`` or a text.
+        sizes_later: Leave the sizes of a large file's layers for when somebody looks at the report.
         as_stock: Patch exactly what ComfyUI's own loader patches, also where the file's writer meant something else.
 
     Raises:
@@ -67,7 +69,7 @@ def apply_lora(
     keys = MATCHES.model_keys(model, clip)
     numbered = number_lora(LORA_CACHE.load(path, name), keys, block_map)
     lora = numbered.lora
-    plan = plan_patches(lora, keys, strength_model, strength_clip, blocks, as_stock)
+    plan = plan_patches(lora, keys, strength_model, strength_clip, blocks, as_stock, sizes_later)
     selection = select_method(method, plan, keys, model, clip, as_stock, steps)
     placed = place_plan(plan, keys, model, clip, name, selection.method, selection.only)
     layers = measure_plan(plan, keys, model, clip, quick=True)
@@ -76,6 +78,7 @@ def apply_lora(
     level, summary, notes = _verdict(plan, lora, keys, (*layers, *numbered.left_out()))
     differences = _differences(layers, as_stock, selection.method)
     layers = name_survival(name_methods(layers, plan, placed, selection.method), selection)
+    named = numbered.named(layers)
     to_do = advice(selection)
     report = Report(
         kind="apply",
@@ -87,7 +90,7 @@ def apply_lora(
         strength_model=strength_model,
         strength_clip=strength_clip if clip is not None else None,
         blocks=blocks.strip(),
-        layers=numbered.named(layers),
+        layers=named,
         notes=(
             *notes,
             *((numbered.note,) if numbered.note else ()),
@@ -96,6 +99,7 @@ def apply_lora(
             *method_notes(layers, placed, selection.method),
         ),
         advice=to_do,
+        sizes=LATE_SIZES.keep_patches(zip(named, (planned.patch for planned in plan.layers), strict=False)),
     )
     return Applied(placed.model, placed.clip, report)
 
@@ -111,9 +115,9 @@ def _verdict(
         known.append(find_stranger(lora.file, keys.own_shapes, keys.architecture))
     if known[0] is not None:
         warnings.append(known[0].warning)
-    broken = {x.lora_key for x in layers if x.state is LayerState.APPLIED and x.not_measured == NOT_FINITE}
+    broken = broken_layers(layers)
     if broken:
-        warnings.append(f"{len(broken)} layers are broken, for example {min(broken)}: {NOT_FINITE}.")
+        warnings.append(broken_note(broken))
     return Level.WARNING if warnings and level is Level.OK else level, summary, (*warnings, *notes)
 
 

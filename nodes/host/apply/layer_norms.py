@@ -10,6 +10,7 @@ from ...core.report.report import LayerReport
 from ..comfyui.model_keys import ModelKeys
 from ..match.patch import MatchedPatch
 from ..match.roles import Parts
+from ..norms.later import LATER_WEIGHT as LATER
 from ..norms.patches import WEIGHT_NORMS, delta_norm, norm_work, read_weight
 from .plan import PatchPlan, PlannedLayer
 
@@ -18,7 +19,6 @@ QUICK_WEIGHTS = 1 << 26
 QUICK_DELTAS = 1 << 22
 """Formats whose size has to be found from as many numbers as the weights have (DoRA, OFT, LoHa of high rank, whole
 differences) are measured on applying up to this many, about 0.1 s on one core; beyond it by Show Patches."""
-LATER = "measured by Show Patches for a model of this size"
 
 Offset = tuple[int, int, int]
 

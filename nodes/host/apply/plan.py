@@ -24,8 +24,7 @@ from ..match.as_meant import match_lora
 from ..match.patch import MatchedPatch
 from ..match.roles import PatchValue
 from ..match.stock import MatchedFile, match_file
-from ..norms.exact import exact_norm, exact_work
-from ..norms.patches import finite_norm, product_deltas
+from ..norms.later import leave_for_later, measure_products
 from ..restage.restaging import attach_restaging
 from .lora_cache import LoadedLora
 from .own_parameters import patch_own_parameters
@@ -123,11 +122,13 @@ def plan_patches(
     strength_clip: float,
     blocks: str,
     as_stock: bool = False,
+    sizes_later: bool = False,
 ) -> PatchPlan:
     """Decide for every layer of the file what becomes of it.
 
     Args:
         as_stock: Make the patches that ComfyUI's own loader makes, also where the file's writer meant others.
+        sizes_later: Leave the sizes of a large file's patches for when somebody looks.
 
     Raises:
         BlockStrengthError: ``blocks`` does not parse, names nothing in this model, or wants to split an adapter that
@@ -135,26 +136,13 @@ def plan_patches(
     """
     table = StrengthTable(parse_block_strengths(blocks), keys.layout, slice_names(keys))
     matched = MATCHES.match(lora, keys, as_stock)
-    _measure_products(matched, keys)
+    placed = [patch for patch in matched.patches if patch.model_key in keys.shapes]
+    if not (sizes_later and leave_for_later(placed)):
+        measure_products(placed)  # a layer that has a size need not be searched for a number that is not zero
     planner = _Planner(lora, matched, keys, table, strength_model, strength_clip, as_stock)
     for patch in matched.patches:
         planner.add(patch)
     return planner.finish()
-
-
-def _measure_products(matched: MatchedFile, keys: ModelKeys) -> None:
-    """Measure what its factors alone tell of the size of, so far as that was not done before: plain LoRAs in one go,
-    and LoKr. A layer that has a size need not be searched for a number that is not zero.
-    """
-    unknown = [patch for patch in matched.patches if patch.found.norm is None and patch.value is not None]
-    products = [patch for patch in unknown if patch.parts.is_product and patch.model_key in keys.shapes]
-    for patch, norm in zip(products, product_deltas([patch.parts for patch in products]), strict=True):
-        patch.found.norm = finite_norm(norm)
-    for patch in unknown:
-        if patch.parts.kind == "lokr" and patch.found.norm is None and exact_work(patch.parts) == 0:
-            norm = exact_norm(patch.parts, lambda: None)
-            if norm is not None:
-                patch.found.norm = finite_norm(norm)
 
 
 def slice_names(keys: ModelKeys) -> Iterable[tuple[Place, str]]:

@@ -41,6 +41,7 @@ def apply_rows(
     as_stock: bool = False,
     method: str = "merge",
     steps: int | None = None,
+    sizes_later: bool = False,
 ) -> AppliedRows:
     """Apply the LoRAs of ``stack``, then the rows of ``text`` that are on, then those of ``tags``.
 
@@ -56,7 +57,7 @@ def apply_rows(
     before = read_stack(stack)
     on = [(number, row) for number, row in enumerate(rows) if _counts(row)]
     entries = [*before, *(row.entry for _, row in on), *(row.entry for row in read_tags(tags))]
-    each = apply_entries(entries, model, clip, "", as_stock, method, steps)
+    each = apply_entries(entries, model, clip, "", as_stock, method, steps, sizes_later)
     own = zip(on, each.reports[len(before) :], strict=False)
     return AppliedRows(
         each.model,

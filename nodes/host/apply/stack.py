@@ -37,6 +37,7 @@ def apply_stack(
     as_stock: bool = False,
     method: str = "merge",
     steps: int | None = None,
+    sizes_later: bool = False,
 ) -> Applied:
     """Apply every LoRA of ``stack`` to clones of ``model`` and ``clip`` (which may be ``None``), with one report.
 
@@ -46,13 +47,14 @@ def apply_stack(
         blocks: Block strengths for every LoRA; they come after those that an entry brings along.
         method: As in ``apply_lora``, chosen for each LoRA.
         steps: Sampling steps of the workflow, as far as it says.
+        sizes_later: As in ``apply_lora``.
 
     Raises:
         LoraStackError: the stack holds what is not an entry, or names a file that is not there.
         HeaderError: a file is not a LoRA that can be read.
         BlockStrengthError: block strengths do not parse or do not fit this model; the text names the LoRA.
     """
-    each = apply_entries(read_stack(stack), model, clip, blocks, as_stock, method, steps)
+    each = apply_entries(read_stack(stack), model, clip, blocks, as_stock, method, steps, sizes_later)
     empty = Report("apply", "LoRA stack", "The stack is empty: the model is unchanged.", blocks=blocks.strip())
     return Applied(each.model, each.clip, merge_reports(each.reports, blocks.strip()) if each.reports else empty)
 
@@ -65,6 +67,7 @@ def apply_entries(
     as_stock: bool = False,
     method: str = "merge",
     steps: int | None = None,
+    sizes_later: bool = False,
 ) -> AppliedEach:
     """Apply LoRAs one after the other, as ``apply_stack``, and report on each."""
     known = folder_paths.get_filename_list("loras")
@@ -74,7 +77,9 @@ def apply_entries(
         own = "\n".join(part for part in (entry.blocks, blocks.strip()) if part)
         path = lora_file(name)
         try:
-            applied = apply_lora(path, name, model, clip, entry[1], entry[2], own, as_stock, method, steps)
+            applied = apply_lora(
+                path, name, model, clip, entry[1], entry[2], own, as_stock, method, steps, sizes_later=sizes_later
+            )
         except PatchbayError as error:
             raise LoraStackError(f"{os.path.basename(name)}: {error}") from error
         model, clip = applied.model, applied.clip
@@ -108,6 +113,7 @@ def merge_reports(reports: Sequence[Report], blocks: str) -> Report:
         blocks=blocks,
         layers=tuple(layer for report in reports for layer in report.layers),
         notes=(*notes, *_meetings(reports)),
+        sizes=",".join(report.sizes for report in reports if report.sizes),
     )
 
 

@@ -5,6 +5,8 @@
 ``GET /patchbay/fit?lora=NAME&folder=FOLDER&model=NAME``
     Whether the two files are made for one architecture, from their headers, and under ``check`` what of the LoRA lands
     in that model: verdict, sentence, number of layers by state, coverage. ``check`` is null where that cannot be told.
+``GET /patchbay/sizes?of=TOKEN``
+    A node's report with the sizes that were left out of it: ``sizes`` of the report is the token.
 ``GET /patchbay/loaded``
     Where the weights of the loaded diffusion models lie.
 ``GET /extensions/FOLDER/docs/NAME.webp``
@@ -41,6 +43,7 @@ from ...core.report.report import to_json
 from ...core.report.text import report_text
 from ..comfyui.events import prompt_server
 from ..inspect.residency import loaded_models
+from ..norms.later import GONE, LATE_SIZES
 
 ANSWERS_KEPT = 48
 MODEL_FOLDERS = frozenset({"diffusion_models", "checkpoints", "unet", "unet_gguf"})
@@ -91,6 +94,7 @@ def register_routes() -> None:
         return
     server.routes.get("/patchbay/lora")(_lora)
     server.routes.get("/patchbay/fit")(_fit)
+    server.routes.get("/patchbay/sizes")(_sizes)
     server.routes.get("/patchbay/loaded")(_loaded)
     server.routes.get(f"{_OURS}docs/{{name:[a-z_]+\\.webp}}")(_help_picture)
     _keep_modules_fresh(server.app)
@@ -104,6 +108,11 @@ async def _lora(request: web.Request) -> web.Response:
 async def _fit(request: web.Request) -> web.Response:
     lora, folder, model = (request.query.get(name, "") for name in ("lora", "folder", "model"))
     return await answer(lambda: _fit_body(lora, folder, model))
+
+
+async def _sizes(request: web.Request) -> web.Response:
+    of = request.query.get("of", "")
+    return await answer(lambda: _sizes_body(of))
 
 
 async def _loaded(_request: web.Request) -> web.Response:
@@ -173,6 +182,14 @@ def _fit_answer(lora: Path, model: Path) -> dict[str, Any]:
     report = to_json(checked.report)
     fields = ("verdict", "level", "summary", "coverage", "counts", "doubts")
     return {**answer, "check": {name: report[name] for name in fields}}
+
+
+def _sizes_body(of: str) -> bytes:
+    report = LATE_SIZES.complete(of)
+    if report is None:
+        raise AnswerError(200, GONE)
+    body = {"report": to_json(report), "text": report_text(report)}
+    return json.dumps(body, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
 
 
 def _loaded_body() -> bytes:

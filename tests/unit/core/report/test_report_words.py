@@ -53,6 +53,7 @@ SOURCES = {
     "core/compare/verify.py": ("_measure", "_judge"),
     "core/compare/replay.py": ("_ways",),
     "host/apply/method_choice.py": ("selection_notes", "_auto_notes", "advice"),
+    "host/norms/later.py": ("PENDING", "GONE", "LATER_WEIGHT"),
     "host/apply/methods.py": ("SKIPPED_HOOKS",),
     "host/routes/routes.py": ("find_file",),
     "core/match/depth.py": ("_sentence", "_shallower"),
