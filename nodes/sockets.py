@@ -80,6 +80,16 @@ def strength_input(name: str, tooltip: str) -> io.Input:
     return io.Float.Input(name, default=1.0, min=-100.0, max=100.0, step=0.01, tooltip=tooltip)
 
 
+METHOD = (
+    "auto: right first: merged into whole weights; alongside quantised weights if rounding would drown it. The report "
+    "says what merging would have kept. merge: the change is added to the weights, so sampling steps cost nothing "
+    "extra. bypass: the change is computed alongside the weights, so a new strength costs nothing and quantised "
+    "weights are not rounded again, but every step costs a little more. cheapest: the cheaper of the two for this "
+    "model and number of steps; if only the steps change, the choice stays."
+)
+"""Tooltip of the input ``method``."""
+
+
 def method_inputs() -> list[io.Input]:
     """How a LoRA is applied, on every node that applies one."""
     return [
@@ -87,11 +97,7 @@ def method_inputs() -> list[io.Input]:
             "method",
             options=list(METHODS),
             default=METHODS[0],
-            tooltip="auto: right first: merged into whole weights; alongside quantised weights if rounding would drown "
-            "it. The report says what merging would have kept. merge: the change is added to the weights, so sampling "
-            "steps cost nothing extra. bypass: the change is computed alongside the weights, so a new strength costs "
-            "nothing and quantised weights are not rounded again, but every step costs a little more. cheapest: the "
-            "cheaper of the two for this model and number of steps; if only the steps change, the choice stays.",
+            tooltip=METHOD,
         ),
         io.Boolean.Input(
             "as_stock",
