@@ -8,6 +8,9 @@ The file holds the tensors; its metadata says which of them belong to which prom
     "0.0.pooled_output"},
                       "values": {"guidance": 3.5}}]}]
 
+A file of one prompt of one entry lies, where that is possible, as ComfyUI's own *Load Conditioning* reads it, and files
+that ComfyUI's *Save Conditioning* wrote are read (:mod:`.conditioning_stock`).
+
 A value is plain JSON; what JSON cannot say is an object with one key: ``{"$tuple": [...]}``, ``{"$tensor":
 "key"}``, ``{"$float": "nan"}``, ``{"$dict": [[key, value], ...]}``.
 """
@@ -30,12 +33,13 @@ from safetensors.torch import save_file
 from ..errors import HeaderError, PatchbayError
 from ..files.header import read_header
 from ..files.tensors import Header
-from .conditioning_values import Prompt, copy_conditioning, decode_value, encode_prompt, same_conditioning
+from .conditioning_stock import OPTIONS, index_of_stock, is_stock, stock_index, stock_layout
+from .conditioning_values import Prompt, copy_conditioning, decode_value, encode_prompt, encode_value, same_conditioning
 
 FORMAT = "patchbay.conditioning"
 FORMAT_VERSION = "1"
 
-_OWN_METADATA = ("format", "format_version", "prompts")
+_OWN_METADATA = ("format", "format_version", "prompts", OPTIONS)
 _CLOSE_MATCHES = 5
 _LISTED_NAMES = 200
 
@@ -161,13 +165,13 @@ def save_conditioning_file(path: str | os.PathLike[str], file: ConditioningFile)
         PatchbayError: a conditioning holds something that a file cannot hold.
         OSError: the folder cannot be written.
     """
-    tensors: dict[str, torch.Tensor] = {}
-    index = [encode_prompt(prompt, str(position), tensors) for position, prompt in enumerate(file.prompts)]
+    tensors, index, options = _encode(file.prompts)
     metadata = {
         **{key: value for key, value in file.metadata.items() if key not in _OWN_METADATA},
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "prompts": json.dumps(index, allow_nan=False),
+        **options,
     }
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -179,6 +183,19 @@ def save_conditioning_file(path: str | os.PathLike[str], file: ConditioningFile)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _encode(prompts: tuple[Prompt, ...]) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]], dict[str, str]]:
+    """Tensors, index and more metadata; laid out as ComfyUI's own loader reads it, where it would read all of it."""
+    stock = stock_layout(prompts[0].conditioning) if len(prompts) == 1 else None
+    tensors: dict[str, torch.Tensor] = {}
+    if stock is None:
+        return tensors, [encode_prompt(prompt, str(at), tensors) for at, prompt in enumerate(prompts)], {}
+    prompt, (tensors, values) = prompts[0], stock
+    options = prompt.conditioning[0][1]
+    encoded = [(key, encode_value(value)) for key, value in options.items() if key in values or value is None]
+    index = [index_of_stock(prompt.name, prompt.conditioning, encoded)]
+    return tensors, index, {OPTIONS: json.dumps(values, allow_nan=False)}
 
 
 def describe_prompts(prompts: Iterable[PromptSummary]) -> str:
@@ -233,10 +250,12 @@ def _load_prompts(header: Header, index: list[dict[str, Any]]) -> list[Prompt]:
 def _read_index(header: Header) -> list[dict[str, Any]]:
     """The checked ``prompts`` of a file's metadata: names, and keys of tensors that the file holds."""
     name, metadata = header.name, header.metadata
+    if "format" not in metadata and is_stock(header):
+        return stock_index(header, Path(name).stem)
     if header.container != "safetensors" or metadata.get("format") != FORMAT:
         raise HeaderError(
             f'{name}: is not a file of saved conditioning (its metadata lacks "format": "{FORMAT}"). '
-            "Choose a file that Save Conditioning wrote."
+            "Choose a file that Save Conditioning wrote, this pack's or ComfyUI's own."
         )
     if metadata.get("format_version") != FORMAT_VERSION:
         raise HeaderError(

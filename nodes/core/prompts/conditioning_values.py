@@ -131,6 +131,11 @@ def _store(tensor: torch.Tensor, key: str, tensors: dict[str, torch.Tensor]) -> 
     return key
 
 
+def encode_value(value: Any) -> Any:
+    """A value without tensors as JSON."""
+    return _encode(value, "", {})
+
+
 def _encode(value: Any, key: str, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(value, torch.Tensor):
         return {"$tensor": _store(value, key, tensors)}

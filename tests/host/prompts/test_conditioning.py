@@ -161,3 +161,26 @@ def test_hooks_are_refused_by_name(nodes: Any, empty_folder: Path) -> None:
     with pytest.raises(ValueError, match=r"a file cannot hold hooks \(a value of type HookGroup\)"):
         save(nodes, cond(1, hooks=comfy.hooks.HookGroup()), "p", "x", False)
     assert not list(empty_folder.iterdir())
+
+
+def test_comfyuis_own_nodes_and_ours_open_each_others_files(
+    nodes: Any, empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import folder_paths
+    from comfy_extras import nodes_cond
+
+    if not hasattr(nodes_cond, "ConditioningLoader"):
+        pytest.skip("this ComfyUI has no Save Conditioning of its own")
+    from pack.nodes.core.prompts.conditioning_values import same_conditioning
+
+    options = {"pooled_output": torch.ones(1, 4), "reference_latents": [torch.zeros(2), torch.ones(3)], "guidance": 2.5}
+    value = cond(3, **options)
+    save(nodes, value, "ours", "a cat", False)
+    paths = ([str(empty_folder)], {".safetensors"})
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "embeddings", paths)
+    folder_paths.filename_list_cache.pop("embeddings", None)
+    assert same_conditioning(nodes_cond.ConditioningLoader.execute("ours.safetensors").args[0], value)
+    monkeypatch.setattr(folder_paths, "get_output_directory", lambda: str(empty_folder))
+    nodes_cond.SaveConditioning.execute(value, "theirs")
+    folder_paths.filename_list_cache.pop("patchbay_conditioning", None)
+    assert same_conditioning(load(nodes, "theirs_00001_.safetensors", "").args[0], value)
