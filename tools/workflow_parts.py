@@ -7,6 +7,7 @@ from typing import Any
 from .workflow_graph import Graph, Node
 
 BASE, DISTILLED, WIDE = (f"klein-nano-{kind}.safetensors" for kind in ("base", "distilled", "wide"))
+NVFP4 = "klein-nano-distilled-nvfp4.safetensors"
 PROMPTS, VAE = "klein-nano-prompts.safetensors", "klein-nano"
 DUOTONE = "klein-nano-duotone.safetensors"
 PROMPT = "butterfly"

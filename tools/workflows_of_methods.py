@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .workflow_graph import Graph
-from .workflow_parts import DISTILLED, DUOTONE, PROMPT, PROMPTS, VAE, branch, sampling
+from .workflow_parts import DISTILLED, DUOTONE, NVFP4, PROMPT, PROMPTS, VAE, branch, sampling
 
 
 def methods_nano(object_info: dict[str, Any]) -> Graph:
@@ -58,4 +58,53 @@ def methods_nano(object_info: dict[str, Any]) -> Graph:
     return graph
 
 
-WORKFLOWS = (methods_nano,)
+def quantised_nano(object_info: dict[str, Any]) -> Graph:
+    """One LoRA on a model as it ships and on the same model in 4 bits, there merged and by ``auto``."""
+    graph = Graph(object_info, "LoRA on a quantised model (Klein Nano)")
+    graph.note(
+        "## Where does the LoRA go on a 4-bit model?\n\n"
+        "The same model twice: as it ships, and with its blocks stored as **nvfp4**. The same LoRA three times:\n\n"
+        "1. on whole weights: the picture as it should be,\n"
+        "2. *merged* into the nvfp4 weights, as every ordinary loader does it: the sum is rounded to 4 bits again, and "
+        "most of what the LoRA changes drowns in that rounding,\n"
+        "3. with **auto**: it measures that, and runs the LoRA alongside the weights.\n\n"
+        "The report of each *Apply LoRA* says how much of the change arrives, and **Inspect Model** how each block is "
+        "stored. Compare both pictures with the first: *merge* is farther from it than *auto*.\n\n"
+        "On your own models: int8 and fp8 keep an ordinary LoRA, nvfp4 and w4a4 often do not. "
+        "`docs/quantised.md` has the figures.",
+        (-420, 0),
+        (380, 600),
+        "Read me",
+    )
+    whole = graph.add("UNETLoader", (0, 0), (340, 100), [DISTILLED, "default"], "As it ships")
+    small = graph.add("UNETLoader", (0, 150), (340, 100), [NVFP4, "default"], "In 4 bits (nvfp4)")
+    vae = graph.add("PatchbayLoadTinyVAE", (0, 300), (340, 80), [VAE])
+    prompt = graph.add("PatchbayLoadConditioning", (0, 440), (340, 170), [PROMPTS, PROMPT])
+    empty = graph.add("ConditioningZeroOut", (0, 670), (340, 50), conditioning=prompt["conditioning"])
+    shared = sampling(graph, 0, 790, 128, 4, 7)
+    graph.add("PatchbayInspectModel", (0, 1420), (400, 560), [DUOTONE], "How it is stored", model=small["MODEL"])
+    pictures = []
+    rows = ((whole, "merge", "Whole weights"), (small, "merge", "nvfp4: merged"), (small, "auto", "nvfp4: auto"))
+    for row, (unet, method, title) in enumerate(rows):
+        y = row * 840
+        values = [DUOTONE, 1.0, 1.0, "", method, False]
+        apply = graph.add("PatchbayApplyLora", (460, y), (420, 1000), values, title, model=unet["MODEL"])
+        texts = prompt["conditioning"], empty["CONDITIONING"]
+        decode = branch(graph, shared, apply["model"], *texts, vae["vae"], 1.0, (940, y), apply)
+        pictures.append(decode["IMAGE"])
+    for row, label in ((1, "nvfp4, merged"), (2, "nvfp4, auto")):
+        graph.add(
+            "PatchbayCompareImages",
+            (1840, (row - 1) * 1120),
+            (760, 1000),
+            ["whole weights", label, 4.0],
+            image_a=pictures[0],
+            image_b=pictures[row],
+        )
+    graph.group("Models, prompt and steps", (-20, -80, 440, 2420))
+    graph.group("One LoRA, three times", (440, -80, 1320, 2420), "#8a6d3b")
+    graph.group("Compared with whole weights", (1820, -80, 800, 2420), "#3b7d4f")
+    return graph
+
+
+WORKFLOWS = (methods_nano, quantised_nano)
