@@ -46,12 +46,11 @@ class Peek:
         info = self._header.tensors[key]
         if self._header.loaded is not None:
             return bool(info.count) and not bool(self._header.loaded[key].any())
-        if info.end <= info.start:
-            return False
-        if self._file is None:
-            return False
         size = info.end - info.start
-        if self._read(info.start, min(_FIRST, size)).translate(None, _NO_VALUE):
+        if size <= 0 or self._file is None:
+            return False
+        first = read_at(self._file, self._header.data_start + info.start, _FIRST if size > _FIRST else size)
+        if first.translate(None, _NO_VALUE):
             return False
         if size > self._left:
             step = max(1, (size - _PLACE) // _PLACES)

@@ -137,21 +137,20 @@ def _tensor_info(key: str, value: Any, name: str) -> TensorInfo:
         raise HeaderError(f'{name}: tensor "{shown(key)}" is not described by dtype, shape and data_offsets.')
     if type(dtype) is not str or dtype not in DTYPE_BITS:
         raise HeaderError(f'{name}: tensor "{shown(key)}" has the unknown dtype {shown(str(dtype)[:40])}.')
-    sizes, span = _sizes(shape), _sizes(offsets)
-    if sizes is None or span is None or len(span) != 2:
+    if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
         raise HeaderError(f'{name}: tensor "{shown(key)}" has no valid shape and data_offsets.')
-    return TensorInfo(key, dtype, sizes, span[0], span[1])
+    return TensorInfo(key, dtype, tuple(shape), *offsets)
 
 
-def _sizes(value: Any) -> tuple[int, ...] | None:
-    """A JSON array of unsigned 64-bit numbers; ``None`` for anything else. A scan calls this a million times."""
+def _are_sizes(value: Any) -> bool:
+    """Whether it is a JSON array of unsigned 64-bit numbers. A scan calls this a million times."""
     if type(value) is not list:
-        return None
+        return False
     items: list[Any] = value
     for item in items:
-        if type(item) is not int or item < 0 or item > _USIZE_MAX:
-            return None
-    return tuple(items)
+        if type(item) is not int or not 0 <= item <= _USIZE_MAX:
+            return False
+    return True
 
 
 def _check_offsets(infos: list[TensorInfo], name: str) -> int:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,10 +17,12 @@ from ..errors import AdapterFormatError
 from ..files.tensors import Header
 from .adapters import ADAPTERS, DORA_SPELLINGS, Adapter, Shape, find_adapters
 from .adapters.base import Described
-from .key_style import KeyStyle, Writer, guess_writer, key_style
+from .grouping import Grouping, group_tensors
+from .key_style import KeyStyle, Writer, guess_writer
 from .keys import split_key
 from .scale_sources import PLACEHOLDER, HeaderScale, read_header_scale
-from .strangers import Strangers, sort_strangers
+from .shared import SharedLayers
+from .strangers import Strangers
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class LoraFile:
     notes: tuple[str, ...] = ()
     harmless: tuple[str, ...] = ()
     """Those of ``other_keys`` that change nothing by rule: an alpha without a pair, an embedding that rides along."""
+    shared: SharedLayers | None = field(default=None, repr=False)
+    """What other files of the same layers share with this one."""
 
     @property
     def formats(self) -> dict[str, int]:
@@ -89,20 +93,20 @@ class LoraFile:
         return tuple(sorted({layer.rank for layer in self.layers if layer.rank is not None}))
 
 
-def is_lora(header: Header) -> bool:
-    """Whether the file holds adapters rather than whole weights: at least half of its tensors belong to one.
+def is_lora(tensors: Collection[str]) -> bool:
+    """Whether these are the tensors of adapters rather than whole weights: at least half of them belong to one.
 
     Fewer are enough where the whole weights are those of other layers: full replacements beside a LoRA.
     """
-    needed = (len(header.tensors) + 1) // 2
-    strangers = len(header.tensors) - needed
+    needed = (len(tensors) + 1) // 2
+    strangers = len(tensors) - needed
     adapters = False
-    for key in header.tensors:
+    for key in tensors:
         parts = split_key(key)
         if parts is None:
             strangers -= 1
             if strangers < 0:
-                return _with_replacements(header)
+                return _with_replacements(tensors)
             continue
         needed -= 1
         adapters = adapters or parts.role != "alpha"
@@ -113,37 +117,59 @@ def is_lora(header: Header) -> bool:
 
 def read_lora(header: Header) -> LoraFile:
     """Group the tensors of ``header`` into layers. Never fails: what makes no sense is a layer with a note."""
-    groups, other = _group(header)
-    lonely = [name for name, roles in groups.items() if roles.keys() <= _SCALES_NOTHING]
-    orphans = [key for name in lonely for key in groups.pop(name).values()]
-    strangers = sort_strangers(other)
-    alpha_keys = [roles["alpha"] for roles in groups.values() if "alpha" in roles]
-    alphas = header.scalars(alpha_keys)
+    keys = tuple(header.tensors)
+    few = len(keys) <= _SHARED_TENSORS
+    grouping = _grouping_cached(keys) if few else group_tensors(keys)
+    shapes = tuple([info.shape for info in header.tensors.values()])
+    alphas = tuple(header.scalars(grouping.alpha_keys).items())
     header_scale = read_header_scale(header.metadata)
     dylora = _dylora_block_size(header.metadata)
-    layers: list[LoraLayer] = []
-    for name, roles in groups.items():
-        layers.extend(_layers(header, name, roles, alphas, header_scale, dylora))
-    layers.extend(_replacements(header, strangers))
-    layers.extend(_unknown(strangers))
-    notes = [*header_scale.notes, *_harmless_notes(orphans, strangers)]
-    if header_scale.fallback and any(x.format and "no alpha" in x.scale_source for x in layers):
+    if few and header_scale.says_nothing:
+        shared = _shared_layers(keys, shapes, alphas, dylora)
+    else:
+        shared = SharedLayers(_all_layers(grouping, dict(zip(keys, shapes, strict=True)), alphas, header_scale, dylora))
+    notes = [*header_scale.notes, *_harmless_notes(grouping.orphans, grouping.strangers)]
+    if header_scale.fallback and any(x.format and "no alpha" in x.scale_source for x in shared.layers):
         notes.append(header_scale.fallback)
-    style = key_style(groups)
     return LoraFile(
-        header, tuple(layers), (*other, *orphans), style, guess_writer(header, style), tuple(notes),
-        (*orphans, *strangers.embeddings),
+        header, shared.layers, (*grouping.other, *grouping.orphans), grouping.style,
+        guess_writer(header, grouping.style), tuple(notes), (*grouping.orphans, *grouping.strangers.embeddings), shared,
     )  # fmt: skip
 
 
-_SCALES_NOTHING = frozenset({"alpha", "scaled_oft"})
-"""Roles that mean nothing without the tensors that they belong to."""
+_Alphas = tuple[tuple[str, float], ...]
+
+
+def _all_layers(
+    grouping: Grouping, shapes: dict[str, Shape], alphas: _Alphas, header_scale: HeaderScale, dylora: int
+) -> tuple[LoraLayer, ...]:
+    layers: list[LoraLayer] = []
+    known = dict(alphas)
+    for name, roles in grouping.groups.items():
+        layers.extend(_layers(shapes, name, roles, known, header_scale, dylora))
+    layers.extend(_replacements(shapes, grouping.strangers))
+    layers.extend(_unknown(grouping.strangers))
+    return tuple(layers)
+
+
+# The files of a collection repeat a few layouts. Those of absurd size are left out: they would fill the memory.
+_SHARED_TENSORS = 4_000
+_grouping_cached = lru_cache(16)(group_tensors)
+
+
+@lru_cache(16)
+def _shared_layers(keys: tuple[str, ...], shapes: tuple[Shape, ...], alphas: _Alphas, dylora: int) -> SharedLayers:
+    """The layers of every file with these tensors whose metadata say nothing about scale."""
+    sizes = dict(zip(keys, shapes, strict=True))
+    return SharedLayers(_all_layers(_grouping_cached(keys), sizes, alphas, HeaderScale(), dylora))
+
+
 _PACKED = frozenset({"qweight", "wscales", "comfy_quant", "weight_scale", "scale_weight"})
 _LEAST_SHARE = 20
 """A file of full replacements beside a LoRA has at least one adapter tensor in so many."""
 
 
-def _with_replacements(header: Header) -> bool:
+def _with_replacements(tensors: Collection[str]) -> bool:
     """Whether a file that holds more whole weights than adapters is a LoRA all the same.
 
     It is one if its adapters have both their factors and no whole weight of their own layer. Nunchaku's models and
@@ -151,7 +177,7 @@ def _with_replacements(header: Header) -> bool:
     """
     roles: dict[str, set[str]] = {}
     count = 0
-    for key in header.tensors:
+    for key in tensors:
         if key.rpartition(".")[2] in _PACKED or key.startswith(("ip_adapter", "image_proj", "lora_controlnet")):
             return False
         parts = split_key(key)
@@ -159,14 +185,14 @@ def _with_replacements(header: Header) -> bool:
             count += 1
             roles.setdefault(parts.name, set()).add(parts.role)
     complete = [name for name, found in roles.items() if any(a.recognise(dict.fromkeys(found, (1, 1))) for a in _PAIRS)]
-    if not complete or count * _LEAST_SHARE < len(header.tensors):
+    if not complete or count * _LEAST_SHARE < len(tensors):
         return False
-    return not any(f"{name}.weight" in header.tensors for name in complete)
+    return not any(f"{name}.weight" in tensors for name in complete)
 
 
-def _replacements(header: Header, strangers: Strangers) -> list[LoraLayer]:
+def _replacements(shapes: Mapping[str, Shape], strangers: Strangers) -> list[LoraLayer]:
     """Layers of whole weights. Only beside a LoRA do they replace the model's; else the file is a model itself."""
-    if not strangers.replaced or not is_lora(header):
+    if not strangers.replaced or not is_lora(shapes):
         return [
             LoraLayer(name, "", {f"set_{parameter}": key}, parameter, note=NO_LORA)
             for name, parameter, key in strangers.replaced
@@ -174,7 +200,7 @@ def _replacements(header: Header, strangers: Strangers) -> list[LoraLayer]:
     layers: list[LoraLayer] = []
     for name, parameter, key in strangers.replaced:
         adapter = _REPLACED[parameter]
-        shape = header.tensors[key].shape
+        shape = shapes[key]
         layers.append(
             LoraLayer(
                 name, adapter.name, {f"set_{parameter}": key}, parameter, scale_source="none",
@@ -208,27 +234,6 @@ def _harmless_notes(orphans: list[str], strangers: Strangers) -> list[str]:
             f"{len(strangers.embeddings)} tensors are textual-inversion embeddings, which a LoRA loader leaves alone."
         )
     return notes
-
-
-def _group(header: Header) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Layer name to role to key, in file order; and what is left."""
-    groups: dict[str, dict[str, str]] = {}
-    rest: list[str] = []
-    for key in header.tensors:
-        parts = split_key(key)
-        roles = groups.setdefault(parts.name, {}) if parts is not None else {}
-        if parts is None or parts.role in roles:
-            rest.append(key)  # two spellings of one tensor: the second is nobody's
-        else:
-            roles[parts.role] = key
-    other: list[str] = []
-    for key in rest:  # LyCORIS IA3 stores its vector as a plain ".weight" beside ".on_input"
-        name, _, last = key.rpartition(".")
-        if last == "weight" and "on_input" in groups.get(name, ()):
-            groups[name]["ia3_weight"] = key
-        else:
-            other.append(key)
-    return groups, other
 
 
 def _dylora_block_size(metadata: Mapping[str, str]) -> int:
@@ -276,14 +281,14 @@ _understand_cached = lru_cache(4_096)(_understand)
 
 
 def _layers(
-    header: Header,
+    shapes_of: Mapping[str, Shape],
     name: str,
     roles: dict[str, str],
     alphas: Mapping[str, float],
     header_scale: HeaderScale,
     dylora: int,
 ) -> list[LoraLayer]:
-    shapes = tuple([(role, header.tensors[key].shape) for role, key in roles.items()])
+    shapes = tuple([(role, shapes_of[key]) for role, key in roles.items()])
     plain = max(len(shape) for _, shape in shapes) <= _CACHED_DIMENSIONS
     found = _understand_cached(shapes) if plain else _understand(shapes)
     if not found:

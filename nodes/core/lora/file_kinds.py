@@ -12,6 +12,7 @@ from ..files.tensors import Header, TensorInfo
 from ..model.facts import Facts, collect_facts, is_text_encoder_name, strip_prefix
 from ..model.identify import ArchitectureMatch, identify_architecture
 from .file import LoraFile, is_lora
+from .shared import shared_by
 
 KIND_NAMES = {
     "lora": "LoRA",
@@ -128,11 +129,25 @@ _MADE_FOR: WeakKeyDictionary[LoraFile, tuple[Facts, ArchitectureMatch]] = WeakKe
 
 def made_for(lora: LoraFile) -> tuple[Facts, ArchitectureMatch]:
     """The facts of a file, and the architecture that they speak of; found once for each file that is read."""
-    known = _MADE_FOR.get(lora)
+    shared = shared_by(lora, lora.layers)
+    said = _said(lora)
+    known = _MADE_FOR.get(lora) if shared is None else shared.by_words.get(said)
     if known is None:
         facts = lora_facts(lora)
-        known = _MADE_FOR[lora] = facts, identify_architecture(facts)
+        known = facts, identify_architecture(facts)
+        if shared is None:
+            _MADE_FOR[lora] = known
+        elif len(shared.by_words) < _MOST_WORDS:
+            shared.by_words[said] = known
     return known
+
+
+_MOST_WORDS = 64
+
+
+def _said(lora: LoraFile) -> str:
+    """What a trainer calls the model."""
+    return next((text for name in _SAYS if 0 < len(text := lora.header.metadata.get(name, "")) < 80), "").lower()
 
 
 def lora_facts(lora: LoraFile) -> Facts:
@@ -143,8 +158,7 @@ def lora_facts(lora: LoraFile) -> Facts:
     weights = [x for x in lora.layers if x.parameter == "weight" and not is_text_encoder_name(x.name)]
     known = [x for x in weights if x.format and not x.plain] or weights
     layers = ((layer.name, layer.out_features, layer.in_features) for layer in known)
-    said = next((text for field in _SAYS if 0 < len(text := lora.header.metadata.get(field, "")) < 80), "")
-    return collect_facts(layers, whole=False, said=said.lower())
+    return collect_facts(layers, whole=False, said=_said(lora))
 
 
 def identify_lora(lora: LoraFile) -> Identification:
@@ -158,7 +172,7 @@ def identify_lora(lora: LoraFile) -> Identification:
 
 def looks_like_lora(header: Header) -> bool:
     """Whether the file is to be read with ``read_lora``."""
-    return is_lora(header)
+    return is_lora(header.tensors)
 
 
 def _architecture(infos: Iterable[TensorInfo], header: Header) -> ArchitectureMatch:

@@ -60,6 +60,11 @@ class HeaderScale:
     """A sentence about an alpha that is mentioned and not used."""
     notes: tuple[str, ...] = ()
 
+    @property
+    def says_nothing(self) -> bool:
+        """Whether no layer gets its scale from here."""
+        return not self.components and self.alpha is None
+
     def of(self, name: str, rank: int) -> tuple[float, str, float] | None:
         """Scale, source and alpha of a layer without an alpha tensor; ``None`` where nothing is said."""
         component, _, layer = name.partition(".")

@@ -15,6 +15,7 @@ from ..lora.adapters.diff import directed, peft_ia3_dims
 from ..lora.adapters.rows import cut_rows, taken_shape
 from ..lora.dead import UNUSED, has_zero_factor
 from ..lora.file import LoraFile, LoraLayer
+from ..lora.shared import shared_by
 from ..model.facts import is_text_encoder_name
 from ..report.report import LayerState
 from .model_names import FileNames, Found, ModelNames, Spot
@@ -86,6 +87,11 @@ def match_layers(
         shapes: Shape of every weight of the model by its full key, a text encoder's too.
         has_clip: Whether a text encoder is at hand.
     """
+    shared = None if understood.remarks or model.looks_beyond_layers else shared_by(file, understood.layers)
+    asked = (has_clip, _names_dylora(file))
+    known = shared.by_model.get(model) if shared is not None else None
+    if known is not None and known[0] is shapes and known[1] == asked:
+        return known[2]
     names = FileNames(file, understood.layers, model.prefixes)
     found = [model.find(layer, names) for layer in understood.layers]
     matcher = _Matcher(file, understood, shapes, has_clip)
@@ -93,7 +99,14 @@ def match_layers(
     matches: dict[int, Match] = {}
     for index in sorted(range(len(found)), key=lambda i: not several[i]):  # fused adapters before their parts
         matches[index] = matcher.judge(understood.layers[index], found[index])
-    return Matches(tuple(matches[index] for index in range(len(found))))
+    decided = Matches(tuple(matches[index] for index in range(len(found))))
+    if shared is not None and not matcher.read_data:
+        shared.by_model[model] = shapes, asked, decided
+    return decided
+
+
+def _names_dylora(file: LoraFile) -> bool:
+    return "lycoris" in file.header.metadata.get("ss_network_module", "").lower()
 
 
 def missing(layer: LoraLayer, has_clip: bool) -> Match:
@@ -117,7 +130,9 @@ class _Matcher:
         self._shapes = shapes
         self._has_clip = has_clip
         self._taken: dict[tuple[str, tuple[int, int, int] | None], LoraLayer] = {}
-        self._dylora = "lycoris" in file.header.metadata.get("ss_network_module", "").lower()
+        self._dylora = _names_dylora(file)
+        self.read_data = False
+        """Whether what was decided depends on numbers in the file's tensors."""
 
     def judge(self, layer: LoraLayer, found: Found) -> Match:
         """What becomes of one layer."""
@@ -126,7 +141,8 @@ class _Matcher:
         if layer.adapter is None:
             note = layer.note or "its format is not understood"
             return Match(layer, state=LayerState.NOT_UNDERSTOOD, reason=note, known=found.known)
-        tensors = {role: self._file.header.tensors[key].shape for role, key in layer.roles.items()}
+        known = self._file.header.tensors
+        tensors = {role: known[key].shape for role, key in layer.roles.items()}
         targets = [(target_key(spot.target), target_offset(spot.target)) for spot in found.spots]
         refusal = self._refusal(layer, tensors, slice_shape(self._shapes[targets[0][0]], targets[0][1]))
         if refusal:
@@ -158,6 +174,7 @@ class _Matcher:
         """A layer whose weight another one of the file changes already."""
         # A trainer that fuses q, k and v keeps the modules of the three, unused: their factors are zero.
         reason = f"{other.name} in the same file changes this weight already"
+        self.read_data = True
         with Peek(self._file.header) as peek:
             if has_zero_factor(peek, layer):
                 return Match(layer, state=LayerState.DEAD, reason=f"{UNUSED}: {reason}", known=found.known)
@@ -198,4 +215,5 @@ class _Matcher:
 
     def _on_input(self, layer: LoraLayer) -> bool:
         key = layer.roles.get("on_input")
+        self.read_data = self.read_data or key is not None
         return key is not None and bool(self._file.header.scalars([key]).get(key))

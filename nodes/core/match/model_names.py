@@ -112,6 +112,11 @@ class ModelNames:
         self._conditional = any(link.when for link in known.links) if known is not None else False
         self._found: dict[tuple[str, str, int | None], tuple[dict[str, int | None], Found]] = {}
 
+    @property
+    def looks_beyond_layers(self) -> bool:
+        """Whether where a layer goes may depend on more than the layers of its file."""
+        return self._conditional
+
     def find(self, layer: LoraLayer, names: FileNames) -> Found:
         """Where ``layer`` goes. ``names`` are those of its file."""
         if self._conditional:

@@ -54,7 +54,7 @@ def test_full_replacements_beside_a_lora_are_a_lora_file() -> None:
     for block in range(6):
         plain |= {f"blocks.{block}.adaln.linear.weight": (96, 8), f"blocks.{block}.adaln.linear.bias": (96,)}
     header = header_from({**plain, **keyed("blocks.0.attn.qkv")})
-    assert is_lora(header)
+    assert is_lora(header.tensors)
     layers = read_lora(header).layers
     assert {(layer.format, layer.parameter, layer.plain) for layer in layers} == {
         ("lora", "weight", False), ("set", "weight", True), ("set_b", "bias", True),
@@ -73,7 +73,7 @@ def test_full_replacements_beside_a_lora_are_a_lora_file() -> None:
 def test_a_model_with_factors_in_it_is_no_lora(more: Shapes) -> None:
     plain: Shapes = {f"blocks.{block}.mlp.weight": (96, 8) for block in range(6)}
     header = header_from({**plain, **keyed("blocks.0.attn.qkv"), **more})
-    assert not is_lora(header)
+    assert not is_lora(header.tensors)
     assert not any(layer.plain for layer in read_lora(header).layers)
 
 
