@@ -123,7 +123,7 @@ def folders_of(known: Iterable[str]) -> list[str]:
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sorts ``style-9`` before ``style-10``; a file without a number, the last epoch, comes after its numbered ones.
 
-    Trainers write ``style-000010.safetensors`` … and the finished ``style.safetensors``.
+    Trainers write ``style-000010.safetensors``, ... and the finished ``style.safetensors``.
     """
     stem, suffix = os.path.splitext(_plain(name).casefold())
     parts = [
