@@ -13,9 +13,10 @@ LONGEST_LABEL = 200
 """Characters of a label that are looked at; the full text stands in the report."""
 
 _WIDER_FONTS = (
-    "NotoSansCJK-Regular.ttc", "NotoSansJP-Regular.otf", "NotoSansCJKjp-Regular.otf", "YuGothM.ttc", "meiryo.ttc",
-    "msgothic.ttc", "Hiragino Sans GB.ttc", "\u30d2\u30e9\u30ae\u30ce\u89d2\u30b4\u30b7\u30c3\u30af W3.ttc",
-    "AppleSDGothicNeo.ttc", "ipag.ttf", "ipaexg.ttf", "TakaoGothic.ttf", "VL-Gothic-Regular.ttf", "DroidSansFallbackFull.ttf", "wqy-zenhei.ttc",
+    "NotoSansCJK-Regular.ttc", "NotoSansJP-Regular.otf", "NotoSansCJKjp-Regular.otf", "YuGothM.ttc",
+    "meiryo.ttc", "msgothic.ttc", "Hiragino Sans GB.ttc",
+    "\u30d2\u30e9\u30ae\u30ce\u89d2\u30b4\u30b7\u30c3\u30af W3.ttc", "AppleSDGothicNeo.ttc", "ipag.ttf",
+    "ipaexg.ttf", "TakaoGothic.ttf", "VL-Gothic-Regular.ttf", "DroidSansFallbackFull.ttf", "wqy-zenhei.ttc",
     "Arial Unicode.ttf", "DejaVuSans.ttf",
 )  # fmt: skip
 """Fonts of Windows, macOS and Linux with more than Latin letters; the first one that has a text's letters draws it."""
