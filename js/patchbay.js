@@ -68,8 +68,8 @@ const toggle = (id, category, name, tooltip, onChange) => ({
   onChange: (value) => ready && onChange?.(value !== false),
 });
 
-/** Without a listener the frontend complains of a message that nobody knows; the side bar has its own. */
-window.comfyAPI.api.api.addEventListener("patchbay.progress", () => {});
+/** Without a listener the frontend complains of a message that nobody knows; side bar and panels have their own. */
+for (const message of ["patchbay.progress", "patchbay.picture"]) window.comfyAPI.api.api.addEventListener(message, () => {});
 
 /** @type {ComfyExtension} */
 const extension = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import comfy.samplers
 import comfy.utils
 import folder_paths
 import torch
@@ -15,19 +14,17 @@ from .core.grid.axes import folders_of, read_lines, read_numbers
 from .core.grid.plan import AUTO, GridPlan, plan_grid, read_reference
 from .core.grid.report import NO_LORA, GridReport, build_grid_report, grid_text
 from .core.grid.sheets import grid_sheets
-from .core.images.panels import to_pillow
-from .core.measure.method_costs import METHODS
 from .core.report.report import to_json
 from .core.strengths.text import parse_block_strengths
+from .host.comfyui.events import show_picture
 from .host.comfyui.lora_input import NONE, lora_fingerprint
 from .host.grid.cells import CellMaker, CellSettings, one_latent
-from .host.grid.files import grid_store, save_sheets, show_pictures
+from .host.grid.files import ShownPictures, grid_store, save_sheets
 from .host.grid.inputs import AXES, LETTERS, chosen_loras, grid_axes, grid_prompts, lettered
-from .host.grid.run import GridOutcome, GridRun, lora_notes, run_grid
+from .host.grid.run import Arrived, GridOutcome, GridRun, lora_notes, run_grid
 from .host.grid.staging import GridModel, Stages
-from .sockets import CATEGORY, METHOD, report_outputs, with_inputs
+from .sockets import CATEGORY, method_inputs, report_outputs, sampling_inputs, with_inputs
 
-PREVIEW_PIXELS = 512
 _unfinished = [0]
 """Counts grids that ended with pictures missing: their inputs are the same the next time, and yet they have to run."""
 
@@ -90,18 +87,19 @@ class PatchbayLoraGrid(io.ComfyNode):
         strengths: str,
         blocks: str,
         seed: int,
-        seeds: int,
         steps: int,
         cfg: float,
         sampler_name: str,
         scheduler: str,
+        seeds: int,
         reference: str,
         time_budget: float,
+        method: str = "auto",
+        as_stock: bool = False,
         rows: str = AUTO,
         columns: str = AUTO,
         more_loras: str = "",
         prompts: str = "",
-        method: str = "auto",
         use_cache: bool = True,
         filename_prefix: str = "lora-patchbay/grid",
         positive: Any = None,
@@ -117,19 +115,22 @@ class PatchbayLoraGrid(io.ComfyNode):
         plan = plan_grid(axes, rows, columns)
         plain = reference.strip().casefold() == NO_LORA.casefold()
         cell = None if plain or not reference.strip() else read_reference(reference, plan.axes)
-        stages = Stages([GridModel(letter, each) for letter, each in models], clip, method, steps)
+        stages = Stages([GridModel(letter, each) for letter, each in models], clip, method, as_stock, steps)
         settings = CellSettings(
             tuple(subjects), negative, one_latent(latent_image), steps, cfg, sampler_name, scheduler, vae
         )
         maker = CellMaker(stages, settings, grid_store() if use_cache else None)
-        outcome = run_grid(GridRun(plan, cell, plain, steps, time_budget), maker, _progress())
+        shown = ShownPictures()
+        outcome = run_grid(GridRun(plan, cell, plain, steps, time_budget), maker, _progress(shown))
         if outcome.stopped:
             _unfinished[0] += 1
         report = _report(plan, outcome, stages, reference.strip(), latent_image, clip)
-        return _output(plan, outcome, report, filename_prefix, cls.hidden)
+        return _output(plan, outcome, report, shown, filename_prefix, cls.hidden)
 
 
-def _output(plan: GridPlan, outcome: GridOutcome, report: GridReport, prefix: str, hidden: Any) -> io.NodeOutput:
+def _output(
+    plan: GridPlan, outcome: GridOutcome, report: GridReport, shown: ShownPictures, prefix: str, hidden: Any
+) -> io.NodeOutput:
     pictures = outcome.result.pictures
     if not pictures:
         failed = next((cell.note for cell in report.cells if cell.note), "the time was spent before the first one")
@@ -139,9 +140,8 @@ def _output(plan: GridPlan, outcome: GridOutcome, report: GridReport, prefix: st
     data = to_json(report)
     data["pages"] = _pages(plan)
     data["sheets"] = save_sheets(sheets, prefix, prompt, extra) if prefix.strip() else []
-    shown = show_pictures({"-".join(map(str, index)): pictures[index] for index in plan.cells if index in pictures})
-    for cell in data["cells"]:
-        cell["picture"] = shown.get("-".join(map(str, cell["index"])))
+    for index, cell in zip(plan.cells, data["cells"], strict=True):
+        cell["picture"] = shown.add(str(index), pictures[index]) if index in pictures else None
     text = grid_text(report)
     ui = with_inputs({"patchbay_grid": [data], "text": [text]})
     return io.NodeOutput(
@@ -174,12 +174,15 @@ def _report(
     return build_grid_report(plan, outcome.result, name, reference, outcome.floor, notes)
 
 
-def _progress() -> Any:
+def _progress(shown: ShownPictures) -> Any:
+    """ComfyUI's bar, and pictures on the node as they come: its own preview would stay below them."""
     bar = comfy.utils.ProgressBar(1)
 
-    def progress(done: int, total: int, picture: torch.Tensor | None) -> None:
-        preview = None if picture is None else ("JPEG", to_pillow(picture), PREVIEW_PIXELS)
-        bar.update_absolute(done, total, preview)
+    def progress(done: int, total: int, arrived: Arrived | None) -> None:
+        bar.update_absolute(done, total)
+        if arrived is not None:
+            name = str(arrived.label if arrived.index is None else arrived.index)
+            show_picture(shown.add(name, arrived.picture), arrived.label, arrived.number, arrived.of)
 
     return progress
 
@@ -247,34 +250,14 @@ def _axis_inputs() -> list[Any]:
             tooltip="Block strengths, one text a line, as in Apply LoRA: single_blocks.*=0. Empty: 1 everywhere. An "
             "empty line between others is also 1 everywhere.",
         ),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=0xFFFFFFFFFFFFFFFF,
-            control_after_generate=False,
-            tooltip="The noise of the first seed, the same in every cell.",
-        ),
-        io.Int.Input("seeds", default=1, min=1, max=64, tooltip="How many seeds, counted up from seed."),
     ]
 
 
 def _run_inputs() -> list[Any]:
     """How all cells are sampled."""
     return [
-        io.Int.Input("steps", default=20, min=1, max=10000, tooltip="Steps of every picture."),
-        io.Float.Input(
-            "cfg", default=1.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance scale of every picture."
-        ),
-        io.Combo.Input(
-            "sampler_name", options=comfy.samplers.KSampler.SAMPLERS, default="euler", tooltip="The sampler."
-        ),
-        io.Combo.Input(
-            "scheduler",
-            options=comfy.samplers.KSampler.SCHEDULERS,
-            default="simple",
-            tooltip="How the noise levels are spread over the steps.",
-        ),
+        *sampling_inputs(),
+        io.Int.Input("seeds", default=1, min=1, max=64, tooltip="How many seeds, counted up from seed."),
         io.String.Input(
             "reference",
             default=NO_LORA,
@@ -290,6 +273,7 @@ def _run_inputs() -> list[Any]:
             step=1.0,
             tooltip="Seconds to spend. What is not made by then is made when you run again.",
         ),
+        *method_inputs(),
     ]
 
 
@@ -330,7 +314,6 @@ def _more_inputs() -> list[Any]:
             advanced=True,
             tooltip="Prompts, one a line; needs clip.",
         ),
-        io.Combo.Input("method", options=list(METHODS), default="auto", optional=True, advanced=True, tooltip=METHOD),
         io.Boolean.Input(
             "use_cache",
             default=True,

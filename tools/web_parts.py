@@ -24,6 +24,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "pill": ("rows/pill.mjs", ()),
     "compare": ("compare/widget.mjs", ("panel", "compare")),
+    "grid": ("grid/widget.mjs", ("panel", "report_card", "grid")),
     "measure": ("measure/widget.mjs", ("panel", "report_card", "measure")),
     "shift": ("shift/widget.mjs", ("panel", "report_card", "shift", "fit")),
     "side_bar": (

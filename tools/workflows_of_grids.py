@@ -41,12 +41,12 @@ def grid_nano(object_info: dict[str, Any]) -> Graph:
     prompt = graph.add("PatchbayLoadConditioning", (0, 290), (340, 170), [PROMPTS, PROMPT])
     empty = graph.add("ConditioningZeroOut", (0, 520), (340, 50), conditioning=prompt["conditioning"])
     latent = graph.add("EmptyFlux2LatentImage", (0, 640), (340, 130), [128, 128, 1])
-    sampled = [7, 1, 4, 1.0, "euler", "simple", "without LoRA", 600.0, "auto", "auto"]
+    sampled = [7, 4, 1.0, "euler", "simple", 1, "without LoRA", 600.0, "auto", False, "auto", "auto"]
     grid = graph.add(
         "PatchbayLoraGrid",
         (420, 0),
         (700, 1400),
-        [DUOTONE, "none", "0.5, 1, 1.5", "", *sampled, _LORAS, "", "auto", True, "lora-patchbay/grid"],
+        [DUOTONE, "none", "0.5, 1, 1.5", "", *sampled, _LORAS, "", True, "lora-patchbay/grid"],
         model=unet["MODEL"],
         negative=empty["CONDITIONING"],
         latent_image=latent["LATENT"],
@@ -90,12 +90,12 @@ def grid_klein_4b(object_info: dict[str, Any]) -> Graph:
     text = graph.add("CLIPTextEncode", (0, 460), (340, 160), ["a red fox in the snow, photograph"], clip=clip["CLIP"])
     empty = graph.add("ConditioningZeroOut", (0, 680), (340, 50), conditioning=text["CONDITIONING"])
     latent = graph.add("EmptyFlux2LatentImage", (0, 790), (340, 130), [1024, 1024, 1])
-    sampled = [7, 1, 4, 1.0, "euler", "simple", "without LoRA", 1800.0, "auto", "auto"]
+    sampled = [7, 4, 1.0, "euler", "simple", 1, "without LoRA", 1800.0, "auto", False, "auto", "auto"]
     grid = graph.add(
         "PatchbayLoraGrid",
         (420, 0),
         (700, 1400),
-        ["none", "none", "0.5, 0.75, 1, 1.25", "", *sampled, "", "", "auto", True, "lora-patchbay/grid"],
+        ["none", "none", "0.5, 0.75, 1, 1.25", "", *sampled, "", "", True, "lora-patchbay/grid"],
         model=unet["MODEL"],
         negative=empty["CONDITIONING"],
         latent_image=latent["LATENT"],

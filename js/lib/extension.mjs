@@ -44,6 +44,9 @@ const COMPARE_VIEWER = {
 /** @type {PanelKind} */
 const MEASUREMENT = { name: "patchbay_measurement", type: "PATCHBAY_MEASUREMENT", minHeight: 300, initialSize: [560, 0], load: panelOf("measure", "createMeasurePanel") };
 
+/** @type {PanelKind} */
+const PICTURE_GRID = { name: "patchbay_grid", type: "PATCHBAY_GRID", minHeight: 420, initialSize: [640, 0], load: panelOf("grid", "createGridPanel") };
+
 /** A text field above the panel would take half of the room that is free: there is none. @type {PanelKind} */
 const BENCHMARK = { ...MEASUREMENT, minHeight: 600, initialSize: [620, 0] };
 
@@ -62,6 +65,7 @@ const OWN_PANELS = {
   PatchbayCompareImages: COMPARE_VIEWER,
   PatchbayMeasureReport: MEASUREMENT,
   PatchbayBenchmark: BENCHMARK,
+  PatchbayLoraGrid: PICTURE_GRID,
   PatchbayFeatureShift: FEATURE_SHIFT,
   PatchbayFitStrengths: FITTED_STRENGTHS,
 };

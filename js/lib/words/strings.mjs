@@ -1,6 +1,7 @@
 // What the widgets say, by language. `{name}` is filled in; a key with `.one` is used where `n` is 1.
 
 import { EDITOR_STRINGS } from "./strings_editor.mjs";
+import { GRID_STRINGS } from "./strings_grid.mjs";
 import { MEASURE_STRINGS } from "./strings_measure.mjs";
 import { PANEL_STRINGS } from "./strings_panel.mjs";
 import { ROWS_STRINGS } from "./strings_rows.mjs";
@@ -11,6 +12,7 @@ import { WORKBENCH_STRINGS } from "./strings_workbench.mjs";
 export const STRINGS = {
   en: {
     ...EDITOR_STRINGS.en,
+    ...GRID_STRINGS.en,
     ...MEASURE_STRINGS.en,
     ...PANEL_STRINGS.en,
     ...ROWS_STRINGS.en,
@@ -124,6 +126,7 @@ export const STRINGS = {
   },
   ja: {
     ...EDITOR_STRINGS.ja,
+    ...GRID_STRINGS.ja,
     ...MEASURE_STRINGS.ja,
     ...PANEL_STRINGS.ja,
     ...ROWS_STRINGS.ja,

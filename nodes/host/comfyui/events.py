@@ -12,6 +12,9 @@ from comfy_execution.utils import get_executing_context
 EVENT = "patchbay.progress"
 """Type of the message: ``{"node", "stage", "value", "max"}``."""
 
+PICTURE_EVENT = "patchbay.picture"
+"""Type of the message: ``{"node", "picture", "label", "value", "max"}``."""
+
 MOST_PER_SECOND = 10
 """A page that redraws more often is only slower."""
 
@@ -53,6 +56,20 @@ def tell_page(text: str) -> None:
     send = getattr(server, "send_progress_text", None)
     if send is not None and context is not None and server.client_id is not None:
         send(text, context.node_id)
+
+
+def show_picture(picture: dict[str, str], label: str, value: int, total: int) -> None:
+    """Show a picture that has just been made on the panel of the node that is running.
+
+    Args:
+        picture: Where the page finds it, in the form of ComfyUI's own previews.
+        label: What it is.
+    """
+    server, context = prompt_server(), get_executing_context()
+    if server is None or context is None or server.client_id is None:
+        return
+    message = {"node": context.node_id, "picture": picture, "label": label, "value": value, "max": total}
+    server.send_sync(PICTURE_EVENT, message, server.client_id)
 
 
 def _sender() -> Any:

@@ -49,16 +49,25 @@ def save_sheets(
     return saved
 
 
-def show_pictures(pictures: Mapping[str, torch.Tensor]) -> dict[str, dict[str, str]]:
-    """Pictures in ComfyUI's temporary folder for the page, by the same names.
+class ShownPictures:
+    """Pictures in ComfyUI's temporary folder for the page, each written once, as they come.
 
     The files' names never come again: a browser that kept one cannot take it for another.
     """
-    folder = Path(folder_paths.get_temp_directory())
-    prefix = f"patchbay_grid_{secrets.token_hex(4)}"
-    shown = {}
-    for number, (name, picture) in enumerate(pictures.items()):
-        file_name = f"{prefix}_{number:04}.png"
-        write_png(folder / file_name, to_pillow(picture), {}, compress_level=1)
-        shown[name] = {"filename": file_name, "subfolder": "", "type": "temp"}
-    return shown
+
+    def __init__(self) -> None:
+        self._folder = Path(folder_paths.get_temp_directory())
+        self._prefix = f"patchbay_grid_{secrets.token_hex(4)}"
+        self._shown: dict[str, dict[str, str]] = {}
+
+    def add(self, name: str, picture: torch.Tensor) -> dict[str, str]:
+        """Where the page finds the picture of this name.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if name not in self._shown:
+            file_name = f"{self._prefix}_{len(self._shown):04}.png"
+            write_png(self._folder / file_name, to_pillow(picture), {}, compress_level=1)
+            self._shown[name] = {"filename": file_name, "subfolder": "", "type": "temp"}
+        return self._shown[name]

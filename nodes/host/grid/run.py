@@ -17,7 +17,21 @@ from ...core.images.metrics import compare_pictures
 from .cells import CellMaker, Made, Request
 from .staging import StageKey
 
-Progress = Callable[[int, int, torch.Tensor | None], None]
+
+@dataclass(frozen=True)
+class Arrived:
+    """A picture that has just come."""
+
+    index: Index | None
+    """Its cell; ``None`` for one that cells are compared with."""
+    label: str
+    picture: torch.Tensor
+    number: int
+    """1 for the first one."""
+    of: int
+
+
+Progress = Callable[[int, int, "Arrived | None"], None]
 """Takes steps done and expected, and a picture that has just come; may raise to stop everything."""
 
 
@@ -111,10 +125,11 @@ class _Runner:
             self._outcome.result.states[index] = CellState.FAILED
             self._outcome.result.notes[index] = made
         self._done += 1
-        self._progress(
-            self._done * self._run.steps, len(self._jobs) * self._run.steps,
-            made.picture if isinstance(made, Made) else None,
-        )  # fmt: skip
+        arrived = None
+        if isinstance(made, Made):
+            label = NO_LORA if index is None else self._run.plan.label(index)
+            arrived = Arrived(index, label, made.picture, self._done, len(self._jobs))
+        self._progress(self._done * self._run.steps, len(self._jobs) * self._run.steps, arrived)
 
     def _made(self, request: Request) -> Made | str:
         """The picture, or why there is none."""

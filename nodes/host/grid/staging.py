@@ -67,8 +67,9 @@ class Stage:
 class Stages:
     """The models of a grid with their LoRAs; holds the last stage and nothing else."""
 
-    def __init__(self, models: Sequence[GridModel], clip: Any, method: str, steps: int) -> None:
+    def __init__(self, models: Sequence[GridModel], clip: Any, method: str, as_stock: bool, steps: int) -> None:
         self._models, self._clip, self._method, self._steps = models, clip, method, steps
+        self._as_stock = as_stock
         self._last: tuple[StageKey, Stage] | None = None
         self._plain_texts: dict[str, Any] = {}
         self.reports: dict[StageKey, Report] = {}
@@ -92,7 +93,7 @@ class Stages:
         if not key.lora:
             return Stage(model, self._clip, None)
         applied = apply_lora(
-            lora_file(key.lora), key.lora, model, self._clip, key.strength, key.strength, key.blocks, False,
+            lora_file(key.lora), key.lora, model, self._clip, key.strength, key.strength, key.blocks, self._as_stock,
             self._method, self._steps,
         )  # fmt: skip
         self.reports[key] = applied.report

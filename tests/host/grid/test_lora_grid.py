@@ -142,7 +142,7 @@ def test_the_sheet_opens_as_its_workflow(nano: Nano, folders: Path) -> None:
     clone = node.PREPARE_CLASS_CLONE(None)
     clone.hidden = hidden
     clone.execute(
-        nano.model, nano.negative, nano.latent, nano.vae, DUOTONE, "none", "1", "", 7, 1, 2, 1.0, "euler", "simple", "",
+        nano.model, nano.negative, nano.latent, nano.vae, DUOTONE, "none", "1", "", 7, 2, 1.0, "euler", "simple", 1, "",
         600.0, positive=nano.positive,
     )  # fmt: skip
     (sheet,) = (folders / "output" / "lora-patchbay").glob("grid_*.png")
