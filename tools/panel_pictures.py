@@ -48,7 +48,7 @@ NODE_PICTURES: dict[str, tuple[str, str, int]] = {
     "PatchbayCompareImages": ("Compare with and without a LoRA", "PatchbayCompareImages", 0),
     "PatchbayFeatureShift": ("Does this LoRA transfer", "PatchbayFeatureShift", 0),
     "PatchbayFitStrengths": ("Fit a LoRA to another model", "PatchbayFitStrengths", 0),
-    "PatchbayInspectFile": ("Compare with and without a LoRA", "PatchbayInspectFile", 0),
+    "PatchbayInspectFile": ("Does this LoRA fit", "PatchbayInspectFile", 0),
     "PatchbayInspectModel": ("Does this LoRA fit", "PatchbayInspectModel", 0),
     "PatchbayMeasureReport": ("What does this LoRA cost", "PatchbayMeasureReport", 0),
     "PatchbaySaveLora": ("Save a LoRA with its block strengths", "PatchbaySaveLora", 0),

@@ -1,7 +1,6 @@
 """A workflow as the frontend saves it, turned into the API format that ``POST /prompt`` takes.
 
-Does what the frontend's ``graphToPrompt`` does, without a browser: a test compares the two. Subgraphs are
-not supported; the bundled workflows have none.
+Does what the frontend's ``graphToPrompt`` does, without a browser: a test compares the two.
 """
 
 import json
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ToolError
+from .workflow_flat import flattened
 
 Json = Any
 
@@ -61,13 +61,6 @@ class WorkflowGraph:
     def __init__(self, workflow: Mapping[str, Json]) -> None:
         self.nodes: dict[str, Json] = {str(node["id"]): node for node in workflow["nodes"]}
         self.links: dict[int, Link] = dict(_read_links(workflow))
-        subgraphs = (workflow.get("definitions") or {}).get("subgraphs") or []
-        if subgraphs:
-            names = ", ".join(str(subgraph.get("name")) for subgraph in subgraphs)
-            raise ToolError(
-                f"the workflow uses subgraphs ({names}), which cannot be converted without a browser. "
-                "Unpack them, or export it in API format."
-            )
 
     def source_of(self, link_id: int | None) -> tuple[str, int] | Json:
         """Where a wire's value really comes from.
@@ -116,9 +109,9 @@ def to_api(workflow: Mapping[str, Json], object_info: Mapping[str, Json]) -> dic
         object_info: what ``GET /object_info`` answers, for the order and kind of the widgets.
 
     Raises:
-        ToolError: a node type is not known to this ComfyUI, or the workflow uses subgraphs.
+        ToolError: a node type is not known to this ComfyUI, or a subgraph holds itself.
     """
-    graph = WorkflowGraph(workflow)
+    graph = WorkflowGraph(flattened(workflow))
     prompt: dict[str, Json] = {}
     for node_id, node in graph.nodes.items():
         if node["type"] in VIRTUAL or node.get("mode") in (MUTED, BYPASSED):

@@ -9,32 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .workflow_layout import Frame, settle
+from .workflow_fold import fold, folded_size, subgraph_json
+from .workflow_layout import Frame, settle, view_of
+from .workflow_node import Node, Subgraph, node_json
 
 WIDGET_TYPES = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "COMFY_DYNAMICCOMBO_V3"})
 CORE_PACK, OUR_PACK = "comfy-core", "lora-patchbay"
-
-
-@dataclass
-class Node:
-    """One node on the canvas; ``node["image"]`` is its output of that name, to be linked."""
-
-    id: int
-    type: str
-    pos: tuple[int, int]
-    size: tuple[int, int]
-    widgets: list[Any]
-    inputs: list[dict[str, Any]]
-    outputs: list[dict[str, Any]]
-    properties: dict[str, Any]
-    title: str = ""
-    color: str = ""
-    beside: Node | None = None
-    """A node of the same row: this one does not begin above it."""
-
-    def __getitem__(self, output: str) -> tuple[Node, int]:
-        names = [slot["name"] for slot in self.outputs]
-        return self, names.index(output)
 
 
 @dataclass
@@ -46,6 +26,11 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     links: list[list[Any]] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
+    subgraphs: list[Subgraph] = field(default_factory=list)
+    bends: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """A point that a link passes, by its number."""
+    last_node: int = 0
+    last_link: int = 0
 
     def add(
         self,
@@ -71,7 +56,8 @@ class Graph:
             {"name": name, "type": kind, "links": [], "slot_index": index}
             for index, (name, kind) in enumerate(zip(info["output_name"], info["output"], strict=True))
         ]
-        node = Node(len(self.nodes) + 1, type_, pos, size, widgets or [], [], outputs, properties, title)
+        self.last_node += 1
+        node = Node(self.last_node, type_, pos, size, widgets or [], [], outputs, properties, title)
         node.beside = beside
         self.nodes.append(node)
         for name, kind, optional, is_widget in _inputs_of(info):
@@ -91,15 +77,46 @@ class Graph:
 
     def note(self, text: str, pos: tuple[int, int], size: tuple[int, int], title: str = "") -> None:
         """Place a note in Markdown."""
-        node = Node(len(self.nodes) + 1, "MarkdownNote", pos, size, [text], [], [], {}, title, "#432")
+        self.last_node += 1
+        node = Node(self.last_node, "MarkdownNote", pos, size, [text], [], [], {}, title, "#432")
         self.nodes.append(node)
 
     def group(self, title: str, bounding: tuple[int, int, int, int], color: str = "#3f789e") -> None:
         """Draw a titled frame around the nodes that are described in ``(x, y, width, height)``."""
         self.frames.append(Frame(title, bounding, color))
 
+    def fold(
+        self,
+        name: str,
+        members: list[Node],
+        pos: tuple[int, int],
+        inputs: dict[str, tuple[Node, int]],
+        outputs: dict[str, tuple[Node, int]],
+    ) -> Node:
+        """Put nodes behind one, in a subgraph; before anything is linked to their outputs.
+
+        Args:
+            inputs: What comes in, by name, in the order of the sockets: ``{"model": unet["MODEL"]}``.
+            outputs: What goes out; the node that is returned has outputs of these names.
+        """
+        self.last_node += 1
+        node, subgraph, self.links = fold(
+            name, self.last_node, members, self.links, inputs, outputs, self.last_link + 1
+        )
+        self.last_link += len(inputs) + len(outputs)
+        node.pos, node.size = pos, folded_size(node)
+        folded = {id(member) for member in members}
+        self.nodes = [each for each in self.nodes if id(each) not in folded] + [node]
+        self.subgraphs.append(subgraph)
+        return node
+
+    def bend(self, target: Node, name: str, at: tuple[int, int]) -> None:
+        """Lead the link into an input through a point: around what stands in its way."""
+        link = next(slot["link"] for slot in target.inputs if slot["name"] == name)
+        self.bends[link] = at
+
     def _link(self, source: Node, output: int, target: Node, slot: int, kind: str) -> None:
-        link = len(self.links) + 1
+        self.last_link = link = self.last_link + 1
         self.links.append([link, source.id, output, target.id, slot, source.outputs[output]["type"] or kind])
         source.outputs[output]["links"].append(link)
         target.inputs[slot]["link"] = link
@@ -107,17 +124,31 @@ class Graph:
     def to_json(self) -> dict[str, Any]:
         """The workflow, with an id that depends on its name alone."""
         groups = settle(self.nodes, self.frames)
+        folded = {"definitions": {"subgraphs": [subgraph_json(each) for each in self.subgraphs]}}
         return {
             "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"lora-patchbay/{self.name}")),
             "revision": 0,
-            "last_node_id": len(self.nodes),
-            "last_link_id": len(self.links),
-            "nodes": [_node_json(node, order) for order, node in enumerate(self.nodes)],
+            "last_node_id": self.last_node,
+            "last_link_id": self.last_link,
+            "nodes": [node_json(node, order) for order, node in enumerate(self.nodes)],
             "links": self.links,
             "groups": groups,
+            **(folded if self.subgraphs else {}),
             "config": {},
-            "extra": {"ds": {"scale": 0.7, "offset": [80, 120]}},
+            "extra": {
+                "ds": {"scale": 0.7, "offset": [80, 120]},
+                "patchbay_view": view_of(self.nodes),
+                **(self._reroutes() if self.bends else {}),
+            },
             "version": 0.4,
+        }
+
+    def _reroutes(self) -> dict[str, Any]:
+        """The points, as version 0.4 of the format holds them."""
+        numbered = list(enumerate(self.bends.items(), 1))
+        return {
+            "reroutes": [{"id": number, "pos": list(at), "linkIds": [link]} for number, (link, at) in numbered],
+            "linkExtensions": [{"id": link, "parentId": number} for number, (link, _) in numbered],
         }
 
     def write(self, folder: Path) -> Path:
@@ -136,29 +167,8 @@ def _inputs_of(info: dict[str, Any]) -> list[tuple[str, str, bool, bool]]:
         for name, spec in info["input"].get(section, {}).items():
             kind = "COMBO" if isinstance(spec[0], list) else spec[0]
             options = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
-            is_widget = kind in WIDGET_TYPES and not options.get("forceInput")
+            is_widget = not WIDGET_TYPES.isdisjoint((kind, options.get("widgetType"))) and not options.get("forceInput")
             if options.get("socketless"):
                 continue
             result.append((name, kind, section == "optional", is_widget))
     return result
-
-
-def _node_json(node: Node, order: int) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "id": node.id,
-        "type": node.type,
-        "pos": list(node.pos),
-        "size": list(node.size),
-        "flags": {},
-        "order": order,
-        "mode": 0,
-        "inputs": node.inputs,
-        "outputs": [slot | {"links": slot["links"] or None} for slot in node.outputs],
-        "properties": node.properties,
-        "widgets_values": node.widgets,
-    }
-    if node.title:
-        data["title"] = node.title
-    if node.color:
-        data |= {"color": node.color, "bgcolor": "#653"}
-    return data

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .workflow_graph import Graph, Node
+from .workflow_graph import Graph
+from .workflow_node import Node
+
+Output = tuple[Node, int]
 
 BASE, DISTILLED, WIDE = (f"klein-nano-{kind}.safetensors" for kind in ("base", "distilled", "wide"))
 NVFP4 = "klein-nano-distilled-nvfp4.safetensors"
@@ -59,3 +62,58 @@ def branch(
         latent_image=shared["latent"]["LATENT"],
     )
     return graph.add("VAEDecode", (x + 600, y), (230, 60), beside=guider, samples=sample["output"], vae=vae)
+
+
+def pictures_of_nano(
+    graph: Graph,
+    pos: tuple[int, int],
+    models: dict[str, Output],
+    prompt: Output | None = None,
+    conditioned: dict[str, tuple[Output, Output]] | None = None,
+    steps: int = 4,
+    cfg: float = 1.0,
+) -> Node:
+    """One picture of Klein Nano for each model, all of the same noise, behind one node with outputs of these names.
+
+    Args:
+        prompt: A conditioning; without one the prompt is in there too.
+        conditioned: Positive and negative conditioning for each name, where they differ.
+    """
+    given = dict(models) if conditioned is None else {"model": next(iter(models.values()))}
+    for name, (positive, negative) in (conditioned or {}).items():
+        given |= {f"{name}: positive": positive, f"{name}: negative": negative}
+    if prompt is not None:
+        given["prompt"] = prompt
+    begin = len(graph.nodes)
+    if prompt is None and conditioned is None:
+        prompt = graph.add("PatchbayLoadConditioning", (0, 0), (340, 170), [PROMPTS, PROMPT])["conditioning"]
+    vae = graph.add("PatchbayLoadTinyVAE", (0, 0), (300, 90), [VAE])["vae"]
+    shared = sampling(graph, 0, 0, 128, steps, 7)
+    if prompt is not None:
+        empty = graph.add("ConditioningZeroOut", (0, 0), (260, 40), conditioning=prompt)["CONDITIONING"]
+        conditioned = dict.fromkeys(models, (prompt, empty))
+    made = {
+        name: branch(graph, shared, model, *(conditioned or {})[name], vae, cfg, (0, 0))["IMAGE"]
+        for name, model in models.items()
+    }
+    return graph.fold("Same noise, same steps", graph.nodes[begin:], pos, given, made)
+
+
+def prompt_of_nano(graph: Graph, pos: tuple[int, int], title: str) -> Node:
+    """Positive and negative conditioning, an empty latent and the VAE, behind one node."""
+    begin = len(graph.nodes)
+    prompt = graph.add("PatchbayLoadConditioning", (0, 0), (340, 170), [PROMPTS, PROMPT])["conditioning"]
+    made = {
+        "positive": prompt,
+        "negative": graph.add("ConditioningZeroOut", (0, 0), (260, 40), conditioning=prompt)["CONDITIONING"],
+        "latent_image": graph.add("EmptyFlux2LatentImage", (0, 0), (260, 130), [128, 128, 1])["LATENT"],
+        "vae": graph.add("PatchbayLoadTinyVAE", (0, 0), (300, 90), [VAE])["vae"],
+    }
+    return graph.fold(title, graph.nodes[begin:], pos, {}, made)
+
+
+def compare(graph: Graph, pos: tuple[int, int], size: tuple[int, int], pictures: Node) -> Node:
+    """The two pictures of a node that draws them, side by side."""
+    labels = [slot["name"] for slot in pictures.outputs]
+    images = {"image_a": pictures[labels[0]], "image_b": pictures[labels[1]]}
+    return graph.add("PatchbayCompareImages", pos, size, [*labels, 4.0], **images)

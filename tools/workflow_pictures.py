@@ -1,8 +1,9 @@
 """Thumbnails of the bundled workflows: ``.runtime/venv/bin/python -m tools.workflow_pictures [WORD...]``.
 
-Each is opened in a real browser; those that need only Klein Nano are run first. With words, only the workflows with one
-of them in their name. ``--address URL`` uses a ComfyUI that runs already; ``--large DIR`` also keeps large pictures, in
-both renderers.
+Each is opened in a real browser. Those that need only Klein Nano are run, and the thumbnail is what came out: the split
+picture, the verdict, the chart. Of the others it is the part of the canvas that one sees when it is opened. With words,
+only the workflows with one of them in their name. ``--address URL`` uses a ComfyUI that runs already; ``--large DIR``
+also keeps large pictures of the whole canvas, in both renderers.
 """
 
 from __future__ import annotations
@@ -26,11 +27,26 @@ THUMBNAIL = (960, 640)
 QUALITY = 85
 _NO_COMPLAINTS = "[data-testid='error-overlay'], .p-toast { display: none !important }"
 """Model files that a workflow names and that are not here would lie over the picture."""
+OUTCOMES = (
+    ("PatchbayLoraGrid", 0), ("PatchbayCompareImages", 0), ("PatchbayFeatureShift", 0),
+    ("PatchbayFitStrengths", 0), ("PatchbayBenchmark", 0),
+    ("PatchbayCheckLora", 1), ("PatchbayTransferLora", 0), ("PatchbayMergeLoras", 0),
+    ("PatchbayInspectModel", 0),
+)  # fmt: skip
+"""What came out, the first of these that a workflow has: a node type, and which of its kind."""
+SPLIT = """
+() => [...document.querySelectorAll(".patchbay-compare button")].find((each) => each.textContent === "Slider")?.click()
+"""
 _FIT = """
-([width, height, x, y]) => {
+([width, height, x, y, outcomes, view]) => {
   const { canvas, rootGraph } = window.app;
-  const boxes = [...rootGraph.nodes.map((n) => [n.pos[0], n.pos[1] - 30, n.size[0], n.size[1] + 30]),
-    ...rootGraph.groups.map((g) => [...g.pos, ...g.size])];
+  const shown = (outcomes ?? []).map(([type, at]) => rootGraph.nodes.filter((each) => each.type === type)[at])
+    .filter(Boolean).slice(0, 1);
+  const nodes = shown.length ? shown : rootGraph.nodes;
+  const boxes = !shown.length && view ? [view] : [
+    ...nodes.map((n) => [n.pos[0], n.pos[1] - 30, n.size[0], n.size[1] + 30]),
+    ...(shown.length ? [] : rootGraph.groups.map((g) => [...g.pos, ...g.size])),
+  ];
   const left = Math.min(...boxes.map((b) => b[0])) - 30, top = Math.min(...boxes.map((b) => b[1])) - 30;
   const right = Math.max(...boxes.map((b) => b[0] + b[2])) + 30;
   const bottom = Math.max(...boxes.map((b) => b[1] + b[3])) + 30;
@@ -64,18 +80,26 @@ def main() -> None:
                         write_thumbnail(picture, path.with_suffix(".jpg"))
                     if options.large:
                         options.large.mkdir(parents=True, exist_ok=True)
-                        picture.save(options.large / f"{path.stem}-{'nodes2' if nodes2 else 'classic'}.png")
+                        renderer = "nodes2" if nodes2 else "classic"
+                        _picture(page, None, None).save(options.large / f"{path.stem}-{renderer}.png")
                     print(path.stem, picture.size, flush=True)
             context.close()
 
 
 def workflow_picture(page: Page, path: Path) -> Image.Image:
-    """A workflow on the canvas, filled by a run where it needs no other model, cut to what is drawn."""
-    load_workflow(page, json.loads(path.read_text(encoding="utf-8")), path.stem)
-    if "Klein Nano" in path.name:
+    """What came out of a workflow where it needs no other model, otherwise what is seen of it when it is opened."""
+    workflow = json.loads(path.read_text(encoding="utf-8"))
+    load_workflow(page, workflow, path.stem)
+    runs = "Klein Nano" in path.name
+    if runs:
         run_workflow(page)
+        page.evaluate(SPLIT)
     page.keyboard.press("Escape")
-    size: Sequence[float] = page.evaluate(_FIT, [WIDTH, HEIGHT, LEFT, ABOVE])
+    return _picture(page, OUTCOMES if runs else (), workflow["extra"].get("patchbay_view"))
+
+
+def _picture(page: Page, outcomes: Sequence[tuple[str, int]] | None, view: Sequence[float] | None) -> Image.Image:
+    size: Sequence[float] = page.evaluate(_FIT, [WIDTH, HEIGHT, LEFT, ABOVE, outcomes, view])
     page.wait_for_timeout(1500)
     png = page.screenshot(clip={"x": LEFT, "y": ABOVE, "width": size[0], "height": size[1]})
     return Image.open(io.BytesIO(png)).convert("RGB")

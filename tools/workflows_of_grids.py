@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .workflow_graph import Graph
-from .workflow_parts import DISTILLED, DUOTONE, PROMPT, PROMPTS, VAE
+from .workflow_parts import DISTILLED, DUOTONE, prompt_of_nano
 
 _LORAS = "klein-nano-duotone-distilled.safetensors\nklein-nano-monochrome.safetensors"
 _FLUX2 = "https://huggingface.co/Comfy-Org/flux2-klein/resolve/main/split_files"
@@ -20,6 +20,8 @@ _FILES = {
 def grid_nano(object_info: dict[str, Any]) -> Graph:
     """Three bundled LoRAs at three strengths."""
     graph = Graph(object_info, "Compare LoRAs and strengths (Klein Nano)")
+    unet = graph.add("UNETLoader", (0, 0), (340, 90), [DISTILLED, "default"])
+    given = prompt_of_nano(graph, (0, 100), "Prompt and size")
     graph.note(
         "## Which LoRA, at which strength?\n\n"
         "**LoRA Grid** makes a picture for every combination, all with the same noise, and compares each with the "
@@ -32,44 +34,47 @@ def grid_nano(object_info: dict[str, Any]) -> Graph:
         "- *reference* `strength=1`: how far is each from its own full strength?\n"
         "- a *folder* of your own epochs\n\n"
         "The sheet is saved in the output folder with this workflow inside: drop it on the canvas to open it.",
-        (-420, 0),
-        (380, 560),
+        (0, 200),
+        (340, 640),
         "Read me",
     )
-    unet = graph.add("UNETLoader", (0, 0), (340, 100), [DISTILLED, "default"])
-    vae = graph.add("PatchbayLoadTinyVAE", (0, 150), (340, 80), [VAE])
-    prompt = graph.add("PatchbayLoadConditioning", (0, 290), (340, 170), [PROMPTS, PROMPT])
-    empty = graph.add("ConditioningZeroOut", (0, 520), (340, 50), conditioning=prompt["conditioning"])
-    latent = graph.add("EmptyFlux2LatentImage", (0, 640), (340, 130), [128, 128, 1])
     sampled = [7, 4, 1.0, "euler", "simple", 1, "without LoRA", 600.0, "auto", False, "auto", "auto"]
     grid = graph.add(
         "PatchbayLoraGrid",
-        (420, 0),
+        (400, 0),
         (700, 1400),
         [DUOTONE, "none", "0.5, 1, 1.5", "", *sampled, _LORAS, "", True, "lora-patchbay/grid"],
         model=unet["MODEL"],
-        negative=empty["CONDITIONING"],
-        latent_image=latent["LATENT"],
-        vae=vae["vae"],
-        positive=prompt["conditioning"],
+        **{slot["name"]: given[slot["name"]] for slot in given.outputs},
     )
-    graph.add("PreviewImage", (1180, 0), (520, 560), title="The sheet", images=grid["sheet"])
-    graph.add("PatchbayApplyLora", (1180, 640), (420, 760), [DUOTONE, 1.0, 1.0, "", "auto", False], model=unet["MODEL"])
-    graph.group("Model, prompt and size", (-20, -80, 400, 1500))
-    graph.group("The grid", (400, -80, 740, 1500), "#3b7d4f")
-    graph.group("The sheet, and a LoRA to put the choice on", (1160, -80, 560, 1500), "#8a6d3b")
+    grid.floor = 60
+    graph.add("PatchbayApplyLora", (1160, 0), (420, 780), [DUOTONE, 1.0, 1.0, "", "auto", False], model=unet["MODEL"])
+    graph.add("PreviewImage", (1160, 100), (520, 560), title="The sheet", images=grid["sheet"])
     return graph
 
 
 def grid_klein_4b(object_info: dict[str, Any]) -> Graph:
     """Epochs of a training on FLUX.2 Klein 4B."""
-    graph = Graph(object_info, "Compare epochs and strengths (FLUX.2 Klein 4B)")
+    graph = Graph(object_info, "FLUX.2 Klein 4B - compare epochs and strengths")
     links = {
         key: [{"name": name, "url": f"{url}/{name}", "directory": folder}]
         for key, (name, url, folder) in _FILES.items()
     }
     names = {key: name for key, (name, _, _) in _FILES.items()}
     listed = "\n".join(f"- [{name}]({url}/{name}) in `models/{folder}`" for name, url, folder in _FILES.values())
+    unet = graph.add("UNETLoader", (0, 0), (340, 90), [names["model"], "default"], models=links["model"])
+    begin = len(graph.nodes)
+    clip = graph.add("CLIPLoader", (0, 0), (340, 130), [names["clip"], "flux2", "default"], models=links["clip"])
+    text = graph.add("CLIPTextEncode", (0, 0), (340, 160), ["a red fox in the snow, photograph"], clip=clip["CLIP"])
+    made = {
+        "positive": text["CONDITIONING"],
+        "negative": graph.add("ConditioningZeroOut", (0, 0), (340, 50), conditioning=text["CONDITIONING"])[
+            "CONDITIONING"
+        ],
+        "latent_image": graph.add("EmptyFlux2LatentImage", (0, 0), (340, 130), [1024, 1024, 1])["LATENT"],
+        "vae": graph.add("VAELoader", (0, 0), (340, 80), [names["vae"]], models=links["vae"])["VAE"],
+    }
+    given = graph.fold("Prompt and size", graph.nodes[begin:], (0, 100), {}, made)
     graph.note(
         "## Fifteen epochs, four strengths: which one?\n\n"
         f"Needs\n\n{listed}\n\n"
@@ -80,32 +85,20 @@ def grid_klein_4b(object_info: dict[str, Any]) -> Graph:
         "again, and nothing is made twice.\n\n"
         "Epochs run down in the order of their numbers, strengths run across. Each picture is compared with the one "
         "without a LoRA; with *reference* `lora=LABEL, strength=1`, with the epoch that you trust.",
-        (-420, 0),
-        (380, 620),
+        (0, 200),
+        (340, 640),
         "Read me",
     )
-    unet = graph.add("UNETLoader", (0, 0), (340, 100), [names["model"], "default"], models=links["model"])
-    clip = graph.add("CLIPLoader", (0, 150), (340, 130), [names["clip"], "flux2", "default"], models=links["clip"])
-    vae = graph.add("VAELoader", (0, 330), (340, 80), [names["vae"]], models=links["vae"])
-    text = graph.add("CLIPTextEncode", (0, 460), (340, 160), ["a red fox in the snow, photograph"], clip=clip["CLIP"])
-    empty = graph.add("ConditioningZeroOut", (0, 680), (340, 50), conditioning=text["CONDITIONING"])
-    latent = graph.add("EmptyFlux2LatentImage", (0, 790), (340, 130), [1024, 1024, 1])
     sampled = [7, 4, 1.0, "euler", "simple", 1, "without LoRA", 1800.0, "auto", False, "auto", "auto"]
     grid = graph.add(
         "PatchbayLoraGrid",
-        (420, 0),
+        (400, 0),
         (700, 1400),
         ["none", "none", "0.5, 0.75, 1, 1.25", "", *sampled, "", "", True, "lora-patchbay/grid"],
         model=unet["MODEL"],
-        negative=empty["CONDITIONING"],
-        latent_image=latent["LATENT"],
-        vae=vae["VAE"],
-        positive=text["CONDITIONING"],
+        **{slot["name"]: given[slot["name"]] for slot in given.outputs},
     )
-    graph.add("PreviewImage", (1180, 0), (720, 1000), title="The sheet", images=grid["sheet"])
-    graph.group("Model, prompt and size", (-20, -80, 400, 1500))
-    graph.group("The grid", (400, -80, 740, 1500), "#3b7d4f")
-    graph.group("The sheet", (1160, -80, 760, 1500))
+    graph.add("PreviewImage", (1160, 0), (720, 1000), title="The sheet", images=grid["sheet"])
     return graph
 
 

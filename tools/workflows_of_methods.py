@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from .workflow_graph import Graph
-from .workflow_parts import DISTILLED, DUOTONE, NVFP4, PROMPT, PROMPTS, VAE, branch, sampling
+from .workflow_parts import DISTILLED, DUOTONE, NVFP4, compare, pictures_of_nano
 
 
 def methods_nano(object_info: dict[str, Any]) -> Graph:
     """The same LoRA merged and beside the weights, and both pictures."""
     graph = Graph(object_info, "Merge or bypass a LoRA (Klein Nano)")
+    unet = graph.add("UNETLoader", (0, 0), (300, 90), [DISTILLED, "default"])
     graph.note(
         "## Two ways to the same picture\n\n"
         "**merge** adds the LoRA to the weights: sampling steps cost nothing extra, but a changed strength stages the "
@@ -21,46 +23,33 @@ def methods_nano(object_info: dict[str, Any]) -> Graph:
         "drown the LoRA. **cheapest** takes the cheaper one and says why.\n\n"
         "Change both strengths and run again. **Compare Images** shows that the two stay the same up to rounding, and "
         "**Show Patches** lists what is computed alongside the weights.",
-        (-420, 0),
-        (380, 520),
+        (0, 200),
+        (300, 700),
         "Read me",
     )
-    unet = graph.add("UNETLoader", (0, 0), (340, 100), [DISTILLED, "default"])
-    vae = graph.add("PatchbayLoadTinyVAE", (0, 150), (340, 80), [VAE])
-    prompt = graph.add("PatchbayLoadConditioning", (0, 290), (340, 170), [PROMPTS, PROMPT])
-    empty = graph.add("ConditioningZeroOut", (0, 520), (340, 50), conditioning=prompt["conditioning"])
-    shared = sampling(graph, 0, 640, 128, 4, 7)
-    pictures = []
-    for row, method in enumerate(("merge", "bypass")):
-        y = row * 1280
-        values = [DUOTONE, 1.0, 1.0, "", method, False]
+    models = {}
+    for column, method in enumerate(("merge", "bypass")):
         apply = graph.add(
-            "PatchbayApplyLora", (440, y), (420, 900), values, f"Apply LoRA: {method}", model=unet["MODEL"]
+            "PatchbayApplyLora",
+            (350 + 430 * column, 0),
+            (400, 780),
+            [DUOTONE, 1.0, 1.0, "", method, False],
+            f"Apply LoRA: {method}",
+            model=unet["MODEL"],
         )
-        model = apply["model"]
-        if method == "bypass":
-            model = graph.add("PatchbayShowPatches", (440, y + 1240), (420, 480), model=model)["model"]
-        decode = branch(
-            graph, shared, model, prompt["conditioning"], empty["CONDITIONING"], vae["vae"], 1.0, (920, y), apply
-        )
-        pictures.append(decode["IMAGE"])
-    graph.add(
-        "PatchbayCompareImages",
-        (920, 220),
-        (800, 600),
-        ["merge", "bypass", 4.0],
-        image_a=pictures[0],
-        image_b=pictures[1],
-    )
-    graph.group("Model, prompt and steps", (-20, -80, 400, 1320))
-    graph.group("One LoRA, two methods", (420, -80, 460, 3000), "#8a6d3b")
-    graph.group("Merged against beside the weights", (900, -80, 880, 2000), "#3b7d4f")
+        apply.floor = 60 + 70 * column
+        models[method] = apply["model"]
+    graph.bend(apply, "model", (765, 14))
+    compare(graph, (1502, 0), (424, 620), pictures_of_nano(graph, (1220, 0), models))
+    graph.add("PatchbayShowPatches", (1502, 700), (424, 340), model=models["bypass"])
     return graph
 
 
 def quantised_nano(object_info: dict[str, Any]) -> Graph:
     """One LoRA on a model as it ships and on the same model in 4 bits, there merged and by ``auto``."""
     graph = Graph(object_info, "LoRA on a quantised model (Klein Nano)")
+    whole = graph.add("UNETLoader", (0, 0), (300, 90), [DISTILLED, "default"], "As it ships")
+    small = graph.add("UNETLoader", (0, 100), (300, 90), [NVFP4, "default"], "In 4 bits (nvfp4)")
     graph.note(
         "## Where does the LoRA go on a 4-bit model?\n\n"
         "The same model twice: as it ships, and with its blocks stored as **nvfp4**. The same LoRA three times:\n\n"
@@ -68,42 +57,33 @@ def quantised_nano(object_info: dict[str, Any]) -> Graph:
         "2. *merged* into the nvfp4 weights, as every ordinary loader does it: the sum is rounded to 4 bits again, and "
         "most of what the LoRA changes drowns in that rounding,\n"
         "3. with **auto**: it measures that, and runs the LoRA alongside the weights.\n\n"
-        "The report of each *Apply LoRA* says how much of the change arrives, and **Inspect Model** how each block is "
+        "The report of each node says how much of the change arrives, and **Inspect Model** how each block is "
         "stored. Compare both pictures with the first: *merge* is farther from it than *auto*.\n\n"
         "On your own models: int8 and fp8 keep an ordinary LoRA, nvfp4 and w4a4 often do not. "
         "`docs/quantised.md` has the figures.",
-        (-420, 0),
-        (380, 600),
+        (0, 200),
+        (300, 720),
         "Read me",
     )
-    whole = graph.add("UNETLoader", (0, 0), (340, 100), [DISTILLED, "default"], "As it ships")
-    small = graph.add("UNETLoader", (0, 150), (340, 100), [NVFP4, "default"], "In 4 bits (nvfp4)")
-    vae = graph.add("PatchbayLoadTinyVAE", (0, 300), (340, 80), [VAE])
-    prompt = graph.add("PatchbayLoadConditioning", (0, 440), (340, 170), [PROMPTS, PROMPT])
-    empty = graph.add("ConditioningZeroOut", (0, 670), (340, 50), conditioning=prompt["conditioning"])
-    shared = sampling(graph, 0, 790, 128, 4, 7)
-    graph.add("PatchbayInspectModel", (0, 1420), (400, 560), [DUOTONE], "How it is stored", model=small["MODEL"])
-    pictures = []
-    rows = ((whole, "merge", "Whole weights"), (small, "merge", "nvfp4: merged"), (small, "auto", "nvfp4: auto"))
-    for row, (unet, method, title) in enumerate(rows):
-        y = row * 840
-        values = [DUOTONE, 1.0, 1.0, "", method, False]
-        apply = graph.add("PatchbayApplyLora", (460, y), (420, 1000), values, title, model=unet["MODEL"])
-        texts = prompt["conditioning"], empty["CONDITIONING"]
-        decode = branch(graph, shared, apply["model"], *texts, vae["vae"], 1.0, (940, y), apply)
-        pictures.append(decode["IMAGE"])
-    for row, label in ((1, "nvfp4, merged"), (2, "nvfp4, auto")):
+    lora = json.dumps([{"on": True, "lora": DUOTONE, "strength": 1.0}])
+    rows = (("whole weights", whole, "merge"), ("nvfp4, merged", small, "merge"), ("nvfp4, auto", small, "auto"))
+    models = {}
+    for row, (title, unet, method) in enumerate(rows):
+        node = graph.add(
+            "PatchbayApplyLoras", (370, 100 * row), (420, 260), [lora, method, False], title, model=unet["MODEL"]
+        )
+        models[title] = node["model"]
+    graph.add("PatchbayInspectModel", (370, 900), (420, 400), [DUOTONE], "How it is stored", model=small["MODEL"])
+    pictures = pictures_of_nano(graph, (860, 0), models)
+    for row, label in enumerate(list(models)[1:]):
         graph.add(
             "PatchbayCompareImages",
-            (1840, (row - 1) * 1120),
-            (760, 1000),
+            (1200, 100 * row),
+            (700, 500),
             ["whole weights", label, 4.0],
-            image_a=pictures[0],
-            image_b=pictures[row],
+            image_a=pictures["whole weights"],
+            image_b=pictures[label],
         )
-    graph.group("Models, prompt and steps", (-20, -80, 440, 2420))
-    graph.group("One LoRA, three times", (440, -80, 1320, 2420), "#8a6d3b")
-    graph.group("Compared with whole weights", (1820, -80, 800, 2420), "#3b7d4f")
     return graph
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from .workflow_graph import Graph
-from .workflow_parts import DISTILLED, DUOTONE, PROMPT, PROMPTS, VAE, branch, sampling
+from .workflow_parts import DISTILLED, DUOTONE, PROMPT, PROMPTS, compare, pictures_of_nano
 
 _INSTRUMENTS = "klein-nano-concept-instruments.safetensors"
 _EXPORT = "KJNodes selected blocks, FLUX.2 Klein 4B"
@@ -15,6 +15,7 @@ _EXPORT = "KJNodes selected blocks, FLUX.2 Klein 4B"
 def presets_and_stacks_nano(object_info: dict[str, Any]) -> Graph:
     """A preset on one LoRA, and block strengths for one LoRA of a stack."""
     graph = Graph(object_info, "Block strength presets and LoRA stacks (Klein Nano)")
+    unet = graph.add("UNETLoader", (0, 0), (300, 90), [DISTILLED, "default"])
     graph.note(
         "## Strengths as a value of their own\n\n"
         "**Block Strengths** makes the text that *Apply LoRA* takes as `blocks`: from a preset, from another program's "
@@ -27,65 +28,58 @@ def presets_and_stacks_nano(object_info: dict[str, Any]) -> Graph:
         "## A stack\n\n"
         "**LoRA to Stack** builds the list that many packs call *LORA_STACK*. **Apply LoRA Stack** applies such a list "
         "from any pack, with one report. Block strengths ride along on our own entries.",
-        (-420, 0),
-        (380, 620),
+        (0, 200),
+        (300, 780),
         "Read me",
     )
-    unet = graph.add("UNETLoader", (0, 0), (340, 100), [DISTILLED, "default"])
-    vae = graph.add("PatchbayLoadTinyVAE", (0, 150), (340, 80), [VAE])
-    prompt = graph.add("PatchbayLoadConditioning", (0, 290), (340, 170), [PROMPTS, PROMPT])
-    empty = graph.add("ConditioningZeroOut", (0, 520), (340, 50), conditioning=prompt["conditioning"])
-    shared = sampling(graph, 0, 640, 128, 4, 7)
-    positive, negative = prompt["conditioning"], empty["CONDITIONING"]
-    model = unet["MODEL"]
     strengths = graph.add(
-        "PatchbayBlockStrengths", (440, 0), (440, 900), ["Double blocks off", "", "none", "", "none"], model=model
+        "PatchbayBlockStrengths",
+        (350, 0),
+        (430, 900),
+        ["Double blocks off", "", "none", "", "none"],
+        model=unet["MODEL"],
     )
+    strengths.floor = 130
     applied = graph.add(
         "PatchbayApplyLora",
-        (940, 0),
-        (440, 900),
-        [DUOTONE, 1.0, 1.0, "", "merge", False],
-        model=model,
+        (840, 0),
+        (400, 780),
+        [DUOTONE, 1.0, 1.0, "", "auto", False],
+        model=unet["MODEL"],
         blocks=strengths["blocks"],
     )
+    applied.floor = 60
+    models = {"whole model": unet["MODEL"], "preset": applied["model"]}
+    compare(graph, (1572, 0), (356, 760), pictures_of_nano(graph, (1290, 0), models))
+    again = graph.add("UNETLoader", (0, 1200), (300, 90), [DISTILLED, "default"])
     first = graph.add(
         "PatchbayStackLora",
-        (440, 1300),
-        (440, 300),
+        (350, 1200),
+        (300, 220),
         [DUOTONE, 0.8, 1.0, "double_blocks=0"],
         "Style, single blocks only",
     )
     stack = graph.add(
         "PatchbayStackLora",
-        (440, 1680),
-        (440, 300),
+        (690, 1200),
+        (300, 220),
         [_INSTRUMENTS, 0.5, 1.0, ""],
         "One more LoRA",
         lora_stack=first["lora_stack"],
     )
     stacked = graph.add(
         "PatchbayApplyLoraStack",
-        (940, 1300),
-        (440, 600),
+        (1050, 1200),
+        (420, 560),
         ["", "merge", False],
-        model=model,
+        model=again["MODEL"],
         lora_stack=stack["lora_stack"],
     )
-    one = branch(graph, shared, applied["model"], positive, negative, vae["vae"], 1.0, (1440, 0))
-    two = branch(graph, shared, stacked["model"], positive, negative, vae["vae"], 1.0, (1440, 1300), stacked)
-    graph.add(
-        "PatchbayCompareImages",
-        (1440, 220),
-        (800, 960),
-        ["preset", "stack", 4.0],
-        image_a=one["IMAGE"],
-        image_b=two["IMAGE"],
-    )
-    graph.group("Model, prompt and steps", (-20, -80, 400, 1300))
-    graph.group("A preset", (420, -80, 980, 1320), "#8a6d3b")
-    graph.group("A stack", (420, 1220, 980, 800), "#6b4a8a")
-    graph.group("The pictures", (1420, -80, 840, 1560), "#3b7d4f")
+    first.floor = stack.floor = 1300
+    again.floor = stacked.floor = 1200
+    second = pictures_of_nano(graph, (1530, 1200), {"stack": stacked["model"]})
+    second.floor = 1200
+    graph.add("PreviewImage", (1850, 1200), (380, 380), images=second["stack"]).floor = 1200
     return graph
 
 
@@ -99,6 +93,7 @@ _ROWS = [
 def three_in_one_nano(object_info: dict[str, Any]) -> Graph:
     """Three LoRAs as rows of one node, beside the picture without them."""
     graph = Graph(object_info, "Three LoRAs in one node (Klein Nano)")
+    unet = graph.add("UNETLoader", (0, 0), (340, 90), [DISTILLED, "default"])
     graph.note(
         "## A row for each LoRA\n\n"
         "The sign of each row says before the run whether the LoRA fits the model; point at it to read how much of it "
@@ -109,36 +104,21 @@ def three_in_one_nano(object_info: dict[str, Any]) -> Graph:
         "- drag a row by its handle, drag a strength to the left or right\n"
         "- paste `<lora:klein-nano-duotone:0.5>` on the node\n"
         "- click the line above the rows: the report says for each row what landed and where rows meet",
-        (-420, 0),
-        (380, 520),
+        (0, 200),
+        (340, 560),
         "Read me",
     )
-    unet = graph.add("UNETLoader", (0, 0), (340, 100), [DISTILLED, "default"])
-    vae = graph.add("PatchbayLoadTinyVAE", (0, 150), (340, 80), [VAE])
-    prompt = graph.add("PatchbayLoadConditioning", (0, 290), (340, 170), [PROMPTS, PROMPT])
-    empty = graph.add("ConditioningZeroOut", (0, 520), (340, 50), conditioning=prompt["conditioning"])
-    shared = sampling(graph, 0, 640, 128, 4, 7)
+    prompt = graph.add("PatchbayLoadConditioning", (400, 0), (460, 120), [PROMPTS, PROMPT])
+    prompt.floor = 60
     rows = graph.add(
         "PatchbayApplyLoras",
-        (440, 0),
+        (400, 200),
         (460, 200),
         [json.dumps(_ROWS), "merge", False],
         model=unet["MODEL"],
     )
-    positive, negative = prompt["conditioning"], empty["CONDITIONING"]
-    plain = branch(graph, shared, unet["MODEL"], positive, negative, vae["vae"], 1.0, (960, 0))
-    patched = branch(graph, shared, rows["model"], positive, negative, vae["vae"], 1.0, (960, 200))
-    graph.add(
-        "PatchbayCompareImages",
-        (960, 420),
-        (800, 760),
-        ["without", "with the rows", 4.0],
-        image_a=plain["IMAGE"],
-        image_b=patched["IMAGE"],
-    )
-    graph.group("Model, prompt and steps", (-20, -80, 400, 1300))
-    graph.group("Three LoRAs", (420, -80, 500, 700), "#6b4a8a")
-    graph.group("Without and with", (940, -80, 840, 1300), "#3b7d4f")
+    models = {"without": unet["MODEL"], "with the rows": rows["model"]}
+    compare(graph, (1240, 0), (680, 760), pictures_of_nano(graph, (920, 0), models, prompt["conditioning"]))
     return graph
 
 

@@ -1,6 +1,6 @@
 // What the pack does on ComfyUI's page, from the first node on.
 
-import { allNodes, app, setting, workflowOnPage } from "./comfyui/app.mjs";
+import { allNodes, app, setting, showOpeningView, workflowOnPage } from "./comfyui/app.mjs";
 import { attachedPanels, attachPanel, detachPanels, hasPanel, showKnownOutputs, takePlaces } from "./comfyui/node_panels.mjs";
 import { loadPart, prefetchPart, whenIdle } from "./parts.mjs";
 
@@ -166,6 +166,7 @@ export function outputsUpdated() {
 }
 
 export async function graphConfigured() {
+  showOpeningView();
   takePlaces();
   showKnownOutputs();
   side?.workflowChanged(workflowOnPage());

@@ -26,6 +26,9 @@ export type Rectangle = any;
 export interface ComfyCanvas {
   onDrawForeground?: (context: CanvasRenderingContext2D, area: Rectangle) => void;
   processMouseWheel(event: WheelEvent): void;
+  /** The element, and what of the graph it shows. */
+  readonly canvas: HTMLCanvasElement;
+  readonly ds: { scale: number; offset: any };
   setDirty(foreground: boolean, background?: boolean): void;
   selectedItems?: Set<unknown>;
   graph?: ComfyGraph | null;
@@ -67,6 +70,7 @@ export interface ComfyApi {
 }
 
 export interface ComfyGraph {
+  extra?: any;
   id?: string;
   isRootGraph?: boolean;
   nodes?: ComfyNode[];

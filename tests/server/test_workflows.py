@@ -13,6 +13,7 @@ from tools.client import ComfyClient
 from tools.paths import PACK_FOLDER
 from tools.server import ComfyServer
 from tools.workflow import load_workflow, to_api
+from tools.workflow_flat import flattened
 
 RUN_SECONDS = 240.0
 FIRST_WITH_TINY_VAE = (0, 24)
@@ -43,7 +44,7 @@ def test_it_has_a_thumbnail_and_a_note(path: Path) -> None:
 
 
 def test_every_node_of_the_pack_is_in_a_workflow(object_info: dict[str, Any]) -> None:
-    used = {node["type"] for path in WORKFLOWS for node in load_workflow(path)["nodes"]}
+    used = {node["type"] for path in WORKFLOWS for node in flattened(load_workflow(path))["nodes"]}
     ours = {name for name, info in object_info.items() if info["python_module"] == f"custom_nodes.{PACK_FOLDER}"}
     assert ours
     assert ours - used == set()

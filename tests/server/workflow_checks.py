@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tools.workflow import VIRTUAL, input_specs, options_of, saved_values, type_of
+from tools.workflow_flat import flattened
+from tools.workflow_node import INSIDE, OUTSIDE
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
@@ -16,8 +18,9 @@ RUNNABLE = [path for path in WORKFLOWS if "Klein Nano" in path.name]
 
 def problems(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> list[str]:
     """Everything that is wrong with a workflow, one sentence each."""
-    found = list(_wire_problems(workflow))
-    for node in workflow["nodes"]:
+    subgraphs = (workflow.get("definitions") or {}).get("subgraphs") or []
+    found = [problem for graph in (workflow, *subgraphs) for problem in _wire_problems(graph)]
+    for node in flattened(workflow)["nodes"]:
         if node["type"] in VIRTUAL:
             continue
         definition = object_info.get(node["type"])
@@ -33,7 +36,11 @@ def problems(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> lis
 def _wire_problems(workflow: Mapping[str, Any]) -> Iterator[str]:
     """Wires whose ends do not exist, do not agree, or are not known to their nodes."""
     nodes = {node["id"]: node for node in workflow["nodes"]}
-    for link_id, source, source_slot, target, target_slot, kind in workflow["links"]:
+    for end, sockets, key in ((INSIDE, "inputs", "outputs"), (OUTSIDE, "outputs", "inputs")):
+        slots = [{**each, "links": each["linkIds"], "link": each["linkIds"][0]} for each in workflow.get(sockets, [])]
+        nodes[end] = {key: slots}
+    for link in workflow["links"]:
+        link_id, source, source_slot, target, target_slot, kind = link.values() if isinstance(link, dict) else link
         if source not in nodes or target not in nodes:
             yield f"wire {link_id}: from node {source} to node {target}, and one of them does not exist"
             continue

@@ -18,6 +18,35 @@ export function setting(id) {
 /** Draws the canvas again: the classic one does not see that a node changed by itself. */
 export const redraw = () => app.canvas.setDirty(true, true);
 
+/** What ComfyUI's menus cover of the canvas, and some air, in pixels of the page. */
+const COVERED = { left: 70, top: 90, right: 20, bottom: 45 };
+
+/**
+ * Shows the part of a bundled workflow that matters, as large as can be: ComfyUI shows all of a template, with much air
+ * around it, and then nothing can be read. Once for each opening: a copy that somebody saves has a view of its own.
+ */
+export function showOpeningView() {
+  const { rootGraph, canvas } = app;
+  const view = rootGraph?.extra?.patchbay_view;
+  if (rootGraph?.extra) delete rootGraph.extra.patchbay_view;
+  if (!Array.isArray(view) || view.length !== 4 || setting("Comfy.EnableWorkflowViewRestore") === false) return;
+  const [x = 0, y = 0, width = 1, height = 1] = view.map(Number);
+  const { ds } = canvas;
+  const show = () => {
+    const { clientWidth, clientHeight } = canvas.canvas;
+    const [wide, high] = [clientWidth - COVERED.left - COVERED.right, clientHeight - COVERED.top - COVERED.bottom];
+    const scale = Math.min(wide / width, high / height, 1);
+    if (!(scale > 0)) return;
+    ds.scale = scale;
+    ds.offset[0] = (COVERED.left + (wide - width * scale) / 2) / scale - x;
+    ds.offset[1] = (COVERED.top + (high - height * scale) / 2) / scale - y;
+    redraw();
+  };
+  show();
+  // Newer frontends place a template in the next frame.
+  requestAnimationFrame(() => requestAnimationFrame(show));
+}
+
 /**
  * Id of the workflow that is open; empty where it has none of its own. A graph that was never given one carries zeros,
  * which every other such graph carries too: by that, one would show the results of another.

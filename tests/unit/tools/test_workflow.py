@@ -187,10 +187,23 @@ def test_an_unknown_node_is_named() -> None:
         to_api({"nodes": [node(5, "Gone")], "links": []}, INFO)
 
 
-def test_subgraphs_are_refused_by_name() -> None:
-    workflow = {"nodes": [], "links": [], "definitions": {"subgraphs": [{"name": "Inner"}]}}
-    with pytest.raises(ToolError, match=r"uses subgraphs \(Inner\)"):
-        to_api(workflow, INFO)
+def test_what_is_in_a_subgraph_stands_in_its_place() -> None:
+    """Also in a subgraph within a subgraph; the ids are those of the frontend's API format."""
+    inner = {
+        "id": "inner", "name": "Inner", "nodes": [node(5, "Patch", [0.25], [("model", "MODEL", 1)])],
+        "links": [
+            {"id": 1, "origin_id": -10, "origin_slot": 0, "target_id": 5, "target_slot": 0, "type": "MODEL"},
+            {"id": 2, "origin_id": 5, "origin_slot": 0, "target_id": -20, "target_slot": 0, "type": "MODEL"},
+        ],
+    }  # fmt: skip
+    outer = inner | {"id": "outer", "nodes": [node(5, "inner", None, [("model", "MODEL", 1)])]}
+    workflow = chain(node(2, "outer", None, [("model", "MODEL", 1)])) | {"definitions": {"subgraphs": [inner, outer]}}
+    prompt = to_api(workflow, INFO)
+    assert list(prompt) == ["1", "2:5:5", "3"]
+    assert prompt["2:5:5"]["inputs"] == {"strength": 0.25, "model": ["1", 0]}
+    assert prompt["3"]["inputs"]["model"] == ["2:5:5", 0]
+    with pytest.raises(ToolError, match="subgraph Inner holds itself"):
+        to_api(workflow | {"definitions": {"subgraphs": [inner, outer | {"nodes": [node(5, "outer")]}]}}, INFO)
 
 
 @pytest.mark.parametrize(("text", "said"), [("{", "x.json: not JSON"), ("{}", "expected a workflow with a list")])
