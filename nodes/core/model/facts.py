@@ -17,6 +17,7 @@ _TEXT_ENCODER = re.compile(
     r"|clip_[lgh]\.|(?:base_model\.model\.)?text_model\.)"
 )
 _INDEX = re.compile(r"_\d+(?=_)")
+_DIGIT = re.compile(r"\d")
 _CONTAINER = re.compile(r"^([a-z][a-z_]*?)_(\d+)(?:_|$)", re.IGNORECASE)
 _INNER = re.compile(r"_transformer_blocks_(\d+)_")
 _MAX_NAMES = 200_000
@@ -30,12 +31,9 @@ def is_text_encoder_name(name: str) -> bool:
 def strip_prefix(name: str) -> str:
     """A layer name without what tools put before it: ``lora_unet_double_blocks_0`` to ``double_blocks_0``."""
     for _ in range(3):
-        for prefix in _PREFIXES:
-            if name.startswith(prefix):
-                name = name[len(prefix) :]
-                break
-        else:
+        if not name.startswith(_PREFIXES):
             return name
+        name = next(name[len(prefix) :] for prefix in _PREFIXES if name.startswith(prefix))
     return name
 
 
@@ -56,23 +54,29 @@ class Facts:
     """Whether this is a whole model (counts are exact) or a LoRA (counts are lower bounds)."""
     said: str = ""
     """What the file's metadata say that it was trained on; chooses among families that fit alike, never against."""
-    _matches: dict[str, re.Match[str] | None] = field(
-        default_factory=dict[str, "re.Match[str] | None"], repr=False
-    )
+    _found: dict[str, str] = field(default_factory=dict[str, str], repr=False)
 
     def find(self, pattern: str) -> str:
         """The first name in which ``pattern`` occurs, or an empty text. ``^`` and ``$`` are the ends of a name."""
-        if pattern not in self._matches:
-            self._matches[pattern] = re.search(pattern, self.text, re.MULTILINE)
-        match = self._matches[pattern]
-        if match is None:
+        if pattern not in self._found:
+            self._found[pattern] = self._search(pattern)
+        return self._found[pattern]
+
+    def _search(self, pattern: str) -> str:
+        if _is_literal(pattern):  # most are, and to compile them all takes longer than to look
+            first, last = (at := self.text.find(pattern)), at + len(pattern)
+        else:
+            match = re.search(pattern, self.text, re.MULTILINE)
+            first, last = match.span() if match is not None else (-1, -1)
+        if first < 0:
             return ""
-        start = self.text.rfind("\n", 0, match.start()) + 1
-        end = self.text.find("\n", match.end())
+        start, end = self.text.rfind("\n", 0, first) + 1, self.text.find("\n", last)
         return self.text[start : end if end >= 0 else len(self.text)]
 
     def names(self, pattern: str) -> list[str]:
         """Every name in which ``pattern`` occurs."""
+        if _is_literal(pattern):
+            return [name for name in self.shapes if pattern in name]
         compiled = re.compile(pattern)
         return [name for name in self.shapes if compiled.search(name)]
 
@@ -83,6 +87,10 @@ class Facts:
     def rows(self, *patterns: str) -> int | None:
         """Rows of the first layer found that has a known height."""
         return next((r for p in patterns for n in self.names(p) if (r := self.shapes[n][0])), None)
+
+
+def _is_literal(pattern: str) -> bool:
+    return pattern.replace("_", "").replace("#", "").isalnum()
 
 
 def _parse(name: str) -> tuple[str, str, int, int]:
@@ -101,9 +109,16 @@ def _parse(name: str) -> tuple[str, str, int, int]:
 
 def flat_names(name: str) -> frozenset[str]:
     """How a layer name, ``#`` for block numbers, may stand in :attr:`Facts.text`: written with dots or underscores."""
-    numbered = name.replace("#", "0")
-    flat = numbered.replace(".", "_")
-    return frozenset({_parse(numbered)[0], _INDEX.sub("_#", flat), _INDEX.sub("_#", strip_prefix(flat))})
+    flat = name.replace(".", "_")
+    bare = strip_prefix(name).replace(".", "_")
+    return frozenset([_numbered(text) for text in {bare, flat, strip_prefix(flat)}])
+
+
+def _numbered(flat: str) -> str:
+    """A flat name with ``#`` for every number inside, as :func:`_parse` leaves it."""
+    if not _DIGIT.search(flat) and flat.count("#") == flat.count("_#_"):
+        return flat
+    return _INDEX.sub("_#", flat.replace("#", "0"))
 
 
 # The files of a collection share most of their names; long ones of a hostile file would fill the memory.
