@@ -7,6 +7,7 @@ A command is a module of this folder with ``add_command`` and ``run``, named in 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -14,14 +15,15 @@ from typing import NoReturn, TextIO, cast
 
 from .. import __version__
 from ..errors import PatchbayError
-from . import bake, check, convert, inspect, merge, remap, resize, results, scan, strengths
 from .exits import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNREADABLE, EXIT_USAGE, UsageError, describe
 from .output import Messages, say, writable
-from .workbench import compare, extract, verify
 
-COMMANDS = (inspect, check, scan, strengths, results, bake, resize, merge, remap, convert,
-            compare, verify, extract)  # fmt: skip
-"""In the order of the help."""
+COMMANDS = {
+    "inspect": ".inspect", "check": ".check", "scan": ".scan", "strengths": ".strengths", "results": ".results",
+    "bake": ".bake", "resize": ".resize", "merge": ".merge", "remap": ".remap", "convert": ".convert",
+    "compare": ".workbench.compare", "verify": ".workbench.verify", "extract": ".workbench.extract",
+}  # fmt: skip
+"""The module of each command, in the order of the help."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -51,7 +53,8 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None, err:
 
 def _run(arguments: Sequence[str] | None, out: TextIO, err: TextIO) -> int:
     try:
-        options = parser().parse_args(arguments)
+        words = sys.argv[1:] if arguments is None else arguments
+        options = parser(words[0] if words else "").parse_args(words)
         return int(options.run(options, out, err))
     except SystemExit as stop:
         return int(stop.code or 0)
@@ -67,8 +70,8 @@ def _drop(stdout: bool, code: int) -> int:
     return code
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+def parser(command: str = "") -> argparse.ArgumentParser:
+    """The parser of the whole command line, or with one command alone: what the others need is not loaded then."""
     made = _Parser(
         prog="lora-patchbay",
         description="Say what is in a LoRA or model file and whether they fit, from the headers of the files.",
@@ -77,8 +80,8 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--version", action="version", version=f"lora-patchbay {__version__}")
     commands = made.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    for command in COMMANDS:
-        command.add_command(commands)
+    for name in (command,) if command in COMMANDS else COMMANDS:
+        importlib.import_module(COMMANDS[name], __package__).add_command(commands)
     return made
 
 

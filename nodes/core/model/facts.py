@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -107,9 +107,11 @@ def _parse(name: str) -> tuple[str, str, int, int]:
     )
 
 
-def flat_names(name: str) -> frozenset[str]:
+def flat_names(name: str) -> Collection[str]:
     """How a layer name, ``#`` for block numbers, may stand in :attr:`Facts.text`: written with dots or underscores."""
     flat = name.replace(".", "_")
+    if not name.startswith(_PREFIXES) and not flat.startswith(_PREFIXES):
+        return (_numbered(flat),)
     bare = strip_prefix(name).replace(".", "_")
     return frozenset([_numbered(text) for text in {bare, flat, strip_prefix(flat)}])
 
