@@ -107,6 +107,7 @@ CLASSES: dict[str, tuple[str, str]] = {
     "Hunyuan3Dv2mini": ("hunyuan3d", "hunyuan3d.model.Hunyuan3Dv2"),
     "Hunyuan3Dv2": ("hunyuan3d", "hunyuan3d.model.Hunyuan3Dv2"),
     "Hunyuan3Dv2_1": ("hunyuan3d21", "hunyuan3dv2_1.hunyuandit.HunYuanDiTPlain"),
+    "Trellis2": ("trellis2", "trellis2.model.Trellis2"),
     "TripoSplat": ("triposplat", "triposplat.model.LatentSeqMMFlowModel"),
     "HiDream": ("hidream", "hidream.model.HiDreamImageTransformer2DModel"),
     "HiDreamO1": ("hidream_o1", "hidream_o1.model.HiDreamO1Transformer"), "Chroma": ("chroma", "Chroma"),

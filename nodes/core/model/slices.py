@@ -31,6 +31,7 @@ _QKV = frozenset(
 )  # fmt: skip
 _KV = frozenset({"to_kv", "kv_linear", "kv_proj", "txt_kv_proj", "linear1_kv"})
 _GATED = frozenset({"gate_up", "gate_up_proj"})
+_GATE_LAST = frozenset({"ffn_up_gate"})
 
 
 def fused_slices(place: Place, shape: tuple[int, ...]) -> tuple[WeightSlice, ...]:
@@ -51,6 +52,8 @@ def fused_slices(place: Place, shape: tuple[int, ...]) -> tuple[WeightSlice, ...
         return _split_rows([("k", rows // 2), ("v", rows // 2)], attn=())
     if (last in _GATED or (last == "fc1" and 3 * rows == 16 * columns)) and rows % 2 == 0:  # MiniMax-H3's sides
         return _split_rows([("gate", rows // 2), ("up", rows // 2)], attn=("mlp",))
+    if last in _GATE_LAST and rows % 2 == 0:
+        return _split_rows([("up", rows // 2), ("gate", rows // 2)], attn=("mlp",))
     if place.text_encoder or place.beside_attention:
         return ()
     if last == "linear1" and rows > 3 * columns:

@@ -91,6 +91,10 @@ BUILT: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     "seedvr.model.NaDiT": ({"norm_eps": 1e-5, "num_layers": 32, "mlp_type": "normal"}, {"blocks": 32}),
     "cascade.stage_b.StageB": ({}, {"down_blocks": 4, "up_blocks": 4}),
     "cascade.stage_c.StageC": ({}, {"down_blocks": 2, "up_blocks": 2, "up_upscalers": 1}),
+    "trellis2.model.Trellis2": (
+        {"resolution": 64, "init_txt_model": True},
+        {f"{name}.blocks": 30 for name in ("img2shape", "shape2txt", "img2shape_512", "structure_model")},
+    ),
     "triposplat.model.LatentSeqMMFlowModel": (
         {},
         {"noise_repo_layers": 2, "context_repo_layers": 2, "repo_layers": 24, "noise_refiner": 2,

@@ -53,6 +53,7 @@ from . import (
     minimax_h3,
     minimax_music3,
     mochi,
+    moss_image,
     motif_video,
     nucleus,
     omnigen,
@@ -60,6 +61,7 @@ from . import (
     ovis_image,
     pixart,
     pixeldit,
+    prism,
     prx,
     qwen_image,
     qwen_image21,
@@ -75,8 +77,10 @@ from . import (
     stable_audio,
     stable_cascade,
     svd,
+    trellis2,
     triposplat,
     wan,
+    yue2,
     zimage,
 )
 
@@ -152,6 +156,10 @@ FAMILIES: tuple[Family, ...] = (
     latte.FAMILY,
     lumina_next.FAMILY,
     omnigen.FAMILY,
+    moss_image.FAMILY,
+    trellis2.FAMILY,
+    prism.FAMILY,
+    yue2.FAMILY,
 )
 _BY_ID = {entry.id: entry for entry in FAMILIES}
 

@@ -60,6 +60,8 @@ FUSED = [
     ("blocks", "attn.proj_qkv.vid", (7680, 2560), {"q": 2560, "k": 2560, "v": 2560}),
     ("blocks", "attn2.kv_proj", (2816, 1024), {"k": 1408, "v": 1408}),
     ("transformer_blocks", "img_mlp.gate_up", (24576, 4096), {"gate": 12288, "up": 12288}),
+    ("layers", "proj.ffn_up_gate", (16384, 3072), {"up": 8192, "gate": 8192}),
+    ("layers", "self_attn.qkv_proj", (4096, 2048), {"q": 2048, "k": 1024, "v": 1024}),  # YuE2
     ("blocks", "mlp.fc1", (28672, 5376), {"gate": 14336, "up": 14336}),
     ("transformer.layers", "self_attn.to_qkv", (7680, 1536), {}),  # Stable Audio 3: q and k twice
 ]

@@ -214,7 +214,8 @@ MODELS: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
         "Chroma",
     ),
     "lumina2": ({"layers.0.attention.qkv.weight": (3840, 2304), "cap_embedder.1.weight": (2304, 2304)}, "Lumina 2"),
-    "z_image": ({"layers.0.attention.qkv.weight": (11520, 3840), "cap_embedder.1.weight": (3840, 2560)}, "Z-Image"),
+    "z_image": ({"layers.0.attention.qkv.weight": (11520, 3840), "cap_embedder.1.weight": (3840, 2560), "cap_pad_token": (1, 3840)}, "Z-Image"),
+    "ming_image": ({"layers.0.attention.qkv.weight": (11520, 3840), "cap_embedder.1.weight": (3840, 2560)}, "Ming-Image"),
     "qwen": (
         {
             "transformer_blocks.0.attn.to_q.weight": (3072, 3072),
