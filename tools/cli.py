@@ -115,9 +115,9 @@ def _test(options: argparse.Namespace, progress: Progress) -> int:
         ensure_test_tools(runtime, progress)
     else:
         require_test_tools(runtime)
-    layers = [layer for layer in options.layers or WHOLE if layer != "fuzz"]
+    layers = [layer for layer in options.layers or WHOLE if layer not in ("fuzz", "versions")]
     code = run_tests(runtime, layers, options.expression, progress) if layers else 0
-    if "all" in layers:
+    if "all" in layers or "versions" in options.layers:
         code = run_smokes(runtime, progress) or code
     if "fuzz" in options.layers:
         code = run_fuzz(runtime, options.seconds, options.seed, options.expression, progress) or code

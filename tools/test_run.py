@@ -20,7 +20,7 @@ FOLDERS = ("unit", "host", "server", "browser")
 """Layers that are folders of tests and run anywhere."""
 WHOLE = ("checks", *FOLDERS)
 """What runs when no layer is named."""
-LAYERS = (*WHOLE, "gpu", "timing", "fuzz", "all")
+LAYERS = (*WHOLE, "gpu", "timing", "fuzz", "versions", "all")
 MOST_WORKERS = 4
 """The tests that share one ComfyUI stay in one process, and take longer than a third of the others."""
 
