@@ -16,6 +16,7 @@ from .fit_strengths import PatchbayFitStrengths
 from .host.comfyui.folders import register_model_folders
 from .host.routes.editor import register_editor_routes
 from .host.routes.presets import register_preset_routes
+from .host.routes.resize import register_resize_route
 from .host.routes.routes import register_routes
 from .host.routes.verdict import register_verdict_routes
 from .inspect_file import PatchbayInspectFile
@@ -65,6 +66,7 @@ class PatchbayExtension(ComfyExtension):
         register_routes()
         register_editor_routes()
         register_preset_routes()
+        register_resize_route()
         register_verdict_routes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

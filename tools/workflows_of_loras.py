@@ -105,9 +105,11 @@ def merge_nano(object_info: dict[str, Any]) -> Graph:
         "Their factors are put side by side, so the ranks add up and nothing is lost. Set *energy* to 0.95 and 95 % "
         "of each layer's squared norm is kept instead: a smaller file, and the report gives the error.\n\n"
         "The files may name layers differently and be of different formats (LoRA, LoHa, LoKr, whole differences, "
-        "DoRA): the model says what is the same layer.",
+        "DoRA): the model says what is the same layer.\n\n"
+        "**Inspect File** compares two LoRAs block by block before you merge them: files of one direction add up, "
+        "opposite ones cancel. It also shows what rank the file needs, and saves a smaller copy.",
         (0, 300),
-        (590, 420),
+        (590, 520),
         "Read me",
     )
     unet = graph.add("UNETLoader", (620, 300), (280, 90), [DISTILLED, "default"])
@@ -116,6 +118,8 @@ def merge_nano(object_info: dict[str, Any]) -> Graph:
     graph.add("PreviewImage", (1715, 0), (210, 240), images=pictures["picture"])
     file = ["", "patchbay/merged", 0, 1.0, "as in the file", True]
     graph.add("PatchbayMergeLoras", (960, 700), (440, 640), file, model=unet["MODEL"], **stack)
+    values = ["LoRA", DUOTONE, True, False, "klein-nano-duotone-distilled.safetensors"]
+    graph.add("PatchbayInspectFile", (1430, 300), (500, 900), values, "Two LoRAs", model=unet["MODEL"])
     return graph
 
 

@@ -61,6 +61,8 @@ export interface LayerReport {
   delta_norm: number | null;
   weight_norm: number | null;
   spectral_norm: number | null;
+  needs?: number[];
+  above_noise?: number | null;
   shape: number[] | null;
   not_measured: string;
   owner: string;
@@ -136,6 +138,15 @@ export interface RankCurve {
   dead: number;
   over_ranked: number;
   layers: number;
+}
+
+/** What `POST /patchbay/resize` answers. */
+export interface Resized {
+  file: string;
+  size_bytes: number;
+  before_bytes: number;
+  ranks: number[];
+  error: number;
 }
 
 export interface Report {

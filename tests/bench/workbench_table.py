@@ -1,8 +1,10 @@
 """The table of docs/workbench.md: ``.runtime/venv/bin/python tests/bench/workbench_table.py [--side N] [--layers N]``.
 
 Three LoRAs are merged, and a LoRA is extracted from two models, by this pack and by the public tools that can be
-installed, on the same seeded files. Every tool runs in a process of its own: error against float64, seconds without
-imports, and the most memory above that of the imports.
+installed, on the same seeded files. Every tool runs in a process of its own, on one core: error against float64,
+seconds of processor time without imports, and the most memory above that of the imports. ``--write`` keeps the figures
+in ``workbench_table.json`` beside this file and puts them on the page. kohya's tool needs ``--sd-scripts FOLDER``, a
+checkout of github.com/kohya-ss/sd-scripts, and what it imports (``pip install opencv-python-headless``).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import argparse
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +26,10 @@ ROOT = Path(__file__).resolve().parents[2]
 STRENGTHS = (0.8, -0.5, 1.0)
 RANK = 16
 PREFIX = "diffusion_model.single_blocks"
+PAGE = ROOT / "docs" / "workbench.md"
+RESULTS = Path(__file__).with_suffix(".json")
+MARKS = ("<!-- figures -->", "<!-- end of figures -->")
+"""Between these stands the table on the page."""
 
 
 def main() -> None:
@@ -30,6 +37,8 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--only", default="", help="a word of the rows that are wanted")
+    parser.add_argument("--sd-scripts", type=Path, help="a checkout of kohya's tools")
+    parser.add_argument("--write", action="store_true", help="keep the figures and put them on the page")
     parser.add_argument("--limit", type=int, default=300, help="most seconds of one row")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -40,20 +49,51 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_files(folder, options.side, options.layers)
-        print("| task | tool | error | seconds | memory |\n|---|---|---|---|---|")
-        for run in (run for run in RUNS if not options.only or options.only in run):
-            command = [sys.executable, __file__, "--run", run, "--folder", name]
-            try:
-                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=options.limit)
-            except subprocess.TimeoutExpired:
-                print(f"| {run} | | more than {options.limit} with all that it needs | |", flush=True)
-                continue
-            if done.returncode:
-                print(f"| {run} | | {done.stderr.strip().splitlines()[-1][:100]} | | |")
-                continue
-            found = json.loads(done.stdout.strip().splitlines()[-1])
-            error = error_of(run, folder)
-            print(f"| {run} | {error:.1e} | {found['seconds']:.1f} | {found['bytes'] / 1e6:.0f} MB |", flush=True)
+        wanted = [run for run in RUNS if not options.only or options.only in run]
+        if options.sd_scripts is None:
+            wanted = [run for run in wanted if "sd-scripts" not in run]
+        rows = [row_of(run, folder, options) for run in wanted]
+    made = {"side": options.side, "layers": options.layers, "rows": rows}
+    print(table_text(made))
+    if options.write:
+        RESULTS.write_text(f"{json.dumps(made, indent=1)}\n", encoding="utf-8")
+        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), made), encoding="utf-8")
+
+
+def row_of(run: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """One tool in a process of its own."""
+    task, tool = run.split(" | ")
+    command = [sys.executable, __file__, "--run", run, "--folder", str(folder)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if options.sd_scripts is not None:
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(options.sd_scripts), env.get("PYTHONPATH"))))
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=options.limit, env=env)
+    except subprocess.TimeoutExpired:
+        return {"task": task, "tool": tool, "failed": f"more than {options.limit} s with all that it needs"}
+    if done.returncode:
+        return {"task": task, "tool": tool, "failed": done.stderr.strip().splitlines()[-1][:100]}
+    return {"task": task, "tool": tool, "error": error_of(run, folder), **json.loads(done.stdout.splitlines()[-1])}
+
+
+def table_text(made: dict[str, Any]) -> str:
+    """The table in Markdown."""
+    lines = ["| task | tool | error | seconds | memory |", "|---|---|---|---|---|"]
+    for row in made["rows"]:
+        if "failed" in row:
+            lines.append(f"| {row['task']} | {row['tool']} | {row['failed']} | | |")
+            continue
+        figures = f"{row['error']:.1e} | {row['seconds']:.2f} | {row['bytes'] / 1e6:.0f} MB"
+        lines.append(f"| {row['task']} | {row['tool']} | {figures} |")
+    return "\n".join(lines)
+
+
+def with_table(page: str, made: dict[str, Any]) -> str:
+    """The page with these figures between its marks."""
+    before, rest = page.split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    size = f"{made['layers']} layers of {made['side']} x {made['side']}"
+    return f"{before}{MARKS[0]}\n{size}, one core:\n\n{table_text(made)}\n{MARKS[1]}{after}"
 
 
 def write_files(folder: Path, side: int, layers: int) -> None:
@@ -79,10 +119,10 @@ def write_files(folder: Path, side: int, layers: int) -> None:
 def measured(run: Callable[[Path], Callable[[], None]], folder: Path) -> dict[str, float]:
     """Seconds and bytes of what ``run`` returns; imports are done before."""
     work = run(folder)
-    before, started = _status("VmRSS"), time.perf_counter()
+    before, started = _status("VmRSS"), time.process_time()
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     work()
-    return {"seconds": time.perf_counter() - started, "bytes": _status("VmHWM") - before}
+    return {"seconds": time.process_time() - started, "bytes": _status("VmHWM") - before}
 
 
 def _status(field: str) -> int:
@@ -105,7 +145,9 @@ def error_of(run: str, folder: Path) -> float:
         assert up is not None
         alpha = made.get(f"{name}.alpha")
         delta = up @ made[key] * (1.0 if alpha is None else float(alpha) / made[key].shape[0])
-        meant = _meant(run, folder, name[name.index("single_blocks") :])
+        number = re.search(r"single_blocks[._](\d+)", name)
+        assert number is not None, name
+        meant = _meant(run, folder, f"single_blocks.{number[1]}.linear1")
         wrong += float((delta - meant).square().sum())
         total += float(meant.square().sum())
     assert total > 0, "the tool wrote no layer"
@@ -222,6 +264,16 @@ def comfyui_extract(folder: Path) -> Callable[[], None]:
     return work
 
 
+def kohya_extract(folder: Path) -> Callable[[], None]:
+    svd = importlib.import_module("networks.flux_extract_lora").svd
+
+    def work() -> None:
+        svd(str(folder / "base.safetensors"), str(folder / "tuned.safetensors"), str(folder / "out.safetensors"), RANK,
+            save_precision="float", no_metadata=True)  # fmt: skip
+
+    return work
+
+
 RUNS: dict[str, Callable[[Path], Callable[[], None]]] = {
     "merge, all ranks | LoRA Patchbay": ours_merge,
     "merge, all ranks | PEFT add_weighted_adapter (cat)": lambda folder: _peft(folder, "cat"),
@@ -229,6 +281,7 @@ RUNS: dict[str, Callable[[Path], Callable[[], None]]] = {
     "merge, rank 16 | PEFT add_weighted_adapter (svd)": lambda folder: _peft(folder, "svd"),
     "extract, rank 16 | LoRA Patchbay": ours_extract,
     "extract, rank 16 | ComfyUI LoraSave": comfyui_extract,
+    "extract, rank 16 | kohya's sd-scripts (flux_extract_lora)": kohya_extract,
 }
 
 if __name__ == "__main__":

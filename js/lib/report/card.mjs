@@ -10,6 +10,8 @@ import { stateName } from "../words/i18n.mjs";
 import { actionIcon, levelIcon, stateIcon } from "../ui/icons.mjs";
 import { renderLayerTable } from "./layer_table.mjs";
 import { reportWords } from "../words/report_words.mjs";
+import { renderRanks } from "./rank_curves.mjs";
+import { renderCompared } from "./two_files.mjs";
 import { renderUnapplied } from "./unapplied.mjs";
 
 /**
@@ -21,10 +23,12 @@ import { renderUnapplied } from "./unapplied.mjs";
  * @property {string} text the report for people, as the node wrote it
  * @property {Language} language
  * @property {Set<string>} open names of the unfolded parts
+ * @property {import("./rank_curves.mjs").Saving | null} [saving] a smaller file that was asked for
  *
  * @typedef {object} CardActions
  * @property {(what: "text" | "json") => void} copy
  * @property {(name: string, open: boolean, element: HTMLElement) => void} fold
+ * @property {(energy: number) => void} [saveSmaller] writes a smaller copy of the inspected LoRA
  */
 
 /** Newest version of the report that this page can read. */
@@ -66,6 +70,12 @@ const BRIEF = new Set(["apply", "schedule", "save", "patches", "check"]);
 /** Whether one line says all that somebody has to know. @param {Report} report */
 export const isHealthy = (report) => report.level === "ok" && BRIEF.has(report.kind) && !report.doubts?.length;
 
+/** The inspected LoRA as ComfyUI lists it; empty where that is not known. @param {Report} report */
+export function fileOf({ inputs }) {
+  const name = inputs?.nodes[inputs.node]?.inputs["source.lora_name"];
+  return typeof name === "string" ? name : "";
+}
+
 /** What there is below the sentence. @param {Report} report @param {CardState} state @param {CardActions} actions */
 function details(report, state, actions) {
   const { language } = state;
@@ -75,7 +85,9 @@ function details(report, state, actions) {
     coverage(report, language) ?? "",
     renderFacts(report, language) ?? "",
     renderFound(report, language) ?? "",
+    renderCompared(report, language) ?? "",
     renderBlockStrip(report, language) ?? "",
+    renderRanks(report, language, state.saving ?? null, fileOf(report) ? actions.saveSmaller ?? null : null) ?? "",
     notes(report, state, actions) ?? "",
     metadata(report, state, actions) ?? "",
     unapplied(report, state, actions) ?? "",

@@ -1,14 +1,13 @@
 // LoRAs that were looked for in a model: which are there, how strongly, and in which blocks.
 
-import { blockName, splitAddress } from "./blocks.mjs";
-import { foreignText, h, setStyle } from "../ui/dom.mjs";
-import { formatCount, formatNumber, formatRatio, plainText, shortKind } from "../ui/format.mjs";
+import { barCell, barStrip } from "./bar_strip.mjs";
+import { foreignText, h } from "../ui/dom.mjs";
+import { formatCount, formatNumber, formatRatio, plainText } from "../ui/format.mjs";
 import { levelIcon, stateIcon } from "../ui/icons.mjs";
 import { reportWords } from "../words/report_words.mjs";
 
 /**
  * @typedef {import("../../types/report").FoundLora} FoundLora
- * @typedef {import("../../types/report").BlockStrength} BlockStrength
  * @typedef {import("../words/i18n.mjs").Language} Language
  */
 
@@ -42,36 +41,15 @@ function rowElement(lora, strongest, language) {
   return h("li", {}, head, there && strip(lora, strongest, language), reason, exact);
 }
 
-/** The strength in each block: the fullest cell is the strongest, hatched ones are negative. @param {FoundLora} lora @param {number} strongest @param {Language} language */
-function strip(lora, strongest, { t, locale }) {
-  /** @type {Map<string, HTMLElement[]>} */
-  const groups = new Map();
-  for (const block of lora.blocks) {
-    const { kind } = splitAddress(block.block);
-    const cells = groups.get(kind) ?? [];
-    cells.push(cellElement(block, strongest, t, locale));
-    groups.set(kind, cells);
-  }
-  const elements = [...groups].map(([kind, cells]) =>
-    h(
-      "div",
-      { class: "patchbay-strip-group", style: { "--patchbay-count": cells.length } },
-      h("span", { class: "patchbay-strip-kind" }, kind === "other" ? t("column.other") : plainText(shortKind(kind), 24)),
-      h("div", { class: "patchbay-strip-cells" }, ...cells),
-    ),
-  );
-  return h("div", { class: "patchbay-strip", role: "group", "aria-label": t("found.strip") }, ...elements);
-}
-
-/** @param {BlockStrength} block @param {number} strongest @param {Language["t"]} t @param {string} locale */
-function cellElement({ block, strength, rest }, strongest, t, locale) {
-  const name = block === "other" ? t("column.other") : plainText(blockName(block), 60);
-  const words = [name, strength === null ? t("found.untouched") : t("found.cell", { strength: signed(strength, locale) })];
-  if (rest !== null) words.push(t("found.rest", { rest: formatRatio(rest, locale) }));
-  const text = words.join(" · ");
-  const element = h("span", { class: `patchbay-cell patchbay-cell-present${(strength ?? 0) < 0 ? " patchbay-cell-negative" : ""}`, role: "img", "aria-label": text, title: text });
-  setStyle(element, { "--patchbay-fill": `${strongest > 0 ? Math.round((100 * Math.abs(strength ?? 0)) / strongest) : 0}%` });
-  return element;
+/** The strength in each block: the fullest cell is the strongest, patterned ones are negative. @param {FoundLora} lora @param {number} strongest @param {Language} language */
+function strip(lora, strongest, language) {
+  const { t, locale } = language;
+  const cells = lora.blocks.map(({ block, strength, rest }) => {
+    const words = [strength === null ? t("found.untouched") : t("found.cell", { strength: signed(strength, locale) })];
+    if (rest !== null) words.push(t("found.rest", { rest: formatRatio(rest, locale) }));
+    return { block, cell: barCell(block, strongest > 0 ? Math.abs(strength ?? 0) / strongest : 0, (strength ?? 0) < 0, words, language) };
+  });
+  return barStrip(cells, t("found.strip"), language);
 }
 
 /** @param {string} verdict */

@@ -2,7 +2,7 @@
 
 import { alike } from "../ui/alike.mjs";
 import { setAttributes } from "../ui/dom.mjs";
-import { isHealthy, renderReportCard } from "./card.mjs";
+import { fileOf, isHealthy, renderReportCard } from "./card.mjs";
 import { copyText } from "../ui/save_file.mjs";
 import { askSizes } from "./sizes.mjs";
 
@@ -42,6 +42,18 @@ export function createReportPanel(host) {
       await completeSizes();
       showCopied((await copyReport(state, what)) ? what : "failed");
     },
+    /** @param {number} energy */
+    saveSmaller: async (energy) => {
+      if (!state.report) return;
+      /** @type {import("./rank_curves.mjs").Saving} */
+      const mine = { state: "busy", energy };
+      state.saving = mine;
+      render();
+      const saving = await smaller(fileOf(state.report), energy);
+      if (state.saving !== mine) return;
+      state.saving = saving;
+      render();
+    },
     /** @param {string} name @param {boolean} open @param {HTMLElement} element */
     fold: (name, open, element) => {
       const changed = state.open.has(name) !== open;
@@ -71,6 +83,7 @@ export function createReportPanel(host) {
       // What the strengths mean for the model stands in the notes: there is nothing else to see.
       if (!state.report && report.kind === "strengths") state.open.add("notes");
       state.report = report;
+      state.saving = null;
       state.text = String(first(output.text) ?? "");
       render();
       if (!isHealthy(report) || state.open.size > 0) void completeSizes();
@@ -120,6 +133,17 @@ function onWheel(root, event, host) {
   const scrolls = [inner, root].some((element) => element && element.scrollHeight > element.clientHeight + 1);
   if (scrolls && !event.ctrlKey && !event.metaKey) event.stopPropagation();
   else host.forwardWheel(event);
+}
+
+/** @param {string} name @param {number} energy @returns {Promise<import("./rank_curves.mjs").Saving>} */
+async function smaller(name, energy) {
+  try {
+    const { requestJson } = await import("../comfyui/editor.mjs");
+    const made = await requestJson("/patchbay/resize", { method: "POST", body: { name, energy } });
+    return { state: "done", energy, made: /** @type {import("../../types/report").Resized} */ (made) };
+  } catch (error) {
+    return { state: "failed", energy, problem: error instanceof Error ? error.message : String(error) };
+  }
 }
 
 /** @param {CardState} state @param {"text" | "json"} what */

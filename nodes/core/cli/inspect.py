@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
+from pathlib import Path
 from typing import Any, TextIO
 
 from ..check.inspect import inspect_file
@@ -23,7 +24,7 @@ def add_command(commands: Any) -> None:
     add_forms(parser, "one JSON array of reports", "comma-separated values, one line a file")
     parser.add_argument("--hashes", action="store_true", help="also compute hashes (reads the whole file)")
     parser.add_argument(
-        "--norms", action="store_true", help="also measure the layers of a LoRA (needs torch and safetensors)"
+        "--norms", action="store_true", help="also measure a LoRA's layers and the ranks they need (needs torch)"
     )
     parser.set_defaults(run=run)
 
@@ -44,7 +45,15 @@ def run(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
 def _report(options: argparse.Namespace, err: TextIO, file: Place) -> Report:
     if options.hashes or options.norms:
         with here(file, err) as path:
-            return inspect_file(path, options.hashes, options.norms)
+            report = inspect_file(path, options.hashes, options.norms)
+            return _with_ranks(report, path) if options.norms and report.lora is not None else report
     report = inspect_file(file)
     say_traffic(file, err)
     return report
+
+
+def _with_ranks(report: Report, path: Path) -> Report:
+    from ..compare.rank_curves import with_ranks
+    from ..files.header import read_header
+
+    return with_ranks(report, read_header(path))

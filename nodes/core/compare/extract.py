@@ -128,6 +128,7 @@ def _layer(
     assert old is not None
     holder = BakeLayer(key, "diff", {}, shape, strength, shares)
     delta = by_parts(new.float() - old.float(), holder)
+    del new, old  # a weight's change is decomposed in float64: what is done with it goes
     norm = float(torch.linalg.vector_norm(delta.double()))
     if norm == 0.0:
         return None, {}

@@ -62,7 +62,11 @@ def advise_rank(change: Change, rank: int | None = None) -> RankAdvice:
     Args:
         rank: As stored in the file.
     """
-    values = singular_values(change)
+    return advise_values(singular_values(change), rank)
+
+
+def advise_values(values: Tensor, rank: int | None = None) -> RankAdvice:
+    """The same from its singular values, descending."""
     squares = values.square()
     total = float(squares.sum())
     if total == 0.0:

@@ -17,6 +17,8 @@ LONGEST_TEXT = 2000
 
 FILE_INPUTS = {
     "lora_name": "loras",
+    "lora_b": "loras",
+    "file_b": "diffusion_models",
     "unet_name": "diffusion_models",
     "model_name": "diffusion_models",
     "ckpt_name": "checkpoints",

@@ -121,6 +121,10 @@ class LayerReport:
     """Frobenius norm of the model's own weight (of the slice, where there is one)."""
     spectral_norm: float | None = None
     """Largest singular value of the delta at strength 1; ``None`` where it was not asked for or not measured."""
+    needs: tuple[int, ...] = ()
+    """Smallest ranks that keep 95, 98 and 99 % of its squared norm; empty where that was not asked for."""
+    above_noise: int | None = None
+    """Singular values above what rounding its factors to bfloat16 leaves."""
     shape: tuple[int, ...] | None = None
     """Shape of the model's weight, or of its slice; ``None`` for a layer without a place in the model."""
     not_measured: str = ""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from .block_figures import COUNTED, BlockFigure, block_figures
 from .report import LayerReport, LayerState, Level, LoraSummary, ModelSummary, Report
-from .workbench_text import found_block_rows, found_rows
+from .workbench_text import compared_lines, compared_rows, found_block_rows, found_rows, rank_rows
 
 STATE_WORDS = {
     LayerState.APPLIED: "applied",
@@ -43,6 +43,9 @@ def report_text(report: Report) -> str:
         _blocks(report),
         _titled("LoRAs that were looked for:", found_rows(report.found)),
         _titled("Their strength in each block:", found_block_rows(report.found)),
+        _titled("Beside the second file:", compared_rows(report.compared)),
+        [clean(line, 1000) for line in compared_lines(report.compared)],
+        _titled("Rank, and what keeps 95, 98 and 99 % of the squared norm:", rank_rows(report.ranks)),
         _model_blocks(report),
         _notes(report),
         _layer_list(report),
@@ -293,7 +296,8 @@ def _layer_line(layer: LayerReport) -> str:
     used = layer.state is not LayerState.IN_FILE
     facts = [f"strength {number(layer.strength)}" if used else "", clean(layer.format)]
     if layer.rank is not None:
-        facts.append(f"rank {layer.rank}")
+        needs = f" (95, 98, 99 % need {', '.join(map(str, layer.needs))})" if layer.needs else ""
+        facts.append(f"rank {layer.rank}{needs}")
     if layer.alpha is not None:
         facts.append(f"alpha {number(layer.alpha)}")
     if layer.scale is not None:

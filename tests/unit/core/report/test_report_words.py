@@ -49,6 +49,8 @@ SOURCES = {
         "_summary",
     ),
     "host/inspect/contents.py": ("NO_BASE", "add_contents"),
+    "core/compare/two_files.py": ("compared_sentence",),
+    "core/compare/rank_curves.py": ("rank_notes",),
     "core/compare/found.py": ("found_sentences", "found_notes"),
     "core/compare/verify.py": ("_measure", "_judge"),
     "core/compare/replay.py": ("_ways",),

@@ -53,6 +53,46 @@ test("LoRAs that were looked for stand with their verdict, their strength and th
   saysItInBothLanguages((locale) => render(found(), { locale }).querySelector(".patchbay-found"));
 });
 
+const pair = (changes = {}) => ({
+  name: "other.safetensors", same: false, factor: 0.9, residual: 0.4, cosine: 0.92, only_first: ["a.b"], only_second: [], not_compared: "",
+  blocks: [{ block: "double_blocks.0", cosine: -0.5, share_a: 0.25, share_b: 0.5 }, { block: "other", cosine: null, share_a: 0.75, share_b: 0 }], ...changes,
+});
+
+test("a second file is the same times a factor, or alike in each block, or cannot be compared", () => {
+  const shown = (changes, locale = "en") => render(report([], { kind: "inspect", compared: pair(changes) }), { locale }).querySelector(".patchbay-pair");
+  assert.match(shown().textContent, /^Cosine 0\.92other\.safetensors/);
+  assert.match(shown().textContent, /1 layer only in this file/);
+  assert.equal(shown().querySelector(".patchbay-cell-negative").getAttribute("title"), "double 0 · cosine -0.5 · 25% of this file, 50% of the second");
+  assert.match(shown({ same: true, factor: -0.5 }).textContent, /^The same, times -0\.5/);
+  assert.match(shown({ not_compared: "they are for different models" }).textContent, /different models/);
+  saysItInBothLanguages((locale) => shown({}, locale));
+});
+
+const curve = (block, changes = {}) => ({ block, ranks: [1, 2, 4, 8], kept: [0.6, 0.9, 0.97, 1], needed: [4, 8, 8], stored: 8, above_noise: 8, dead: 0, over_ranked: 0, layers: 2, ...changes });
+const ranked = () => report([], {
+  kind: "inspect", ranks: [curve(""), curve("double_blocks.0", { needed: [1, 1, 2], over_ranked: 2 }), curve("single_blocks.0", { dead: 1 })],
+  inputs: { run: "r", node: "3", nodes: { 3: { class_type: "PatchbayInspectFile", inputs: { source: "LoRA", "source.lora_name": "a/ink.safetensors" } } }, files: {}, fingerprint: "" },
+});
+
+test("ranks are a curve for each block, and a smaller file is one press away", () => {
+  const shown = (saving, locale = "en", made = ranked()) => {
+    const element = freshPage().createElement("div");
+    const asked = [];
+    renderReportCard(element, { report: made, text: "", language: languageFor(locale), open: new Set(), saving }, { ...NOTHING, saveSmaller: (energy) => asked.push(energy) });
+    return { ranks: element.querySelector(".patchbay-ranks"), asked };
+  };
+  const { ranks, asked } = shown();
+  assert.equal(ranks.querySelectorAll(".patchbay-rank-block").length, 2);
+  assert.match(ranks.querySelector(".patchbay-cell").getAttribute("title"), /^double 0 · 8; 1, 1, 2 keep .* · 2 of 2 layers have more/);
+  ranks.querySelectorAll("button")[1].dispatchEvent(new ranks.ownerDocument.defaultView.Event("click"));
+  assert.deepEqual(asked, [0.98]);
+  const done = { state: "done", energy: 0.98, made: { file: "<b>-98.safetensors", size_bytes: 2048, before_bytes: 4096, ranks: [1], error: 0.12 } };
+  assert.match(shown(done).ranks.textContent, /<b>-98\.safetensors: 2 KiB instead of 4 KiB, error 12%/);
+  assert.match(shown({ state: "failed", energy: 0.98, problem: "The disk is full." }).ranks.textContent, /The disk is full\./);
+  assert.equal(shown(null, "en", { ...ranked(), inputs: undefined }).ranks.querySelector("button"), null);
+  saysItInBothLanguages((locale) => shown(null, locale).ranks);
+});
+
 test("a card before the first run says what will be there", () => matchesSnapshot("card_empty.html", readable(render(null))));
 test("a card, everything unfolded", () => matchesSnapshot("card_mixed.html", readable(render(mixed(), { open: ["notes", "unapplied", "layers"] }))));
 test("a card in both languages", () => saysItInBothLanguages((locale) => render(mixed(), { locale })));
