@@ -133,11 +133,31 @@ def _command_line() -> list[str]:
     ]
 
 
+def _workbench() -> list[str]:
+    spec = importlib.util.spec_from_file_location("workbench_table", ROOT / "tests" / "bench" / "workbench_table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = read("bench/workbench_table.json")
+    ours, others = (
+        [
+            row["error"]
+            for row in made["rows"]
+            if row["task"].startswith("extract") and ("LoRA Patchbay" in row["tool"]) is own
+        ]
+        for own in (True, False)
+    )
+    assert all(3.5 < other / ours[0] < 4.5 for other in others)  # four times as large
+    return [*module.table_text(made).splitlines(), f"{made['layers']} layers of {made['side']} x {made['side']}"]
+
+
 PAGES: dict[str, Callable[[], list[str]]] = {
     "README.md": _readme,
     "docs/gpu.md": _gpu,
     "docs/measurement.md": _measurement,
     "docs/command_line.md": _command_line,
+    "docs/workbench.md": _workbench,
     "models/README.md": _klein_nano,
     "js/docs/PatchbayMeasure/en.md": _cost_of_measuring("{:+.2f} % of a step with FLUX.2 Klein 4B and {:+.2f} % with"),
     "js/docs/PatchbayMeasure/ja.md": _cost_of_measuring("4Bは{:+.2f} %、9Bは{:+.2f} %"),

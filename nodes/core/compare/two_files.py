@@ -9,6 +9,7 @@ from ..bake.merge_plan import MergeModel, MergeSource
 from ..errors import PatchbayError
 from ..files.header import read_header
 from ..files.tensors import Header
+from ..model.blocks import OTHER, TEXT_ENCODER
 from ..report.report import Level, Report
 from ..report.workbench import ComparedBlock, ComparedFile
 from .compare import SAME, Comparison, compare_files, cosine, factor_between
@@ -52,7 +53,7 @@ def _as_part(name: str, found: Comparison) -> ComparedFile:
     factor, residual = between if between is not None else (None, None)
     blocks = tuple(
         ComparedBlock(block, cosine(gram, 0, 1), _share(gram[0][0], whole[0][0]), _share(gram[1][1], whole[1][1]))
-        for block, gram in found.blocks().items()
+        for block, gram in sorted(found.blocks().items(), key=lambda block: block[0] in (OTHER, TEXT_ENCODER, ""))
     )
     same = residual is not None and residual <= SAME
     return ComparedFile(
