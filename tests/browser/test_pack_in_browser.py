@@ -9,7 +9,7 @@ import pytest
 from comfy_page import ComfyPage
 from side_bar import can_be_read, set_setting
 from support import COMPARE_WORKFLOW, TEMPLATE_NAME, TEMPLATE_PACK
-from workflow_checks import RUNNABLE, WORKFLOWS
+from workflow_checks import OPENED, RUNNABLE
 
 from tools.workflow import load_workflow, to_api
 
@@ -22,7 +22,8 @@ RUN_ELSEWHERE = {
     "Three LoRAs in one node": "test_a_row_opens_its_bars_and_the_report",
     "What does this LoRA cost": "test_a_measurement_is_in_the_side_bar_and_gives_the_map_its_times",
 }
-"""Workflows that other browser tests run, and in which. Every other one is run here, in one of the two renderers."""
+"""Workflows that other browser tests run, and in which. Every other one is run here, with everything, in one of the two
+ways of drawing; the server tests run each of them every time."""
 TAKES_MINUTES = {"Teach a LoRA to another model"}
 """Run by the server tests alone."""
 LESS = """
@@ -52,14 +53,6 @@ def test_the_pack_loads_in_silence(lasting_page: ComfyPage) -> None:
     assert [url for url in lasting_page.outside_requests if "patchbay" in url] == []
 
 
-ONE_FOR_A_MODEL = "FLUX.2 Klein 9B with and without a LoRA"
-"""Of those that need another model's files one is opened each time, the rest with everything."""
-OPENED = [
-    pytest.param(path, id=path.stem, marks=() if path in RUNNABLE or path.stem == ONE_FOR_A_MODEL else pytest.mark.all)
-    for path in WORKFLOWS
-]
-
-
 @pytest.mark.parametrize("path", OPENED)
 def test_a_workflow_opens(lasting_page: ComfyPage, path: Path, object_info: dict[str, Any]) -> None:
     """Whole, with nothing over anything else, and as the API workflow that our own conversion makes of it."""
@@ -77,10 +70,20 @@ def test_a_workflow_opens(lasting_page: ComfyPage, path: Path, object_info: dict
     theirs = {node_id: (node["class_type"], node["inputs"]) for node_id, node in lasting_page.prompt().items()}
     ours = to_api(load_workflow(path), object_info)
     assert {node_id: (node["class_type"], node["inputs"]) for node_id, node in ours.items()} == theirs
-    runs_here = RUNNABLE.index(path) % 2 == ("classic", "nodes2").index(lasting_page.renderer)
-    name = path.stem.removesuffix(" (Klein Nano)")
-    if name in RUN_ELSEWHERE or name in TAKES_MINUTES or not runs_here:
-        return
+
+
+RUN_HERE = [
+    path for path in RUNNABLE
+    if (name := path.stem.removesuffix(" (Klein Nano)")) not in RUN_ELSEWHERE and name not in TAKES_MINUTES
+]  # fmt: skip
+
+
+@pytest.mark.all
+@pytest.mark.parametrize("path", RUN_HERE, ids=lambda path: path.stem)
+def test_a_workflow_runs(lasting_page: ComfyPage, path: Path) -> None:
+    if RUN_HERE.index(path) % 2 != ("classic", "nodes2").index(lasting_page.renderer):
+        pytest.skip("run in the other way of drawing")
+    lasting_page.load_workflow(path)
     lasting_page.page.evaluate(LESS)
     lasting_page.queue_and_wait()
     lasting_page.page.wait_for_function(REPORTED)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tools.workflow import VIRTUAL, input_specs, options_of, saved_values, type_of
 from tools.workflow_flat import flattened
 from tools.workflow_node import INSIDE, OUTSIDE
@@ -14,6 +16,12 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
 RUNNABLE = [path for path in WORKFLOWS if "Klein Nano" in path.name]
 """Those that need only the bundled model."""
+_ONE_FOR_A_MODEL = "FLUX.2 Klein 9B with and without a LoRA"
+OPENED = [
+    pytest.param(path, id=path.stem, marks=() if path in RUNNABLE or path.stem == _ONE_FOR_A_MODEL else pytest.mark.all)
+    for path in WORKFLOWS
+]
+"""Of those that need another model's files one is opened each time, the rest with everything."""
 
 
 def problems(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> list[str]:
