@@ -71,8 +71,8 @@ def fold(
 
 def subgraph_json(subgraph: Subgraph) -> dict[str, Any]:
     """The definition as a workflow file holds it, its nodes in layers from left to right."""
-    right, bottom = place_in_layers(subgraph.nodes, subgraph.links)
-    ends = [_ends_box(subgraph.inputs, -200), _ends_box(subgraph.outputs, right + 2 * GAP)]
+    right, _ = place_in_layers(subgraph.nodes, subgraph.links)
+    ends = (_ends_box(subgraph.inputs, -200), _ends_box(subgraph.outputs, right + 2 * GAP))
     for sockets, box in ((subgraph.inputs, ends[0]), (subgraph.outputs, ends[1])):
         for row, socket in enumerate(sockets):
             socket["pos"] = [box[0] + 100, box[1] + 20 + 20 * row]

@@ -32,6 +32,10 @@ class Node:
         names = [slot["name"] for slot in self.outputs]
         return self, names.index(output)
 
+    def by_name(self) -> dict[str, Any]:
+        """All outputs, to be linked to inputs of the same names."""
+        return {slot["name"]: self[slot["name"]] for slot in self.outputs}
+
 
 @dataclass
 class Subgraph:

@@ -115,5 +115,5 @@ def prompt_of_nano(graph: Graph, pos: tuple[int, int], title: str) -> Node:
 def compare(graph: Graph, pos: tuple[int, int], size: tuple[int, int], pictures: Node) -> Node:
     """The two pictures of a node that draws them, side by side."""
     labels = [slot["name"] for slot in pictures.outputs]
-    images = {"image_a": pictures[labels[0]], "image_b": pictures[labels[1]]}
+    images: dict[str, Any] = {"image_a": pictures[labels[0]], "image_b": pictures[labels[1]]}
     return graph.add("PatchbayCompareImages", pos, size, [*labels, 4.0], **images)

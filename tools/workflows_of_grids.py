@@ -45,7 +45,7 @@ def grid_nano(object_info: dict[str, Any]) -> Graph:
         (700, 1400),
         [DUOTONE, "none", "0.5, 1, 1.5", "", *sampled, _LORAS, "", True, "lora-patchbay/grid"],
         model=unet["MODEL"],
-        **{slot["name"]: given[slot["name"]] for slot in given.outputs},
+        **given.by_name(),
     )
     grid.floor = 60
     graph.add("PatchbayApplyLora", (1160, 0), (420, 780), [DUOTONE, 1.0, 1.0, "", "auto", False], model=unet["MODEL"])
@@ -96,7 +96,7 @@ def grid_klein_4b(object_info: dict[str, Any]) -> Graph:
         (700, 1400),
         ["none", "none", "0.5, 0.75, 1, 1.25", "", *sampled, "", "", True, "lora-patchbay/grid"],
         model=unet["MODEL"],
-        **{slot["name"]: given[slot["name"]] for slot in given.outputs},
+        **given.by_name(),
     )
     graph.add("PreviewImage", (1160, 0), (720, 1000), title="The sheet", images=grid["sheet"])
     return graph

@@ -152,7 +152,7 @@ def inside_nano(object_info: dict[str, Any]) -> Graph:
         (1020, 380),
         "Read me",
     )
-    inside = {"model": merged, "model_b": unet["MODEL"], **stack}
+    inside: dict[str, Any] = {"model": merged, "model_b": unet["MODEL"], **stack}
     graph.add("PatchbayInspectModel", (1100, 0), (560, 840), ["none", "none"], "What is inside", **inside)
     return graph
 

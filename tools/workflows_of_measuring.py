@@ -61,7 +61,7 @@ def _benchmark(
     with_lora = []
     for row, (model, title) in enumerate(zip(models, ("LoRA on the base", "LoRA on the distilled"), strict=True)):
         node = graph.add(
-            "PatchbayApplyLoras", (410, 200 * row), (400, 150), [rows, "merge", False], title, model=model["MODEL"]
+            "PatchbayApplyLoras", (410, 200 * row), (400, 150), [rows, "auto", False], title, model=model["MODEL"]
         )
         node.floor = 480
         with_lora.append(node["model"])
@@ -75,7 +75,7 @@ def _benchmark(
         model_b=with_lora[0],
         model_c=distilled["MODEL"],
         model_d=with_lora[1],
-        **{slot["name"]: given[slot["name"]] for slot in given.outputs},
+        **given.by_name(),
     )
     begin = len(graph.nodes)
     decoded = graph.add("VAEDecode", (0, 0), (230, 60), samples=bench["latents"], vae=load_vae())["IMAGE"]
@@ -98,7 +98,9 @@ def _measured(graph: Graph, model: Any, given: Node) -> None:
         (340, 262),
         [7, "fixed", 4, 1.0, "heun", "simple", 1.0],
         model=measure["model"],
-        **{name: given[name] for name in ("positive", "negative", "latent_image")},
+        positive=given["positive"],
+        negative=given["negative"],
+        latent_image=given["latent_image"],
     )
     sampler.floor = 1360
     report = graph.add(

@@ -63,7 +63,7 @@ def compared(
         text = graph.add("PrimitiveStringMultiline", (COLUMN["lora"], 0), (420, 120), [prompt], "Prompt")
         prompted = text["STRING"]
     prompted[0].floor = 60 + 20 * max(slot for _, slot in loaded.values())
-    through = {name: loaded[name] for name in (first, "clip") if name in loaded}
+    through: dict[str, Any] = {name: loaded[name] for name in (first, "clip") if name in loaded}
     apply = graph.add("PatchbayApplyLora", (COLUMN["lora"], 200), (420, 780), PLAIN_APPLY, **through)
     patched = {f"{name} + LoRA": apply[name] for name in through}
     begin = len(graph.nodes)

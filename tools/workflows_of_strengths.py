@@ -114,7 +114,7 @@ def three_in_one_nano(object_info: dict[str, Any]) -> Graph:
         "PatchbayApplyLoras",
         (400, 200),
         (460, 200),
-        [json.dumps(_ROWS), "merge", False],
+        [json.dumps(_ROWS), "auto", False],
         model=unet["MODEL"],
     )
     models = {"without": unet["MODEL"], "with the rows": rows["model"]}

@@ -70,7 +70,7 @@ def _folded(
 def _rows(graph: Graph, pos: tuple[int, int], title: str, model: Any) -> Any:
     """One LoRA in a row: the node that takes least room."""
     rows = json.dumps([{"on": True, "lora": DUOTONE, "strength": 1.0}])
-    node = graph.add("PatchbayApplyLoras", pos, (400, 150), [rows, "merge", False], title, model=model)
+    node = graph.add("PatchbayApplyLoras", pos, (400, 150), [rows, "auto", False], title, model=model)
     node.floor = 480
     return node["model"]
 

@@ -138,7 +138,31 @@ def test_solo_all_menu_undo_and_tags(comfy_page: ComfyPage) -> None:
     panel.get_by_role("button", name="Add LoRA").click()
     comfy_page.page.locator(".patchbay-pick-search").fill("a cat <lora:klein-nano-duotone:0.3>")
     _wait_for(comfy_page, "rows.length === 4 && rows[3].strength === 0.3")
+    _a_note_is_kept_and_a_range_obeyed(comfy_page, panel)
     comfy_page.assert_no_pack_errors()
+
+
+def _a_note_is_kept_and_a_range_obeyed(comfy_page: ComfyPage, panel: Locator) -> None:
+    """With the user's settings, for the file of this name, wherever it is used."""
+    page = comfy_page.page
+    panel.locator("[data-act=menu]").nth(3).click()
+    page.get_by_role("menuitem", name="Notes and strength range").click()
+    note = page.locator(".patchbay-note")
+    note.locator("textarea").fill("soft light, <b>not</b> for portraits")
+    note.locator("input").nth(0).fill("0.2")
+    note.locator("input").nth(1).fill("0.5")
+    comfy_page.screenshot("lora-note")
+    note.get_by_role("button", name="Save").click()
+    strength = panel.locator("[data-act=strength]").nth(3)
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.patchbay-rows [data-act=strength]')]"
+        ".some((each) => each.title.includes('your range: 0.2 to 0.5'))"
+    )
+    strength.focus()
+    page.keyboard.press("PageUp")
+    _wait_for(comfy_page, "rows[3].strength === 0.5")
+    kept = page.evaluate("async () => (await fetch('/api/userdata/lora-patchbay%2Flora_notes.json')).json()")
+    assert list(kept["notes"].values()) == [{"text": "soft light, <b>not</b> for portraits", "least": 0.2, "most": 0.5}]
 
 
 def test_a_row_opens_its_bars_and_the_report(comfy_page: ComfyPage) -> None:

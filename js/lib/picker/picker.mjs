@@ -15,13 +15,14 @@ import { virtualList } from "./list.mjs";
  * @property {string} [ranks]
  * @property {string} [reason] why it does not fit
  * @property {string} [preview] address of its picture
+ * @property {string} [note] what the user wrote about it
  *
  * @typedef {object} PickerSource
  * @property {() => Promise<string[]>} names
  * @property {(name: string) => Known | null} known for a line; null where it has to be asked
  * @property {(name: string) => boolean} isKnown the next three are asked of every file at each key
  * @property {(name: string) => string | undefined} level
- * @property {(name: string) => string} words trigger words
+ * @property {(name: string) => string} words trigger words and notes
  * @property {(names: string[]) => Promise<unknown>} ask many at once
  * @property {(text: string) => boolean} typed whether a text was taken as it is: tags
  */
@@ -173,7 +174,7 @@ function lineOf(name, selected, source, { t }) {
   const known = source.known(name);
   const parts = name.split(/[\\/]/);
   const file = parts.pop() ?? name;
-  const facts = [known?.verdict ?? "", known?.reason ?? "", known?.ranks ? t("picker.rank", { ranks: known.ranks }) : "", (known?.words ?? []).join(", ")].filter(Boolean).join(" · ");
+  const facts = [known?.verdict ?? "", known?.reason ?? "", known?.ranks ? t("picker.rank", { ranks: known.ranks }) : "", (known?.words ?? []).join(", "), known?.note ?? ""].filter(Boolean).join(" · ");
   return h(
     "div",
     { class: "patchbay-pick-line", role: "option", "aria-selected": String(selected), "data-name": name, title: facts || null },

@@ -2,6 +2,7 @@
 
 import { copyText } from "../ui/save_file.mjs";
 import { askFacts } from "./facts.mjs";
+import { openNote } from "./note_dialog.mjs";
 import { changed } from "./model.mjs";
 
 /**
@@ -13,6 +14,8 @@ import { changed } from "./model.mjs";
  * @property {(rows: Row[]) => void} writeOnce
  * @property {(from: number, to: number) => void} move
  * @property {(text: string) => void} say
+ * @property {() => void} render
+ * @property {HTMLElement} root
  * @property {boolean} options whether method and as_stock stand on the node
  * @property {(wanted: boolean) => void} showOptions
  */
@@ -29,6 +32,7 @@ export function rowMenu(owner, at) {
     row.clip === null
       ? { text: t("rows.ownClip"), act: () => owner.writeOnce(changed(owner.rows, at, { clip: row.strength })) }
       : { text: t("rows.sameClip"), act: () => owner.writeOnce(changed(owner.rows, at, { clip: null })) },
+    ...(row.lora ? [{ text: t("notes.menu"), act: () => writeNote(owner, at, row.lora) }] : []),
     { text: t("rows.copyWords"), act: () => void copyWords(owner, row.lora) },
     { text: t("rows.remove"), danger: true, act: () => owner.writeOnce(owner.rows.filter((_, index) => index !== at)) },
   ];
@@ -43,6 +47,13 @@ export function nodeMenu(owner) {
     ...(owner.rows.length > 0 ? [{ text: t("rows.removeAll"), danger: true, act: () => owner.writeOnce([]) }] : []),
   ];
   return [{ title: t("rows.label"), entries }];
+}
+
+/** @param {RowsOwner} owner @param {number} at @param {string} lora */
+function writeNote(owner, at, lora) {
+  const place = (owner.root.querySelector(`[data-row="${at}"]`) ?? owner.root).getBoundingClientRect();
+  // The menu gives its button the focus back first.
+  setTimeout(() => openNote(place, lora, owner.language, (problem) => (problem ? owner.say(problem) : owner.render())));
 }
 
 /** @param {RowsOwner} owner @param {string} lora */

@@ -2,6 +2,7 @@
 
 import { formatShare } from "../ui/format.mjs";
 import { reportWords } from "../words/report_words.mjs";
+import { noteOf } from "./notes.mjs";
 import { askLines, knownFacts, knownVerdict, loraNames, previewUrl } from "./facts.mjs";
 
 /**
@@ -38,7 +39,7 @@ export const pickerSource = (model, typed, language) => ({
   },
   words(name) {
     const facts = knownFacts(name);
-    return facts && !(facts instanceof Error) ? facts.trigger_words.join(" ") : "";
+    return `${facts && !(facts instanceof Error) ? facts.trigger_words.join(" ") : ""} ${noteOf(name).text}`;
   },
   ask: (names) => askLines(names, model),
   known(name) {
@@ -47,7 +48,7 @@ export const pickerSource = (model, typed, language) => ({
     const { level, short, words, verdict } = verdictText(name, model, language);
     if (facts instanceof Error) return { level: "error", verdict: "", reason: verdict || facts.message, words, ranks: "", preview: "" };
     const reason = level === "error" && facts.architecture ? language.t("picker.madeFor", { name: facts.architecture }) : "";
-    return { level, verdict: short, reason, words, ranks: ranksText(facts.ranks), preview: facts.preview ? previewUrl(name) : "" };
+    return { level, verdict: short, reason, words, ranks: ranksText(facts.ranks), preview: facts.preview ? previewUrl(name) : "", note: noteOf(name).text };
   },
 });
 

@@ -4,6 +4,7 @@ import { h, svg } from "../ui/dom.mjs";
 import { levelIcon } from "../ui/icons.mjs";
 import { formatStrength } from "../editor/text.mjs";
 import { shortName } from "./model.mjs";
+import { isOutside, noteOf } from "./notes.mjs";
 
 /**
  * @typedef {import("./model.mjs").Row} Row
@@ -59,24 +60,31 @@ function headElement({ rows, status, statusLevel, earlier, reportOpen, said }, {
 function rowElement(row, at, shown, { t }) {
   const look = shown.looks[at] ?? { level: "", verdict: "", words: "", bars: [] };
   const name = shortName(row.lora) || t("rows.choose");
-  const hint = [row.lora, look.words && t("rows.words", { words: look.words })].filter(Boolean).join("\n");
+  const hint = [row.lora, look.words && t("rows.words", { words: look.words }), noteOf(row.lora).text].filter(Boolean).join("\n");
   return h(
     "div",
     { class: `patchbay-lora-row${row.on ? "" : " patchbay-is-off"}`, role: "group", "aria-label": name, "data-row": at },
     h("button", { type: "button", class: "patchbay-row-handle", "data-act": "handle", "aria-label": t("rows.move", { name }), title: t("rows.move", { name }) }, "⠿"),
     h("input", { type: "checkbox", class: "patchbay-row-box", "data-act": "on", checked: row.on, "aria-label": t("rows.on", { name }), title: t("rows.on", { name }) }),
     h("span", { class: `patchbay-dot patchbay-dot-${look.level || "unknown"}`, role: "img", "aria-label": look.verdict, title: look.verdict }, look.level ? levelIcon(look.level) : "○"),
-    h("button", { type: "button", class: "patchbay-row-name", "data-act": "name", "aria-haspopup": "dialog", "aria-label": t("rows.change", { name }), title: hint || null }, h("bdi", {}, name), look.words && h("bdi", { class: "patchbay-row-words" }, look.words)),
+    h("button", { type: "button", class: "patchbay-row-name", "data-act": "name", "aria-haspopup": "dialog", "aria-label": t("rows.change", { name }), title: hint || null }, h("bdi", {}, name), look.words && h("bdi", { class: "patchbay-row-words" }, look.words), noteOf(row.lora).text && h("span", { class: "patchbay-row-words", "aria-label": t("notes.text") }, "✎")),
     h("button", { type: "button", class: "patchbay-row-strip", "data-act": "blocks", "aria-expanded": String(shown.edited === at), "aria-label": t("rows.blocks", { name }), title: t("rows.blocks", { name }), disabled: !row.lora }, stripElement(look.bars)),
-    numberElement("strength", row.strength, t("rows.strength", { name })),
+    numberElement("strength", row.strength, strengthLabel(row, name, t), isOutside(row.strength, noteOf(row.lora))),
     row.clip !== null && numberElement("clip", row.clip, t("rows.clip", { name })),
     h("button", { type: "button", class: "patchbay-row-menu", "data-act": "menu", "aria-haspopup": "menu", "aria-expanded": "false", "aria-label": t("rows.menu", { name }), title: t("rows.menu", { name }) }, "⋯"),
   );
 }
 
-/** @param {string} field @param {number} value @param {string} label */
-function numberElement(field, value, label) {
-  return h("input", { type: "text", inputmode: "decimal", class: "patchbay-row-number", "data-act": field, value: formatStrength(value), "aria-label": label, title: label, autocomplete: "off", spellcheck: "false" });
+/** With the user's own range, where there is one. @param {Row} row @param {string} name @param {Language["t"]} t */
+function strengthLabel(row, name, t) {
+  const { least, most } = noteOf(row.lora);
+  const label = t("rows.strength", { name });
+  return least === null && most === null ? label : `${label} · ${t("notes.own", { least: least ?? "", most: most ?? "" })}`;
+}
+
+/** @param {string} field @param {number} value @param {string} label @param {boolean} [outside] of the user's range */
+function numberElement(field, value, label, outside = false) {
+  return h("input", { type: "text", inputmode: "decimal", class: `patchbay-row-number${outside ? " patchbay-is-outside" : ""}`, "data-act": field, value: formatStrength(value), "aria-label": label, title: label, autocomplete: "off", spellcheck: "false" });
 }
 
 /** Small bars, one for each block; the full height is one and a half. @param {RowLook["bars"]} bars */

@@ -17,6 +17,8 @@ import { listenToRows } from "./hand.mjs";
 import { pickerSource, verdictText } from "./sources.mjs";
 import { changed, formatRows, moved, newRow, parseRows, rowsOfTags, soloed } from "./model.mjs";
 import { barsOf, editorPart, reportPart } from "./parts.mjs";
+import { loadNotes } from "./note_store.mjs";
+import { noteOf, withinRange } from "./notes.mjs";
 import { nodeMenu, rowMenu } from "./row_menu.mjs";
 import { LINE_PIXELS, rowElements } from "./view.mjs";
 
@@ -67,6 +69,7 @@ class RowsPanel {
     watchValue(this.node.widgets?.find(({ name }) => name === ROWS_WIDGET));
     this.unwatch = onCanvasChange(() => this.look());
     this.look(true);
+    void loadNotes().then(() => this.render());
   }
 
   /** @returns {Panel} */
@@ -217,10 +220,15 @@ class RowsPanel {
       },
       scrubbed: (at, field, by) => {
         this.scrubbed ??= this.rows.map((row) => (field === "clip" ? row.clip ?? row.strength : row.strength));
-        this.write(changed(this.rows, at, { [field]: rounded((this.scrubbed[at] ?? 1) + by) }));
+        this.write(changed(this.rows, at, { [field]: this.pulled(at, field, (this.scrubbed[at] ?? 1) + by) }));
       },
       scrubEnds: () => changeEnds(),
     });
+  }
+
+  /** What a hand makes of a strength: within the user's own range for this LoRA. @param {number} at @param {string} field @param {number} value */
+  pulled(at, field, value) {
+    return rounded(field === "strength" ? withinRange(rounded(value), noteOf(this.rows[at]?.lora ?? "")) : value);
   }
 
   /** @param {number} from @param {number} to */
@@ -284,7 +292,7 @@ class RowsPanel {
       this.focus(to, "handle");
     } else if ((act === "strength" || act === "clip") && step !== undefined) {
       const row = this.rows[at];
-      if (row) this.writeOnce(changed(this.rows, at, { [act]: rounded((act === "clip" ? row.clip ?? row.strength : row.strength) + (event.altKey ? step / 5 : step)) }));
+      if (row) this.writeOnce(changed(this.rows, at, { [act]: this.pulled(at, act, (act === "clip" ? row.clip ?? row.strength : row.strength) + (event.altKey ? step / 5 : step)) }));
       this.focus(at, act);
     } else if (event.key === "Enter" && target instanceof HTMLInputElement && target.type === "text") target.blur();
     else return void (target instanceof HTMLInputElement && target.type === "text" && event.stopPropagation());
