@@ -8,6 +8,7 @@ from .apply_lora import PatchbayApplyLora
 from .apply_loras import PatchbayApplyLoras
 from .benchmark import PatchbayBenchmark
 from .block_strengths import PatchbayBlockStrengths
+from .block_sweep import PatchbayBlockSweep
 from .check_lora import PatchbayCheckLora
 from .compare_images import PatchbayCompareImages
 from .conditioning import PatchbayLoadConditioning, PatchbaySaveConditioning
@@ -48,6 +49,7 @@ NODES: list[type[io.ComfyNode]] = [
     PatchbayMeasure,
     PatchbayMeasureReport,
     PatchbayBenchmark,
+    PatchbayBlockSweep,
     PatchbayLoraGrid,
     PatchbayFeatureShift,
     PatchbayFitStrengths,

@@ -22,6 +22,7 @@ from .workflows_of_methods import WORKFLOWS as of_methods  # noqa: N811
 from .workflows_of_models import WORKFLOWS as of_models  # noqa: N811
 from .workflows_of_more_models import WORKFLOWS as of_more_models  # noqa: N811
 from .workflows_of_strengths import WORKFLOWS as of_strengths  # noqa: N811
+from .workflows_of_sweeps import WORKFLOWS as of_sweeps  # noqa: N811
 from .workflows_of_transfer import WORKFLOWS as of_transfer  # noqa: N811
 
 FOLDER = Path(__file__).resolve().parents[1] / "workflows"
@@ -41,6 +42,7 @@ def main() -> None:
         *of_more_models,
         *of_strengths,
         *of_transfer,
+        *of_sweeps,
     ):
         graph = make(object_info)
         if not words or any(word in graph.name for word in words):

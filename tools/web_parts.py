@@ -27,6 +27,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "grid": ("grid/widget.mjs", ("panel", "report_card", "grid")),
     "measure": ("measure/widget.mjs", ("panel", "report_card", "measure")),
     "shift": ("shift/widget.mjs", ("panel", "report_card", "shift", "fit")),
+    "sweep": ("sweep/widget.mjs", ("panel", "report_card", "shift", "fit", "sweep")),
     "side_bar": (
         "side_bar/extension.mjs",
         ("panel", "report_card", "workbench", "strength_editor", "measure", "map", "sidebar", "lora_card"),

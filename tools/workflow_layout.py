@@ -25,6 +25,7 @@ NEEDED = {
     "PatchbayApplyLoras": (400, 200),
     "PatchbayBenchmark": (600, 1040),
     "PatchbayBlockStrengths": (420, 900),
+    "PatchbayBlockSweep": (620, 1400),
     "PatchbayFeatureShift": (540, 900),
     "PatchbayFitStrengths": (540, 1000),
     "PatchbayInspectFile": (400, 440),

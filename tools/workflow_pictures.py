@@ -28,20 +28,20 @@ QUALITY = 85
 _NO_COMPLAINTS = "[data-testid='error-overlay'], .p-toast { display: none !important }"
 """Model files that a workflow names and that are not here would lie over the picture."""
 OUTCOMES = (
-    ("PatchbayLoraGrid", 0), ("PatchbayCompareImages", 0), ("PatchbayFeatureShift", 0),
+    ("PatchbayLoraGrid", 0), ("All pictures", 0), ("PatchbayCompareImages", 0), ("PatchbayFeatureShift", 0),
     ("PatchbayFitStrengths", 0), ("PatchbayBenchmark", 0),
     ("PatchbayCheckLora", 1), ("PatchbayTransferLora", 0), ("PatchbayMergeLoras", 0),
     ("PatchbayInspectModel", 0),
 )  # fmt: skip
-"""What came out, the first of these that a workflow has: a node type, and which of its kind."""
+"""What came out, the first of these that a workflow has: a node's type or title, and which of its kind."""
 SPLIT = """
 () => [...document.querySelectorAll(".patchbay-compare button")].find((each) => each.textContent === "Slider")?.click()
 """
 _FIT = """
 ([width, height, x, y, outcomes, view]) => {
   const { canvas, rootGraph } = window.app;
-  const shown = (outcomes ?? []).map(([type, at]) => rootGraph.nodes.filter((each) => each.type === type)[at])
-    .filter(Boolean).slice(0, 1);
+  const called = (type) => rootGraph.nodes.filter((each) => each.type === type || each.title === type);
+  const shown = (outcomes ?? []).map(([type, at]) => called(type)[at]).filter(Boolean).slice(0, 1);
   const nodes = shown.length ? shown : rootGraph.nodes;
   const boxes = !shown.length && view ? [view] : [
     ...nodes.map((n) => [n.pos[0], n.pos[1] - 30, n.size[0], n.size[1] + 30]),

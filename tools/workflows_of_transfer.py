@@ -27,7 +27,7 @@ KLEIN_PROMPTS = (
 )
 
 
-def _joined(graph: Graph, prompts: list[Any]) -> Any:
+def joined_prompts(graph: Graph, prompts: list[Any]) -> Any:
     """Several prompts as one conditioning; each entry counts as a prompt of its own."""
     joined = prompts[0]
     for prompt in prompts[1:]:
@@ -50,7 +50,7 @@ def _nano(
         graph.add("PatchbayLoadConditioning", (0, 0), (340, 170), [PROMPTS, name])["conditioning"] for name in prompts
     ]
     given = {
-        "conditioning": _joined(graph, loaded),
+        "conditioning": joined_prompts(graph, loaded),
         "negative": graph.add("PatchbayLoadConditioning", (0, 0), (340, 170), [PROMPTS, "empty"])["conditioning"],
         "sigmas": graph.add("Flux2Scheduler", (0, 0), (260, 130), [steps, 128, 128])["SIGMAS"],
         "latent_image": graph.add("EmptyFlux2LatentImage", (0, 0), (260, 130), [128, 128, 1])["LATENT"],
@@ -208,7 +208,7 @@ def _klein(graph: Graph, files: dict[str, tuple[str, str, str]], note: str) -> d
     ]
     empty = graph.add("CLIPTextEncode", (0, 0), (360, 100), [""], "Empty prompt", clip=clip["CLIP"])
     given = {
-        "conditioning": _joined(graph, prompts), "negative": empty["CONDITIONING"],
+        "conditioning": joined_prompts(graph, prompts), "negative": empty["CONDITIONING"],
         "sigmas": graph.add("Flux2Scheduler", (0, 0), (260, 130), [4, 1024, 1024])["SIGMAS"],
         "latent_image": graph.add("EmptyFlux2LatentImage", (0, 0), (260, 130), [1024, 1024, 1])["LATENT"],
     }  # fmt: skip

@@ -56,6 +56,9 @@ const FEATURE_SHIFT = { name: "patchbay_shift", type: "PATCHBAY_SHIFT", minHeigh
 /** @type {PanelKind} */
 const FITTED_STRENGTHS = { name: "patchbay_fit", type: "PATCHBAY_FIT", minHeight: 560, initialSize: [560, 0], load: panelOf("shift", "createFitPanel") };
 
+/** @type {PanelKind} */
+const SWEEP = { name: "patchbay_sweep", type: "PATCHBAY_SWEEP", minHeight: 640, initialSize: [600, 0], load: panelOf("sweep", "createSweepPanel") };
+
 /** Its height follows its rows, and it holds the report too. @type {PanelKind} */
 const LORA_ROWS = { name: "patchbay_rows", type: "PATCHBAY_ROWS", minHeight: 34, initialSize: [400, 0], margin: 3, hides: ["rows", "method", "as_stock"], load: panelOf("rows", "createRowsPanel") };
 
@@ -68,6 +71,7 @@ const OWN_PANELS = {
   PatchbayLoraGrid: PICTURE_GRID,
   PatchbayFeatureShift: FEATURE_SHIFT,
   PatchbayFitStrengths: FITTED_STRENGTHS,
+  PatchbayBlockSweep: SWEEP,
 };
 
 /** Our nodes that say above them whether their LoRA fits; other nodes with a LoRA do by a setting. */

@@ -21,7 +21,7 @@ HOST = (
 )  # fmt: skip
 JS = (
     "ui", "words", "comfyui", "report", "measure", "map", "editor", "picker", "rows", "compare", "grid", "shift",
-    "side_bar", "part_files", "parts", "extension",
+    "sweep", "side_bar", "part_files", "parts", "extension",
 )  # fmt: skip
 """The folders from the ground up; a file may import from its own folder and from those before it."""
 

@@ -29,6 +29,7 @@ import { anglePlace, finite } from "./model.mjs";
  * @property {(of: T) => number | null} value
  * @property {{id: string, range: (of: T) => [number, number] | null}[]} [bands]
  * @property {{id: string, value: (of: T) => number | null}[]} [marks]
+ * @property {(of: T) => string} [sign] one more class of a bar
  * @property {(value: number) => string} [number] for charts that write each value at the end of its bar
  */
 
@@ -120,7 +121,8 @@ function columnBars(track, column, start, width, y) {
     });
     const value = finite(track.value(of));
     const [ground, end] = [y(track.axis.base), y(value ?? track.axis.base)];
-    if (value !== null) drawn.push(box(`patchbay-shift-bar patchbay-shift-${stream}`, left + room * 0.17, room * 0.66, ground, end));
+    const sign = track.sign?.(of);
+    if (value !== null) drawn.push(box(`patchbay-shift-bar patchbay-shift-${stream}${sign ? ` ${sign}` : ""}`, left + room * 0.17, room * 0.66, ground, end));
     if (value !== null && track.number) drawn.push(svg("text", { class: "patchbay-shift-value", x: percent(left + room / 2), y: round(end > ground ? end + 11 : end - 4), "text-anchor": "middle" }, track.number(value)));
     for (const { id, value: read } of track.marks ?? []) {
       const at = finite(read(of));

@@ -4,7 +4,7 @@ import { foreignText, h } from "../ui/dom.mjs";
 import { formatNumber, formatRatio, plainText, shortKind } from "../ui/format.mjs";
 import { axisLabels, columnAxis, intervalBar, linearAxis, trackChart } from "./charts.mjs";
 import { columnsOfGroups, finite, gainWord, KNOWN_SHIFT, roundAbove, strengthsText, streamsOf } from "./model.mjs";
-import { fold, legendEntry, section, wordsHeader } from "./parts.mjs";
+import { copyButton, fold, legendEntry, section, textToUse, wordsHeader } from "./parts.mjs";
 import { noteList } from "./view.mjs";
 
 /**
@@ -40,7 +40,7 @@ export function fitView(data, language, state) {
     "div",
     { class: "patchbay-shift-view patchbay-fit-view", lang: locale },
     wordsHeader(data, language, state),
-    textToUse(data, language, state),
+    textToUse(data.blocks, language, state),
     strengthBars(data, shown, language, state),
     data.candidates.length > 0 && methods(data, shown, language, state),
     data.notes?.length > 0 && fold("notes", `${t("card.notes")} (${data.notes.length})`, noteList(data.notes, locale)),
@@ -67,18 +67,6 @@ export function methodName(name, { t }) {
   return words === key ? plainText(name, 60) : words;
 }
 
-/** What the node returns, to be read and copied. @param {FitData} data @param {Language} language @param {FitState} state */
-function textToUse(data, { t }, state) {
-  return section(t("fit.blocks"), h("div", { class: "patchbay-fit-text" }, h("code", {}, plainText(data.blocks, 4000)), copyButton(data.blocks, t, state)));
-}
-
-/** @param {string} text @param {Language["t"]} t @param {FitState} state */
-function copyButton(text, t, state) {
-  const said = h("span", { class: "patchbay-said", role: "status" });
-  const click = () => state.copyStrengths(text, said);
-  return h("span", { class: "patchbay-copy" }, said, h("button", { type: "button", class: "patchbay-button", title: t("fit.copy.hint"), on: { click } }, t("fit.copy")));
-}
-
 /** @param {FitData} data @param {Candidate | null} shown @param {Language} language @param {FitState} state */
 function strengthBars(data, shown, language, state) {
   const { t, locale } = language;
@@ -101,7 +89,7 @@ function strengthBars(data, shown, language, state) {
   return h(
     "section",
     { class: `patchbay-shift-section${unused ? " patchbay-fit-unused" : ""}` },
-    h("h4", { class: "patchbay-fit-heading" }, h("span", {}, title), h("small", {}, remark), unused && shown && copyButton(strengthsText(data, shown), t, state)),
+    h("h4", { class: "patchbay-fit-heading" }, h("span", {}, title), h("small", {}, remark), unused && shown && copyButton(strengthsText(data, shown), language, state)),
     h(
       "div",
       { class: "patchbay-shift-charts", role: "img", "aria-label": `${title}. ${columns.map(describe).join("; ")}` },

@@ -49,3 +49,20 @@ export const fold = (name, title, ...children) =>
 
 /** @param {string} sign @param {string} words */
 export const legendEntry = (sign, words) => h("span", { class: "patchbay-shift-entry" }, h("i", { class: `patchbay-shift-swatch ${sign}` }), words);
+
+/** @typedef {{copyStrengths: (text: string, said: HTMLElement) => void}} CopyStrengths */
+
+/**
+ * What the node returns, to be read and copied.
+ * @param {string} blocks @param {Language} language @param {CopyStrengths} actions
+ */
+export function textToUse(blocks, language, actions) {
+  return section(language.t("fit.blocks"), h("div", { class: "patchbay-fit-text" }, h("code", {}, plainText(blocks, 4000)), copyButton(blocks, language, actions)));
+}
+
+/** @param {string} text @param {Language} language @param {CopyStrengths} actions */
+export function copyButton(text, { t }, actions) {
+  const said = h("span", { class: "patchbay-said", role: "status" });
+  const click = () => actions.copyStrengths(text, said);
+  return h("span", { class: "patchbay-copy" }, said, h("button", { type: "button", class: "patchbay-button", title: t("fit.copy.hint"), on: { click } }, t("fit.copy")));
+}

@@ -6,6 +6,7 @@ import { MEASURE_STRINGS } from "./strings_measure.mjs";
 import { PANEL_STRINGS } from "./strings_panel.mjs";
 import { ROWS_STRINGS } from "./strings_rows.mjs";
 import { SHIFT_STRINGS } from "./strings_shift.mjs";
+import { SWEEP_STRINGS } from "./strings_sweep.mjs";
 import { WORKBENCH_STRINGS } from "./strings_workbench.mjs";
 
 /** @type {Record<string, Record<string, string>>} */
@@ -18,6 +19,7 @@ export const STRINGS = {
     ...ROWS_STRINGS.en,
     ...SHIFT_STRINGS.en,
     ...WORKBENCH_STRINGS.en,
+    ...SWEEP_STRINGS.en,
     "level.ok": "OK",
     "level.warning": "Warning",
     "level.error": "Error",
@@ -132,6 +134,7 @@ export const STRINGS = {
     ...ROWS_STRINGS.ja,
     ...SHIFT_STRINGS.ja,
     ...WORKBENCH_STRINGS.ja,
+    ...SWEEP_STRINGS.ja,
     "level.ok": "正常",
     "level.warning": "注意",
     "level.error": "エラー",

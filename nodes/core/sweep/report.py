@@ -56,8 +56,8 @@ def _notes(table: SweepTable) -> list[str]:
     for found in table.interactions:
         singly = ", ".join(_percent(value) for value in found.singly)
         notes.append(
-            f"Only together: without {_names(found.units)} {_percent(found.together)} are missed, {singly} without "
-            f"each alone."
+            f"Only together: without {_names(found.units)}, {_percent(found.together)} are missed; without each alone, "
+            f"{singly}."
         )
     notes += _disagreements(table)
     notes += _method_notes(table)
@@ -94,16 +94,14 @@ def _method_notes(table: SweepTable) -> list[str]:
     scenes = table.prompts * table.seeds
     costs = table.costs
     notes = [
-        f"{table.prompts} prompts, {table.seeds} seeds each. Run-to-run floor (A/A): {_percent(table.floor)} of the "
-        "LoRA's effect."
+        f"Prompts: {table.prompts}; seeds for each: {table.seeds}.",
+        f"Run-to-run floor (A/A): {_percent(table.floor)} of the LoRA's effect.",
     ]
     if scenes == 1:
         notes.append("One prompt and one seed: intervals are not known, and other pictures may need other blocks.")
     every = _count(costs.every_set)
-    notes.append(
-        f"{costs.settings} sets of units were run; there are {every}. {costs.evaluations} model evaluations, "
-        f"{costs.seconds:.1f} s."
-    )
+    notes.append(f"{costs.settings} sets of units were run; there are {every}.")
+    notes.append(f"{costs.evaluations} model evaluations, {costs.seconds:.1f} s.")
     if costs.resumed:
         notes.append(f"{costs.resumed} pictures were there from an earlier run.")
     if table.stopped:

@@ -147,10 +147,10 @@ def effect_of(bench: Bench, setting: Dropped, before: Dropped) -> Interval:
 
 
 def is_dead(effect: Interval | None, floor: float) -> bool:
-    """Whether an effect is too small to be told from none; with two scenes or more its whole interval is."""
+    """Whether an effect is too small to be told from none; with three scenes or more its whole interval is."""
     if effect is None:
         return False
-    upper = effect.high if math.isfinite(effect.high) else effect.mean
+    upper = effect.high if effect.count > 2 else effect.mean  # of two scenes the interval is 18 times the difference
     return upper <= max(DEAD, 2 * floor)
 
 

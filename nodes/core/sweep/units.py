@@ -32,29 +32,27 @@ class Unit:
 
 
 def own_groups(text: str) -> tuple[Unit, ...]:
-    """Units from lines of selectors: ``double_blocks.0-2, single_blocks.0-5`` or ``face: single_blocks.3``.
+    """Units from selectors, a group a line or between semicolons: ``double_blocks.0-2, other; face: single_blocks.3``.
 
     Raises:
         PatchbayError: a line is no list of selectors, or there is no line.
     """
     units: list[Unit] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        bare = line.split("#", 1)[0].strip()
-        if not bare:
-            continue
+    pieces = [piece.strip() for line in text.splitlines() for piece in line.split("#", 1)[0].split(";")]
+    for number, bare in enumerate(filter(None, pieces), 1):
         name, colon, rest = bare.rpartition(":")
         selectors = [word.strip() for word in rest.split(",") if word.strip()]
         if not selectors or any("=" in word for word in selectors):
             raise PatchbayError(
-                f'own_groups, line {number}: "{bare[:80]}": expected blocks separated by commas, with a name and a '
+                f'own_groups, group {number}: "{bare[:80]}": expected blocks separated by commas, with a name and a '
                 "colon before them if you like, for example early: double_blocks.0-2, single_blocks.0-5."
             )
         items = parse_block_strengths(", ".join(f"{selector}=1" for selector in selectors)).items
         units.append(Unit(name.strip() if colon else ", ".join(selectors), tuple(_plain(item) for item in items)))
     if not 1 < len(units) <= MOST_UNITS:
         raise PatchbayError(
-            f"own_groups: expected 2 to {MOST_UNITS} lines, got {len(units)}. Write one group a line, for example "
-            "double_blocks.*, or choose another entry in units."
+            f"own_groups: expected 2 to {MOST_UNITS} groups, got {len(units)}. Write for example "
+            "double_blocks.*; single_blocks.*, or choose another entry in units."
         )
     return tuple(units)
 

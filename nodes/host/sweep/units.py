@@ -33,7 +33,7 @@ def find_units(lora: LoadedLora, model: Any, grouping: str, groups: str = "") ->
 
     Args:
         grouping: One of ``UNITS``.
-        groups: The user's own groups, a line each, for ``own groups``.
+        groups: The user's own groups, for ``own groups``.
 
     Raises:
         PatchbayError: nothing of the LoRA lands, there is only one unit, or ``groups`` does not parse.

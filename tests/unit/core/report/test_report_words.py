@@ -30,6 +30,8 @@ SOURCES = {
     "core/check/inspect.py": ("_lora_sentence", "_lora_notes", "_model_sentence", "_model_provenance"),
     "core/measure/report.py": ("_summary", "_remarks"),
     "core/strengths/presets.py": ("STRUCTURE", "UNMEASURED", "_sentence"),
+    "core/sweep/report.py": ("_judge", "_notes", "_picture_notes", "_disagreements", "_method_notes"),
+    "host/sweep/sweep.py": ("_table",),
     "core/transfer/shift_report.py": ("_judge_pair", "_judge_transfer", "_WORDS", "_method_notes"),
     "core/transfer/teach_report.py": ("_judge", "_notes"),
     "host/transfer/moved_blocks.py": ("moved_sentence",),

@@ -68,14 +68,14 @@ def test_tags_tell_units_apart_and_survive_the_text(units: Any) -> None:
 
 
 def test_own_groups(units: Any) -> None:
-    first, second = units.units.own_groups("early: double_blocks.0-2, single_blocks.0-50%\n# no\n\nother # rest")
+    first, second = units.units.own_groups("early: double_blocks.0-2, single_blocks.0-50%;\n# no; no\n\nother # rest")
     assert (first.name, first.selectors) == ("early", ("double_blocks.0-2", "single_blocks.0-50%"))
     assert (second.name, second.selectors) == ("other", ("other",))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "got 0"), ("other", "got 1"), ("a=1\nb", "line 1"), ("x:\nother", "line 1")],
+    [("", "got 0"), ("other", "got 1"), ("a=1; b", "group 1"), ("other; x:", "group 2")],
 )  # fmt: skip
 def test_own_groups_that_are_none(units: Any, text: str, message: str) -> None:
     with pytest.raises(units.error, match=message):
