@@ -59,10 +59,10 @@ def table_text() -> str:
     lines = ["// Written by `python -m tools.web_parts`: what each part is made of, so that it is asked for at once."]
     lines += ["", "export const PARTS = {"]
     for name, (module, styles) in PARTS.items():
-        files = ", ".join(f'"./{file}"' for file in sorted(closure(module) - start))
+        files = " ".join(file.removesuffix(".mjs") for file in sorted(closure(module) - start))
         sheets = ", ".join(f'"{sheet}"' for sheet in styles)
         lines += [f"  {name}: {{", f'    module: "./{module}",', f"    styles: [{sheets}],"]
-        lines += [f"    files: [{files}],", "  },"]
+        lines += [f'    files: "{files}",', "  },"]
     return "\n".join([*lines, "};", ""])
 
 

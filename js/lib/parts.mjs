@@ -32,7 +32,7 @@ async function start(name) {
 
 /** Has the browser fetch a part ahead of need. @param {PartName} name */
 export function prefetchPart(name) {
-  for (const file of PARTS[name].files) hint(urlOf(file));
+  for (const file of PARTS[name].files.split(" ")) hint(urlOf(`./${file}.mjs`));
 }
 
 /** When the page has nothing else to do. @param {() => void} act */
