@@ -36,7 +36,8 @@ NODE_LEFT, NODE_TOP = 110, 190
 DUOTONE, CONCEPT = "klein-nano-duotone.safetensors", "klein-nano-concept-instruments.safetensors"
 
 TALLER = {
-    "PatchbayBenchmark": 130, "PatchbayFeatureShift": 150, "PatchbayFitStrengths": 30, "PatchbayInspectFile": 130,
+    "PatchbayBenchmark": 130, "PatchbayFeatureShift": 150, "PatchbayFitStrengths": 30, "PatchbayInspectFile": 450,
+    "PatchbayMergeLoras": -200,
 }  # fmt: skip
 """Pixels by which a node is taller than in its workflow, so that all that it shows is seen."""
 NODE_PICTURES: dict[str, tuple[str, str, int]] = {
@@ -48,9 +49,10 @@ NODE_PICTURES: dict[str, tuple[str, str, int]] = {
     "PatchbayCompareImages": ("Compare with and without a LoRA", "PatchbayCompareImages", 0),
     "PatchbayFeatureShift": ("Does this LoRA transfer", "PatchbayFeatureShift", 0),
     "PatchbayFitStrengths": ("Fit a LoRA to another model", "PatchbayFitStrengths", 0),
-    "PatchbayInspectFile": ("Does this LoRA fit", "PatchbayInspectFile", 0),
-    "PatchbayInspectModel": ("Does this LoRA fit", "PatchbayInspectModel", 0),
+    "PatchbayInspectFile": ("Merge three LoRAs into one", "PatchbayInspectFile", 0),
+    "PatchbayInspectModel": ("What is inside this merge", "PatchbayInspectModel", 0),
     "PatchbayMeasureReport": ("What does this LoRA cost", "PatchbayMeasureReport", 0),
+    "PatchbayMergeLoras": ("Merge three LoRAs into one", "PatchbayMergeLoras", 0),
     "PatchbaySaveLora": ("Save a LoRA with its block strengths", "PatchbaySaveLora", 0),
     "PatchbayScheduleLora": ("LoRA for some of the steps", "PatchbayScheduleLora", 0),
     "PatchbayShowPatches": ("Merge or bypass a LoRA", "PatchbayShowPatches", 0),

@@ -153,7 +153,7 @@ def inside_nano(object_info: dict[str, Any]) -> Graph:
         "Read me",
     )
     inside: dict[str, Any] = {"model": merged, "model_b": unet["MODEL"], **stack}
-    graph.add("PatchbayInspectModel", (1100, 0), (560, 840), ["none", "none"], "What is inside", **inside)
+    graph.add("PatchbayInspectModel", (1100, 0), (560, 700), ["none", "none"], "What is inside", **inside)
     return graph
 
 

@@ -39,7 +39,7 @@ export function renderRanks({ ranks }, language, saving, save) {
     h("p", {}, h("strong", {}, t("rank.title")), " ", needed),
     chart(whole, blocks, language),
     barStrip(cells, t("rank.strip"), language),
-    h("p", { class: "patchbay-muted" }, t("rank.strip")),
+    h("p", { class: "patchbay-muted patchbay-caption" }, t("rank.strip")),
     saveButtons(whole, language, saving, save),
   );
 }
@@ -61,7 +61,7 @@ function chart(whole, blocks, language) {
   const y = (share) => 4 + (1 - share) * (HEIGHT - BOTTOM - 4);
   /** @param {RankCurve} curve */
   const path = (curve) => curve.ranks.map((rank, at) => `${at > 0 ? "L" : "M"}${rounded(x(rank))} ${rounded(y(curve.kept[at] ?? 0))}`).join("");
-  const ticks = powers(most).map((rank) => svg("text", { class: "patchbay-rank-tick", x: rounded(x(rank)), y: HEIGHT - 2, "text-anchor": rank === 1 ? "start" : "middle" }, rank));
+  const ticks = powers(most).map((rank) => svg("text", { class: "patchbay-rank-tick", x: rounded(x(rank)), y: HEIGHT - 2, "text-anchor": rank === 1 ? "start" : rank === most ? "end" : "middle" }, rank));
   const grid = [0, 0.5, 1].flatMap((share) => [
     svg("line", { class: "patchbay-rank-grid", x1: LEFT, x2: WIDTH - 4, y1: rounded(y(share)), y2: rounded(y(share)) }),
     svg("text", { class: "patchbay-rank-tick", x: LEFT - 4, y: rounded(y(share)) + 3.5, "text-anchor": "end" }, `${share * 100}%`),

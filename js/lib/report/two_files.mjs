@@ -31,7 +31,7 @@ export function renderCompared({ compared }, language) {
     const shares = t("pair.shares", { a: formatShare(share_a, locale), b: formatShare(share_b, locale) });
     return { block, cell: barCell(block, Math.abs(cosine ?? 0), (cosine ?? 0) < 0, [cosine === null ? t("pair.single") : t("pair.cell", { cosine: formatNumber(cosine, locale, 4) }), shares], language) };
   });
-  return h("div", { class: "patchbay-pair" }, head, barStrip(cells, t("pair.strip"), language), ...alone(compared.only_first, "pair.onlyFirst", language), ...alone(compared.only_second, "pair.onlySecond", language));
+  return h("div", { class: "patchbay-pair" }, head, barStrip(cells, t("pair.strip"), language), h("p", { class: "patchbay-muted patchbay-caption" }, t("pair.strip")), ...alone(compared.only_first, "pair.onlyFirst", language), ...alone(compared.only_second, "pair.onlySecond", language));
 }
 
 /** Layers that only one of the files has. @param {string[]} names @param {"pair.onlyFirst" | "pair.onlySecond"} key @param {Language} language */

@@ -293,6 +293,8 @@ export const REPORT_SENTENCES = {
     ["{#count} of {#total} weights are patched; Show Patches (Patchbay) lists them.", "{#total} 個の重みのうち {#count} 個がパッチされています。一覧は「パッチを表示」で見られます。"],
     ["Nothing is patched on this model.", "このモデルには何もパッチされていません。"],
     ["Figures are for the weights before those patches.", "数値はパッチ前の重みについてのものです。"],
+    ["{file} from {#count} files", "{file}（{#count} 個のファイルから）"],
+    ["{file} from one file", "{file}（1個のファイルから）"],
     ["Cannot be compared with {name}: {*why}.", "{name} とは比較できません：{*why}。"],
     ["This file or {name} changes nothing.", "このファイルか {name} が、何も変えないものです。"],
     ["The same as {name}, which is this file times {#factor}.", "{name} と同じです（このファイルの {#factor} 倍）。"],
