@@ -41,6 +41,13 @@ class Axis:
     values: tuple[AxisValue, ...]
     kept: bool = False
     """A cell is compared with one that has the same value here (a seed, a prompt), unless another one is asked for."""
+    title: str = ""
+    """What it is called on the sheet; empty: its name."""
+
+    @property
+    def shown(self) -> str:
+        """What it is called on the sheet."""
+        return self.title or self.name
 
     @property
     def varies(self) -> bool:

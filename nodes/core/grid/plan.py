@@ -59,7 +59,7 @@ class GridPlan:
     def label(self, index: Index, only: Sequence[int] | None = None) -> str:
         """``lora 000040, strength 0.75``: what tells this cell from the others."""
         numbers = [n for n, axis in enumerate(self.axes) if axis.varies] if only is None else only
-        return ", ".join(f"{self.axes[n].name} {self.axes[n].values[index[n]].label}" for n in numbers)
+        return ", ".join(f"{self.axes[n].shown} {self.axes[n].values[index[n]].label}" for n in numbers)
 
     @property
     def pages(self) -> tuple[GridPage, ...]:
@@ -83,7 +83,7 @@ class GridPlan:
             if number is None:
                 return ""
             axis = self.axes[number]
-            return f"{axis.name} {axis.values[at].label}" if at == 0 else axis.values[at].label
+            return f"{axis.shown} {axis.values[at].label}" if at == 0 else axis.values[at].label
 
         cells = []
         for row in along(self.rows):

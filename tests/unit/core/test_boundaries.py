@@ -15,6 +15,7 @@ EXTRAS = {
     "files/elsewhere/http": {"fsspec", "aiohttp"},
     "check/cluster": {"distributed"},
     "cli/output": {"pyarrow"},
+    "cli/servers/spread": {"distributed"},
 }
 """What the optional extras of the command line bring, and who may import it; see ``files/test_remote.py``."""
 WITHOUT_TORCH = (

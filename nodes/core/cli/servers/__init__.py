@@ -1,0 +1,1 @@
+"""Pictures through running ComfyUI servers: one, or several that share the work."""

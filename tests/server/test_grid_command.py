@@ -1,0 +1,175 @@
+"""``lora-patchbay grid`` through real servers: the pictures of one server, whoever dies."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tools.client import ComfyClient
+from tools.server import ComfyServer, free_port
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "core"))
+
+LORA = "klein-nano-duotone-distilled.safetensors"
+AXES = ("--axis", "PatchbayApplyLora.strength_model=0.5,1", "--axis", "KSampler.seed=7,8")
+
+
+def prompt(steps: int = 2) -> dict[str, Any]:
+    """Klein Nano with a LoRA, in API format."""
+    settings = {"seed": 7, "steps": steps, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0}
+    strengths = {"strength_model": 1.0, "strength_clip": 1.0, "blocks": "", "method": "merge", "as_stock": False}
+    nodes: dict[str, tuple[str, dict[str, Any]]] = {
+        "1": ("UNETLoader", {"unet_name": "klein-nano-distilled.safetensors", "weight_dtype": "default"}),
+        "2": ("PatchbayLoadConditioning", {"file_name": "klein-nano-prompts.safetensors", "prompt": "butterfly"}),
+        "3": ("ConditioningZeroOut", {"conditioning": ["2", 0]}),
+        "4": ("EmptyFlux2LatentImage", {"width": 64, "height": 64, "batch_size": 1}),
+        "5": ("PatchbayApplyLora", {"model": ["1", 0], "lora_name": LORA, **strengths}),
+        "6": (
+            "KSampler",
+            {"model": ["5", 0], "positive": ["2", 0], "negative": ["3", 0], "latent_image": ["4", 0], **settings},
+        ),
+        "7": ("PatchbayLoadTinyVAE", {"vae_name": "klein-nano"}),
+        "8": ("VAEDecode", {"samples": ["6", 0], "vae": ["7", 0]}),
+        "9": ("SaveImage", {"images": ["8", 0], "filename_prefix": "never"}),
+    }
+    return {name: {"class_type": kind, "inputs": inputs} for name, (kind, inputs) in nodes.items()}
+
+
+@pytest.fixture
+def workflow(tmp_path: Path) -> Path:
+    path = tmp_path / "nano.json"
+    path.write_text(json.dumps(prompt()))
+    return path
+
+
+def grid(*words: object) -> tuple[int, dict[str, Any], str]:
+    """Exit code, report and messages of the command."""
+    from cli_runs import run
+
+    code, out, err = run("grid", *words, "--json")
+    return code, json.loads(out) if out else {}, err
+
+
+def pictures(folder: Path) -> dict[str, bytes]:
+    """Pixels of every cell by key: the files hold the prompt too, and who made them."""
+    found = {}
+    for path in (folder / "cells").iterdir():
+        with Image.open(path) as image:
+            found[path.stem] = image.tobytes()
+    return found
+
+
+def test_a_grid_over_addresses_of_which_one_is_dead(
+    comfy: ComfyClient, comfy_server: ComfyServer, workflow: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("distributed")
+    alone, address = tmp_path / "alone", comfy_server.address
+    code, report, err = grid(workflow, *AXES, "-o", alone, "--servers", address)
+    assert (code, err) == (0, "")
+    assert [cell["state"] for cell in report["cells"]] == ["made"] * 4
+    assert report["cells"][1]["reference"] == "strength_model 0.5, seed 8"
+    (server,) = report["servers"]
+    assert (server["made"], server["floor"]["identical"]) == (4, True)
+    assert server["comfyui"] == comfy_server.runtime.version
+    with Image.open(alone / "sheet.png") as sheet:
+        assert json.loads(sheet.info["prompt"])["9"]["class_type"] == "PreviewImage"
+    assert not list((comfy_server.base / "output").glob("never*"))
+    code, report, _ = grid(workflow, *AXES, "-o", alone, "--servers", address, "--no-floor")
+    assert [cell["state"] for cell in report["cells"]] == ["kept"] * 4
+
+    both, dead = tmp_path / "both", f"http://127.0.0.1:{free_port()}"
+    names = ",".join((address, address.replace("127.0.0.1", "localhost"), dead))
+    code, report, _ = grid(workflow, *AXES, "-o", both, "--servers", names, "--no-floor")
+    assert code == 1
+    assert [cell["state"] for cell in report["cells"]] == ["made"] * 4
+    assert pictures(both) == pictures(alone)
+    assert "no ComfyUI answers there" in report["servers"][2]["problem"]
+
+
+def test_a_cell_that_no_server_can_make_fails_alone(comfy_server: ComfyServer, workflow: Path, tmp_path: Path) -> None:
+    axes = ("--axis", f"PatchbayApplyLora.lora_name={LORA},missing.safetensors")
+    code, report, _ = grid(workflow, *axes, "-o", tmp_path, "--servers", comfy_server.address, "--no-floor")
+    assert code == 1
+    assert [cell["state"] for cell in report["cells"]] == ["made", "failed"]
+    assert "lora_name" in report["cells"][1]["note"]
+
+
+@pytest.fixture
+def two_servers(comfy_server: ComfyServer, tmp_path: Path) -> Iterator[list[ComfyServer]]:
+    """Two more servers; the second does not have the LoRA that is made here."""
+    servers = []
+    for name in "ab":
+        base = tmp_path / name
+        servers.append(ComfyServer(comfy_server.runtime, base, base / "comfyui.log", port=free_port()))
+    try:
+        for server in servers:
+            server.launch()
+        for server in servers:
+            server.wait_until_up()
+        yield servers
+    finally:
+        for server in servers:
+            server.stop()
+
+
+@pytest.mark.all
+def test_two_servers_make_what_one_makes_though_one_is_killed(
+    comfy_server: ComfyServer, two_servers: list[ComfyServer], workflow: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("distributed")
+    workflow.write_text(json.dumps(prompt(8)))
+    axes = ("--axis", "PatchbayApplyLora.strength_model=0.25,0.5,0.75,1,1.25", "--axis", "KSampler.seed=7,8,9,10")
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    assert grid(workflow, *axes, "-o", alone, "--servers", comfy_server.address, "--no-floor")[0] == 0
+    first, second = two_servers
+    killed: list[int] = []
+
+    def kill_in_the_middle() -> None:
+        while len(list((both / "cells").glob("*.png"))) < 5:
+            time.sleep(0.05)
+        assert second.process is not None
+        second.process.kill()
+        killed.append(len(list((both / "cells").glob("*.png"))))
+
+    killer = threading.Thread(target=kill_in_the_middle, daemon=True)
+    killer.start()
+    code, report, _ = grid(workflow, *axes, "-o", both, "--servers", f"{first.address},{second.address}")
+    killer.join(timeout=10)
+    assert killed
+    assert killed[0] < 20
+    assert code == 1
+    assert [cell["state"] for cell in report["cells"]] == ["made"] * 20
+    assert pictures(both) == pictures(alone)
+    assert all(server["floor"]["identical"] for server in report["servers"])
+    assert report["servers"][1]["apart"]["identical"]
+    assert report["servers"][0]["made"] + report["servers"][1]["made"] == 20
+    assert report["servers"][1]["made"] > 0
+    assert "no ComfyUI answers there" in report["servers"][1]["problem"]
+
+
+@pytest.mark.all
+def test_what_one_server_lacks_is_made_by_the_other(
+    two_servers: list[ComfyServer], workflow: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    pytest.importorskip("distributed")
+    first, second = two_servers
+    loras = first.base / "models" / "loras"
+    loras.mkdir(parents=True, exist_ok=True)
+    source = Path(__file__).parents[2] / "models" / "loras" / LORA
+    shutil.copy(source, loras / "only-here.safetensors")
+    axes = ("--axis", f"PatchbayApplyLora.lora_name={LORA},only-here.safetensors", "--axis", "KSampler.seed=7,8,9")
+    servers = f"{second.address},{first.address}"
+    code, report, _ = grid(workflow, *axes, "-o", tmp_path / "out", "--servers", servers)
+    assert code == 0
+    assert [cell["state"] for cell in report["cells"]] == ["made"] * 6
+    assert {cell["made_by"] for cell in report["cells"][3:]} == {first.address}
