@@ -295,6 +295,8 @@ export const REPORT_SENTENCES = {
     ["Figures are for the weights before those patches.", "数値はパッチ前の重みについてのものです。"],
     ["{file} from {#count} files", "{file}（{#count} 個のファイルから）"],
     ["{file} from one file", "{file}（1個のファイルから）"],
+    ["Said before the first step: {*what}.", "最初のステップの前の見積もり：{*what}。"],
+    ["about {#seconds} s and {size} of memory besides the two models", "約 {#seconds} 秒、2つのモデルのほかにメモリ {size}"],
     ["Cannot be compared with {name}: {*why}.", "{name} とは比較できません：{*why}。"],
     ["This file or {name} changes nothing.", "このファイルか {name} が、何も変えないものです。"],
     ["The same as {name}, which is this file times {#factor}.", "{name} と同じです（このファイルの {#factor} 倍）。"],

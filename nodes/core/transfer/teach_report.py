@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..report.report import Level, ModelSummary, Report
+from ..report.text import size
 from .teaching import Held
 
 PLAIN, REMAPPED, TAUGHT = "plain", "remapped", "taught"
@@ -29,6 +30,13 @@ class Lessons:
     """Share of the full teacher by noise level."""
     written: str
     """The new file; empty where none was written."""
+    forecast: str = ""
+    """What was said before the first step."""
+
+
+def forecast_text(seconds: float, memory: int) -> str:
+    """How long it takes and what it needs, in words."""
+    return f"about {seconds:.0f} s and {size(memory)} of memory besides the two models"
 
 
 def teach_report(
@@ -74,6 +82,8 @@ def _notes(lessons: Lessons) -> list[str]:
         f"{lessons.layers} layers, {lessons.steps} steps of {lessons.batch}, {lessons.prompts} prompts with their "
         f"mixtures, {lessons.held} held out, {lessons.seconds:.0f} s.",
     ]
+    if lessons.forecast:
+        notes.append(f"Said before the first step: {lessons.forecast}.")
     if lessons.shares:
         shares = ", ".join(f"{share:.2f}" for _, share in sorted(lessons.shares.items()))
         notes.append(

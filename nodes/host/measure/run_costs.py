@@ -54,6 +54,12 @@ class Costs:
             what = note or f"evaluation {self._done} of {self._total}"
             self._say(f"{what}, about {left:.0f} s left")
 
+    def say(self, text: str) -> None:
+        """Words on the node and in the log, until the next step."""
+        logging.info("LoRA Patchbay: %s", text)
+        self._said = time.perf_counter()
+        self._say(text)
+
     def finish(self) -> None:
         """The last words."""
         self._say(f"{self._done} model evaluations in {self.seconds:.1f} s")

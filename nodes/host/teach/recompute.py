@@ -20,12 +20,31 @@ import torch
 from torch import Tensor
 
 
+@dataclasses.dataclass
+class Kept:
+    """Bytes that gradients keep."""
+
+    bytes: int = 0
+    """All that was saved since this was made."""
+    block: int = 0
+    """The most that one block saved that was computed twice."""
+
+    @property
+    def peak(self) -> int:
+        """The most at once."""
+        return self.bytes + self.block
+
+
 @contextmanager
-def keeping_values(weights: frozenset[int]) -> Iterator[None]:
-    """Saves a copy of every tensor that autograd saves, but of those at these addresses (``data_ptr``)."""
+def keeping_values(weights: frozenset[int], kept: Kept | None = None) -> Iterator[None]:
+    """Saves a copy of every tensor that autograd saves, but of those at these addresses (``data_ptr``), and counts."""
 
     def pack(tensor: Tensor) -> Tensor:
-        return tensor if tensor.data_ptr() in weights else tensor.clone()
+        if tensor.data_ptr() in weights:
+            return tensor
+        if kept is not None:
+            kept.bytes += tensor.numel() * tensor.element_size()
+        return tensor.clone()
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         yield
@@ -38,7 +57,9 @@ def addresses(model: torch.nn.Module) -> frozenset[int]:
 
 
 @contextmanager
-def recompute_blocks(blocks: Iterable[torch.nn.Module], weights: frozenset[int]) -> Iterator[None]:
+def recompute_blocks(
+    blocks: Iterable[torch.nn.Module], weights: frozenset[int], kept: Kept | None = None
+) -> Iterator[None]:
     """While it is entered, these blocks run again for their gradients instead of keeping what they computed.
 
     Only for modules of a copy of the model: their ``forward`` is replaced, and put back at the end.
@@ -47,7 +68,7 @@ def recompute_blocks(blocks: Iterable[torch.nn.Module], weights: frozenset[int])
     try:
         for block in blocks:
             inner = block.forward
-            block.forward = _recomputing(inner, weights)
+            block.forward = _recomputing(inner, weights, kept)
             changed.append(block)
         yield
     finally:
@@ -55,7 +76,7 @@ def recompute_blocks(blocks: Iterable[torch.nn.Module], weights: frozenset[int])
             vars(block).pop("forward", None)
 
 
-def _recomputing(inner: Callable[..., Any], weights: frozenset[int]) -> Callable[..., Any]:
+def _recomputing(inner: Callable[..., Any], weights: frozenset[int], kept: Kept | None) -> Callable[..., Any]:
     def forward(*args: Any, **kwargs: Any) -> Any:
         if not torch.is_grad_enabled():
             return inner(*args, **kwargs)
@@ -71,7 +92,7 @@ def _recomputing(inner: Callable[..., Any], weights: frozenset[int]) -> Callable
 
         # Factors inside the block need gradients also where none of its inputs does.
         anchor = torch.zeros((), requires_grad=True)
-        found = _Recomputed.apply(run, weights, anchor, *tensors)
+        found = _Recomputed.apply(run, weights, kept, anchor, *tensors)
         return _put_together(shape[0], iter(found))
 
     return forward
@@ -79,22 +100,27 @@ def _recomputing(inner: Callable[..., Any], weights: frozenset[int]) -> Callable
 
 class _Recomputed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, run: Any, weights: frozenset[int], anchor: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        ctx.run, ctx.weights = run, weights
+    def forward(
+        ctx: Any, run: Any, weights: frozenset[int], kept: Kept | None, anchor: Tensor, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        ctx.run, ctx.weights, ctx.kept = run, weights, kept
         ctx.save_for_backward(*tensors)
         with torch.no_grad():
             return tuple(run(tensors))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        wanted = ctx.needs_input_grad[3:]
+        wanted, own = ctx.needs_input_grad[4:], Kept()
         given = [tensor.detach().requires_grad_(want) for tensor, want in zip(ctx.saved_tensors, wanted, strict=True)]
-        with torch.enable_grad(), keeping_values(ctx.weights):
+        with torch.enable_grad(), keeping_values(ctx.weights, own):
             found = ctx.run(tuple(given))
+        if ctx.kept is not None:
+            ctx.kept.block = max(ctx.kept.block, own.bytes)
         pairs = [(x, g) for x, g in zip(found, gradients, strict=True) if g is not None and x.requires_grad]
         if pairs:
             torch.autograd.backward([x for x, _ in pairs], [g for _, g in pairs])
-        return (None, None, None, *(tensor.grad if want else None for tensor, want in zip(given, wanted, strict=True)))
+        own_gradients = (tensor.grad if want else None for tensor, want in zip(given, wanted, strict=True))
+        return (None, None, None, None, *own_gradients)
 
 
 _PLACE = object()

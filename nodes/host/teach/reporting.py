@@ -6,7 +6,7 @@ from typing import Any
 
 from ...core.report.report import Report
 from ...core.transfer.guidance import guidance_note
-from ...core.transfer.teach_report import Lessons, teach_report
+from ...core.transfer.teach_report import Lessons, forecast_text, teach_report
 from ..apply.plan import MATCHES
 from ..transfer.moved_blocks import moved_sentence
 from .teach import Taught, TeachSettings
@@ -17,6 +17,7 @@ def report_on(taught: Taught, model: Any, settings: TeachSettings, lora_name: st
     lessons = Lessons(
         taught.start, len(taught.factors), taught.calls, taught.state.step, taught.batch, len(settings.conditioning),
         len(taught.judged[0].errors), taught.seconds, taught.shares, taught.written,
+        forecast_text(taught.ahead.seconds, taught.ahead.memory),
     )  # fmt: skip
     notes = [
         guidance_note(taught.guidance, settings.reference_cfg or None),

@@ -19,7 +19,7 @@ from ..transfer.activations import block_modules
 from ..transfer.probes import Conditioning
 from .batches import Evaluator, inside
 from .factors import Factors
-from .recompute import addresses, keeping_values, recompute_blocks
+from .recompute import Kept, addresses, keeping_values, recompute_blocks
 
 Result = TypeVar("Result")
 
@@ -41,6 +41,8 @@ class Student:
         self.enabled = True
         self.calls: dict[str, int] = {}
         """How often each layer ran with its factors."""
+        self.kept = Kept()
+        """What gradients have kept."""
         self._recompute = model.model_size() > RECOMPUTE_BYTES if recompute is None else recompute
         self._device: torch.device = model.load_device
 
@@ -97,8 +99,8 @@ class Student:
                 stack.enter_context(_in_training())
                 weights = addresses(self.patcher.model)
                 if self._recompute:
-                    stack.enter_context(recompute_blocks(block_modules(self.patcher).values(), weights))
-                stack.enter_context(keeping_values(weights))
+                    stack.enter_context(recompute_blocks(block_modules(self.patcher).values(), weights, self.kept))
+                stack.enter_context(keeping_values(weights, self.kept))
                 return work(evaluator)
 
         return inside(self.patcher, prompts, latent, with_hooks)

@@ -118,6 +118,29 @@ def test_a_fitting_student_learns_and_nothing_stays_behind(host: Any, base: Any,
     assert not any(m._forward_hooks or "forward" in vars(m) for m in base.model.modules())
     assert not comfy.model_management.in_training
     assert taught.written == ""
+    assert taught.ahead.seconds > 0
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_memory_is_told_before_the_first_step(host: Any, base: Any, lora: Any, recompute: bool) -> None:
+    """Twice the batch keeps twice as much; blocks that are computed twice keep less; no gradient stays."""
+    from pack.nodes.host.teach.forecast import forecast
+
+    with torch.inference_mode(False):
+        teaching = host.teach.Teaching(base, base, lora, settings(host), None)
+        latent = torch.zeros(1, 128, 8, 8)
+
+        def memory(batch: int, again: bool) -> int:
+            student = host.student.Student(base, teaching.factors, again)
+            student.to_device()
+            found = forecast(student, prompts(), latent, 4, batch, 0).memory
+            assert all(tensor.grad is None for tensor in student.parameters)
+            return found
+
+        one, two, four = (memory(batch, recompute) for batch in (1, 2, 4))
+        assert four - two == pytest.approx(2 * (two - one), rel=0.02)
+        assert one > base.model_size()
+        assert memory(4, True) < memory(4, False)
 
 
 def test_from_zero_the_effect_is_learned_on_prompts_that_were_held_out(host: Any, base: Any, lora: Any) -> None:

@@ -33,7 +33,7 @@ SOURCES = {
     "core/sweep/report.py": ("_judge", "_notes", "_picture_notes", "_disagreements", "_method_notes"),
     "host/sweep/sweep.py": ("_table",),
     "core/transfer/shift_report.py": ("_judge_pair", "_judge_transfer", "_WORDS", "_method_notes"),
-    "core/transfer/teach_report.py": ("_judge", "_notes"),
+    "core/transfer/teach_report.py": ("_judge", "_notes", "forecast_text"),
     "host/transfer/moved_blocks.py": ("moved_sentence",),
     "core/match/shapes.py": ("misfit", "_misfit_whole", "_misfit_ia3", "another_shape"),
     "host/apply/apply.py": ("_WORDS", "_judge", "_differences", "_first_reasons"),
