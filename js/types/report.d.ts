@@ -65,6 +65,7 @@ export interface LayerReport {
   above_noise?: number | null;
   shape: number[] | null;
   not_measured: string;
+  stored: string;
   owner: string;
   method: "" | "merge" | "bypass";
   delta_kept: number | null;

@@ -10,7 +10,8 @@ import { plainText } from "../ui/format.mjs";
 /** Columns of the table, fields of a layer. @type {(keyof LayerReport)[]} */
 const COLUMNS = [
   "state", "block", "layer", "model_key", "lora_key", "slice", "shape", "format", "rank", "alpha", "scale", "scale_source", "strength",
-  "block_strength", "delta_norm", "weight_norm", "norm_ratio", "spectral_norm", "owner", "reason", "not_measured", "stock", "stock_reason",
+  "block_strength", "delta_norm", "weight_norm", "norm_ratio", "spectral_norm", "owner", "reason", "not_measured", "stored", "stock",
+  "stock_reason",
 ];
 
 /**

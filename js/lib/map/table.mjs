@@ -79,6 +79,7 @@ function facts(layer, { t, locale }) {
     [t("table.modelKey"), layer.model_key && `${layer.model_key}${slice}`],
     [t("table.loraKey"), layer.lora_key],
     [t("table.shape"), layer.shape ? layer.shape.join(" × ") : ""],
+    [t("fact.stored"), layer.stored ?? ""],
     [t("table.format"), [layer.format, layer.rank === null ? "" : t("card.rank", { rank: layer.rank })].filter(Boolean).join(" · ")],
     [t("table.scale"), scale],
     [t("table.strength"), layer.state === "applied" || layer.state === "skipped" ? strength + block : ""],

@@ -129,6 +129,8 @@ class LayerReport:
     """Shape of the model's weight, or of its slice; ``None`` for a layer without a place in the model."""
     not_measured: str = ""
     """Why a norm is missing."""
+    stored: str = ""
+    """Format of a weight that is stored quantised: ``nvfp4``; empty for plain numbers, and where nobody looked."""
     owner: str = ""
     """Which LoRA or node the patch belongs to, where several meet."""
     method: str = ""

@@ -309,6 +309,8 @@ def _layer_line(layer: LayerReport) -> str:
         facts.append(f"delta norm {number(layer.delta_norm)}")
     elif layer.not_measured:
         facts.append(f"not measured: {clean(layer.not_measured)}")
+    if layer.stored:
+        facts.append(f"stored as {clean(layer.stored)}")
     # What comes from a file or a message is cleaned; numbers need not be.
     facts.extend(clean(word) for word in (layer.owner and f"from {layer.owner}", layer.reason) if word)
     return f"{key}: {', '.join(fact for fact in facts if fact)}"

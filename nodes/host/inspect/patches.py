@@ -89,6 +89,7 @@ def _describe(
         spectral_norm=None if problem else _spectral_norm(parts),
         shape=slice_shape(shape, None if problem else offset),
         not_measured=why or why_weight,
+        stored=stored_as(parameter(model, key)),
         owner=owner.owner if owner else OTHER_NODE,
     )
 

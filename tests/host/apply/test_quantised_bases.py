@@ -176,7 +176,9 @@ def test_formats_are_named_as_in_the_file_and_show_patches_says_them(host: Any, 
 
     in_file = {name for name in read_quantisation(read_header(source_of(model))).formats if name not in WHOLE}
     result = apply(host, write(tmp_path / "x.safetensors", native_lora(size=2.0, **SIZES)), model)
-    said = next(note for note in inspect_patches(result.model).notes if note.startswith("Quantised weights among them"))
+    shown = inspect_patches(result.model)
+    said = next(note for note in shown.notes if note.startswith("Quantised weights among them"))
+    assert in_file & {layer.stored for layer in shown.layers}
     assert any(f" {name}" in said for name in in_file)
     assert any(name in note for name in in_file for note in result.report.notes)
 
