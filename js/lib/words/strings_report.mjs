@@ -297,6 +297,7 @@ export const REPORT_SENTENCES = {
     ["{file} from one file", "{file}（1個のファイルから）"],
     ["Said before the first step: {*what}.", "最初のステップの前の見積もり：{*what}。"],
     ["about {#seconds} s and {size} of memory besides the two models", "約 {#seconds} 秒、2つのモデルのほかにメモリ {size}"],
+    ["By its name it is a distillation patch: with it the base model draws in few steps, at CFG 1. To see what another LoRA does together with it, or to transfer one, use the base with the patch as the model.", "名前から、蒸留用のLoRAと思われます。適用すると、ベースモデルが少ないステップ数、CFG 1で生成できます。ほかのLoRAと併用した効果を調べたり、LoRAを移したりするには、これを適用したベースモデルを使ってください。"],
     ["Cannot be compared with {name}: {*why}.", "{name} とは比較できません：{*why}。"],
     ["This file or {name} changes nothing.", "このファイルか {name} が、何も変えないものです。"],
     ["The same as {name}, which is this file times {#factor}.", "{name} と同じです（このファイルの {#factor} 倍）。"],

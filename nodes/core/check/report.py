@@ -13,6 +13,7 @@ from ..model.blocks import BlockLayout
 from ..model.identify import ArchitectureMatch
 from ..report.report import LayerReport, LoraSummary, ModelSummary, Report
 from .doubts import find_doubts
+from .doubts.provenance import distillation_patch
 from .hints import find_hints
 from .verdict import Stranger, Verdict, explain, judge, untouched_blocks
 
@@ -95,6 +96,7 @@ def conclude(
         *verdict.notes,
         *((text,) if (text := untouched_blocks(layers, model.layout)) else ()),
         *((trained,) if provenance.kind else ()),
+        *((patch,) if (patch := distillation_patch(file, base)) else ()),
         *file.notes,
     )
     report = replace(

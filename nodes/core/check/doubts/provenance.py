@@ -18,6 +18,12 @@ _WAN_21 = re.compile(r"wan[-_. ]?(?:video[-_. ]?)?v?2[._]?1(?!\d)", re.IGNORECAS
 _TRAINING_ADAPTER = re.compile(
     r"(?:^|[^a-z])(?:training[-_. ]?adapter|(?:training|train)[-_. ]?assist(?:ant)?)(?:[^a-z]|$)", re.IGNORECASE
 )
+_DISTILLATION_PATCH = re.compile(
+    r"(?:^|[^a-z])(?:lightning|lcm|dmd2?|lightx2v|causvid|accvid|fastwan|self[-_. ]?forcing|hyper[-_. ]?(?:sd|flux)"
+    r"|(?:turbo|distill(?:ed|ation)?)[-_. ]?(?:lora|patch)|(?<![0-9.])(?:1|2|4|6|8|16)[-_. ]?steps?)(?:[^a-z]|$)",
+    re.IGNORECASE,
+)
+"""Names of LoRAs that make a few-step model of its base: SDXL-Lightning, LCM-LoRA, DMD2, lightx2v, Hyper-SD, ..."""
 _MADE_WITH_ONE = re.compile(r"(?:^|[^a-z])(?:with|without|using|via|no|on|from)[^a-z].*adapter|trained", re.IGNORECASE)
 """A LoRA that says how it was trained is no training adapter."""
 _IMAGE_CHANNELS = 36
@@ -61,4 +67,17 @@ def training_adapter(file: LoraFile, name: str) -> Doubt | None:
         "training_adapter",
         "it calls itself a training adapter: trainers add it to a distilled model while they train and leave it out "
         "to draw; at a positive strength it undoes the distillation",
+    )
+
+
+def distillation_patch(file: LoraFile, name: str) -> str:
+    """What a distillation patch is for; empty for a file that does not call itself one."""
+    titles = [name, *(file.header.metadata.get(field, "")[:300] for field in _TITLES)]
+    if training_adapter(file, name) is not None:
+        return ""
+    if not any(_DISTILLATION_PATCH.search(title) and not _MADE_WITH_ONE.search(title) for title in titles):
+        return ""
+    return (
+        "By its name it is a distillation patch: with it the base model draws in few steps, at CFG 1. To see what "
+        "another LoRA does together with it, or to transfer one, use the base with the patch as the model."
     )

@@ -85,6 +85,20 @@ def test_a_doubt_and_its_healthy_twin(
     assert ("not without doubt" in result.report.summary) == bool(doubt)
 
 
+@pytest.mark.parametrize(
+    ("title", "is_patch"),
+    [
+        ("Qwen-Image-Lightning-8steps-V1.0", True), ("pytorch_lcm_lora_weights", True), ("klein turbo lora", True),
+        ("wan_lightx2v_4step", True), ("Hyper-FLUX.1-dev-8steps", True), ("ink-000012-steps", False),
+        ("Anna, trained on Lightning", False), ("thunder and lightnings", False), ("style_2000steps", False),
+        ("zimage_turbo_training_adapter", False),
+    ],
+)  # fmt: skip
+def test_a_distillation_patch_is_told_by_its_name(tmp_path: Path, title: str, is_patch: bool) -> None:
+    report = checked(tmp_path, {PROJ: lora()}, **{"modelspec.title": title}).report
+    assert any("distillation patch" in note for note in report.notes) == is_patch
+
+
 def test_a_file_of_zeros_changes_nothing(tmp_path: Path) -> None:
     def zeros() -> Parts:
         return {**lora(), "lora_up.weight": torch.zeros(H, 4)}

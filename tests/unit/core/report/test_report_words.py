@@ -19,7 +19,7 @@ SOURCES = {
     "core/check/doubts/__init__.py": ("ALL_ZERO",),
     "core/check/doubts/scale.py": ("whole_factors", "scale_spread", "alpha_left_out"),
     "core/check/doubts/merged.py": ("merged_alpha",),
-    "core/check/doubts/provenance.py": ("other_version", "training_adapter"),
+    "core/check/doubts/provenance.py": ("other_version", "training_adapter", "distillation_patch"),
     "core/lora/dead.py": ("DEAD",),
     "core/lora/file.py": ("_harmless_notes", "REPLACED", "_unknown"),
     "core/check/architecture.py": ("file_fit",),
