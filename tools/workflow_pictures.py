@@ -31,7 +31,7 @@ OUTCOMES = (
     ("PatchbayLoraGrid", 0), ("All pictures", 0), ("PatchbayCompareImages", 0), ("PatchbayFeatureShift", 0),
     ("PatchbayFitStrengths", 0), ("PatchbayBenchmark", 0),
     ("PatchbayCheckLora", 1), ("PatchbayTransferLora", 0), ("PatchbayMergeLoras", 0),
-    ("PatchbayInspectModel", 0),
+    ("PatchbayInspectModel", 0), ("PatchbayApplyLora", 0),
 )  # fmt: skip
 """What came out, the first of these that a workflow has: a node's type or title, and which of its kind."""
 SPLIT = """
@@ -43,13 +43,16 @@ _FIT = """
   const called = (type) => rootGraph.nodes.filter((each) => each.type === type || each.title === type);
   const shown = (outcomes ?? []).map(([type, at]) => called(type)[at]).filter(Boolean).slice(0, 1);
   const nodes = shown.length ? shown : rootGraph.nodes;
-  const boxes = !shown.length && view ? [view] : [
+  const panel = shown[0]?.widgets?.find(({ element }) => element?.classList?.contains("patchbay-panel"));
+  const boxes = panel ? [[shown[0].pos[0], shown[0].pos[1] + panel.y, shown[0].size[0], panel.element.offsetHeight]]
+    : !shown.length && view ? [view] : [
     ...nodes.map((n) => [n.pos[0], n.pos[1] - 30, n.size[0], n.size[1] + 30]),
     ...(shown.length ? [] : rootGraph.groups.map((g) => [...g.pos, ...g.size])),
   ];
-  const left = Math.min(...boxes.map((b) => b[0])) - 30, top = Math.min(...boxes.map((b) => b[1])) - 30;
-  const right = Math.max(...boxes.map((b) => b[0] + b[2])) + 30;
-  const bottom = Math.max(...boxes.map((b) => b[1] + b[3])) + 30;
+  const air = panel ? 4 : 30;
+  const left = Math.min(...boxes.map((b) => b[0])) - air, top = Math.min(...boxes.map((b) => b[1])) - air;
+  const right = Math.max(...boxes.map((b) => b[0] + b[2])) + air;
+  const bottom = Math.max(...boxes.map((b) => b[1] + b[3])) + air;
   const scale = Math.min(width / (right - left), height / (bottom - top));
   canvas.ds.scale = scale;
   canvas.ds.offset[0] = x / scale - left;

@@ -49,6 +49,11 @@ HIDDEN = """
   .widgets.filter(({ hidden }) => hidden).map((widget) => widget.name).join() === name
 """
 """Without a CLIP, its strength means nothing."""
+COMPACT = """
+() => [...document.querySelectorAll(".lg-node-widgets")].every((grid) => !grid.textContent.includes("strength_clip")
+  && [...grid.querySelectorAll("textarea")].every((field) => field.offsetHeight < 50))
+"""
+"""Nodes 2.0 shows neither that strength nor a text field taller than its one line."""
 OPEN = "async (workflow) => { await window.app.loadGraphData(workflow, true, true, 'the template again'); }"
 APPLY = "PatchbayApplyLora"
 
@@ -61,6 +66,7 @@ def test_a_result_of_other_inputs_is_dimmed_and_says_of_which(comfy_page: ComfyP
         page.evaluate(WRITE, [node, name, f"{value}.safetensors"])
     page.evaluate(WRITE, [APPLY, "blocks", "double_blocks.*=0"])
     page.wait_for_function(HIDDEN, arg="strength_clip")
+    page.wait_for_function(COMPACT)
     open_side_bar(comfy_page)
     comfy_page.queue_and_wait()
     _all_say(comfy_page, "")

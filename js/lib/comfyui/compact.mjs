@@ -1,6 +1,6 @@
 // Inputs of our nodes that take no more room than they need: a text of one line, a strength that means something.
 
-import { redraw } from "./app.mjs";
+import { redraw, setting } from "./app.mjs";
 import { linkInto } from "./origins.mjs";
 import { slotNamed } from "./links.mjs";
 
@@ -23,6 +23,30 @@ export function keepTextShort(node) {
   Object.assign(widget.options, { getMinHeight: height, getMaxHeight: height });
 }
 
+/** Above the lines stands the input's name. */
+const NODES2_FRAME_PIXELS = 30;
+
+/**
+ * The same in Nodes 2.0, which gives every text field and panel an equal share of what is free. The rows of its grid are
+ * written anew with each widget that comes or goes: a property of our own, which its style does not touch, overrules them.
+ * @param {EditorNode} node
+ * @param {HTMLElement} panel one of the node's panels
+ */
+export function keepTextRowShort(node, panel) {
+  const grid = /** @type {HTMLElement | null} */ (panel.closest(".lg-node-widgets"));
+  const widget = node.widgets?.find(({ name }) => name === "blocks");
+  if (!grid || !widget) return;
+  const text = String(/** @type {{value?: unknown}} */ (widget).value ?? "");
+  const rows = grid.style.gridTemplateRows.split(" ");
+  const at = [...grid.children].findIndex((row) => row.querySelector("textarea")?.value === text);
+  if (at < 0 || rows.length !== grid.children.length) return;
+  rows[at] = `${NODES2_FRAME_PIXELS + LINE_PIXELS * linesOf(text)}px`;
+  const wanted = rows.join(" ");
+  if (grid.style.getPropertyValue("--patchbay-rows") === wanted) return;
+  grid.style.setProperty("--patchbay-rows", wanted);
+  grid.toggleAttribute("data-patchbay-rows", true);
+}
+
 /** Lines that a text takes, as it is wrapped. @param {string} text */
 export function linesOf(text) {
   const lines = text.split("\n").reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / LINE_CHARACTERS)), 0);
@@ -41,5 +65,14 @@ export function hideIdleStrength(node) {
   if (Boolean(widget.hidden) === hidden) return;
   widget.hidden = hidden;
   if (widget.options) widget.options.hidden = hidden;
+  putAnew(/** @type {unknown[]} */ (node.widgets), widget);
   redraw();
+}
+
+/** Nodes 2.0 looks at what a widget says of itself only when the node's list of widgets changes. @param {unknown[]} widgets @param {unknown} widget */
+function putAnew(widgets, widget) {
+  if (setting("Comfy.VueNodes.Enabled") !== true) return;
+  const at = widgets.indexOf(widget);
+  widgets.splice(at, 1);
+  widgets.splice(at, 0, widget);
 }
