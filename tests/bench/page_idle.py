@@ -2,6 +2,9 @@
 
 In a real Chromium: time in scripts and tasks (CDP ``Performance``), the heap, and how often timers and frames that our
 modules asked for came due. Run it with the runtime's Python: ``python tests/bench/page_idle.py [--seconds 10]``.
+
+``--running`` measures while ComfyUI samples Klein Nano and tells this page of each step: pictures a second, and the
+part of the time by which they came late. Compare the two lines of one run only.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from playwright.sync_api import Browser, CDPSession, Page
 
 from tools.chromium import chromium, open_comfyui, server_at, window
+from tools.client import ComfyClient
+from tools.paths import ROOT
+from tools.workflow import load_workflow, to_api
 
 OURS = {"PatchbayApplyLora": 10, "PatchbayShowPatches": 8, "PatchbayBlockStrengths": 6, "PatchbayCompareImages": 6}
 STOCK = {"LoraLoader": 10, "CLIPTextEncode": 8, "KSampler": 6, "PreviewImage": 6}
@@ -47,6 +53,23 @@ FILL = """
   return rootGraph.nodes.length;
 }
 """
+FRAMES = """
+() => {
+  const seen = (window.__frames = { count: 0, late: 0, begin: performance.now() });
+  let last = seen.begin;
+  const next = (now) => {
+    seen.count += 1;
+    if (now - last > 25) seen.late += now - last - 1000 / 60;
+    last = now;
+    requestAnimationFrame(next);
+  };
+  requestAnimationFrame(next);
+}
+"""
+SEEN = "() => ({ ...window.__frames, seconds: (performance.now() - window.__frames.begin) / 1000 })"
+CLIENT = "() => window.comfyAPI.api.api.clientId"
+WORKFLOW = ROOT / "workflows" / "Compare with and without a LoRA (Klein Nano).json"
+RUNS = 3
 FIGURES = ("ScriptDuration", "TaskDuration", "RecalcStyleDuration", "LayoutDuration")
 
 
@@ -54,8 +77,11 @@ def main() -> None:
     """Print one line for each kind of nodes and each way of drawing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10.0, help="how long nothing happens")
+    parser.add_argument("--running", action="store_true", help="measure while ComfyUI samples")
     parser.add_argument("--address", default="", help="a ComfyUI that runs already")
     options = parser.parse_args()
+    if options.running:
+        return print_running(options.address)
     print("renderer  nodes        script ms/s   task ms/s   timers/s   frames/s   heap MiB")
     with server_at(options.address) as address, chromium() as browser:
         for nodes2 in (False, True):
@@ -66,6 +92,30 @@ def main() -> None:
                     f"{seen['timers']:10.1f} {seen['frames']:10.1f} {seen['heap']:10.1f}",
                     flush=True,
                 )
+
+
+def print_running(address: str) -> None:
+    """The same pages while ComfyUI samples."""
+    print("renderer  nodes          pictures/s   late, % of the time")
+    with server_at(address) as address, chromium() as browser:
+        client = ComfyClient(address)
+        prompt = to_api(load_workflow(WORKFLOW), client.object_info())
+        sampler = next(node for node in prompt.values() if node["class_type"] == "RandomNoise")
+        for nodes2 in (False, True):
+            for at, (name, kinds) in enumerate((("30 of ComfyUI", STOCK), ("30 of ours", OURS))):
+                context = browser.new_context(viewport=window(1440, 900))
+                page = open_comfyui(context, address, nodes2)
+                page.evaluate(FILL, kinds)
+                page.wait_for_timeout(6000)
+                client.client_id = page.evaluate(CLIENT)
+                page.evaluate(FRAMES)
+                for run in range(RUNS):
+                    sampler["inputs"]["noise_seed"] = 100 * (2 * nodes2 + at) + run
+                    client.run(prompt)
+                seen = page.evaluate(SEEN)
+                context.close()
+                rate, late = seen["count"] / seen["seconds"], seen["late"] / seen["seconds"] / 10
+                print(f"{'nodes2' if nodes2 else 'classic':9} {name:14} {rate:10.1f} {late:14.1f}", flush=True)
 
 
 def measure(browser: Browser, address: str, nodes2: bool, kinds: dict[str, int], seconds: float) -> dict[str, float]:
