@@ -27,8 +27,8 @@ class Graph:
     links: list[list[Any]] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
     subgraphs: list[Subgraph] = field(default_factory=list)
-    bends: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """A point that a link passes, by its number."""
+    bends: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    """The points that a link passes, by its number."""
     last_node: int = 0
     last_link: int = 0
 
@@ -110,8 +110,8 @@ class Graph:
         self.subgraphs.append(subgraph)
         return node
 
-    def bend(self, target: Node, name: str, at: tuple[int, int]) -> None:
-        """Lead the link into an input through a point: around what stands in its way."""
+    def bend(self, target: Node, name: str, *at: tuple[int, int]) -> None:
+        """Lead the link into an input through points: around what stands in its way."""
         link = next(slot["link"] for slot in target.inputs if slot["name"] == name)
         self.bends[link] = at
 
@@ -145,11 +145,14 @@ class Graph:
 
     def _reroutes(self) -> dict[str, Any]:
         """The points, as version 0.4 of the format holds them."""
-        numbered = list(enumerate(self.bends.items(), 1))
-        return {
-            "reroutes": [{"id": number, "pos": list(at), "linkIds": [link]} for number, (link, at) in numbered],
-            "linkExtensions": [{"id": link, "parentId": number} for number, (link, _) in numbered],
-        }
+        reroutes: list[dict[str, Any]] = []
+        extensions = []
+        for link, points in self.bends.items():
+            for number, at in enumerate(points):
+                before = {"parentId": len(reroutes)} if number else {}
+                reroutes.append({"id": len(reroutes) + 1, **before, "pos": list(at), "linkIds": [link]})
+            extensions.append({"id": link, "parentId": len(reroutes)})
+        return {"reroutes": reroutes, "linkExtensions": extensions}
 
     def write(self, folder: Path) -> Path:
         """Write ``<name>.json`` and return its path."""

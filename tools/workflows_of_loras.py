@@ -119,7 +119,8 @@ def merge_nano(object_info: dict[str, Any]) -> Graph:
     file = ["", "patchbay/merged", 0, 1.0, "as in the file", True]
     graph.add("PatchbayMergeLoras", (960, 700), (440, 640), file, model=unet["MODEL"], **stack)
     values = ["LoRA", DUOTONE, True, False, "klein-nano-duotone-distilled.safetensors"]
-    graph.add("PatchbayInspectFile", (1430, 300), (500, 900), values, "Two LoRAs", model=unet["MODEL"])
+    two = graph.add("PatchbayInspectFile", (1430, 300), (500, 900), values, "Two LoRAs", model=unet["MODEL"])
+    graph.bend(two, "model", (930, 620), (1405, 620))
     return graph
 
 
