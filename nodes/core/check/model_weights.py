@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ..files.elsewhere.source import Source
 from ..files.header import read_header
 from ..files.reader import TensorReader
 from ..files.storage import is_storage_key
@@ -24,8 +25,11 @@ FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 class ModelWeights:
     """A context manager over one file. Weights stored under diffusers' names are not found."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | Source) -> None:
         """
+        Args:
+            path: A file elsewhere gives each tensor when it is asked for.
+
         Raises:
             HeaderError: the file is no model file, or cannot be read tensor by tensor.
             OSError: it cannot be opened.

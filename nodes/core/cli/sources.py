@@ -55,6 +55,25 @@ def parse_source(text: str) -> TypedSource:
     return TypedSource(Path(found["file"]), strengths[0], strengths[-1], blocks)
 
 
+def split_address(text: str) -> tuple[str, TypedSource]:
+    """The address in one argument, and the strengths that follow it.
+
+    An ``@`` begins strengths by block only where an ``=`` and no ``/`` follows: ``hf://OWNER/NAME@main/x.safetensors``.
+
+    Raises:
+        UsageError: a number that is none.
+    """
+    left, at, right = text.rpartition("@")
+    blocks = ""
+    if at and "=" in right and "/" not in right:
+        text, blocks = left, right.strip().strip("\"'")
+    found = _STRENGTHS.match(text)
+    if found is None or "/" not in found["file"].partition("://")[2]:
+        return text, TypedSource(Path(), blocks=blocks)
+    strengths = [_number(found[name], text) for name in ("model", "clip") if found[name] is not None]
+    return found["file"], TypedSource(Path(), strengths[0], strengths[-1], blocks)
+
+
 def _begins_well(text: str) -> bool:
     return Path(text).exists() or Path(text.rpartition(":")[0]).is_file() or _STRENGTHS.match(text) is not None
 

@@ -27,7 +27,8 @@ class TensorReader:
         Raises:
             HeaderError: only safetensors files and PyTorch pickles are read.
         """
-        if header.loaded is None and (header.container != "safetensors" or header.path is None):
+        placed = header.path is not None or header.source is not None
+        if header.loaded is None and (header.container != "safetensors" or not placed):
             raise HeaderError(f"{header.name}: only safetensors files and PyTorch pickles are read tensor by tensor.")
         self.header = header
         self._file: BinaryIO | None = None
@@ -66,8 +67,11 @@ class TensorReader:
 
         Raises:
             HeaderError: the file became shorter while it was read.
+            RemoteError: the file lies elsewhere and cannot be read any more.
         """
         info = self.header.tensors[key]
+        if self.header.source is not None:
+            return self.header.source.read(self.header.data_start + info.start, info.end - info.start)
         if self._file is None:
             self._file = open(Path(self.header.path or ""), "rb")  # noqa: SIM115 - closed in __exit__
         self._file.seek(self.header.data_start + info.start)

@@ -6,7 +6,6 @@ import argparse
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ...errors import PatchbayError
@@ -14,9 +13,10 @@ from ...report.text import clean
 from ..check import read_model
 from ..exits import EXIT_OK, EXIT_WARNING, UsageError, require
 from ..output import say, write_json, write_rows
+from ..places import place, say_traffic
 from ..reports import add_forms
 from ..sources import HELP, METAVAR
-from .read import read_sources
+from .read import fetch_sources
 
 if TYPE_CHECKING:
     from ...compare.compare import Comparison
@@ -34,7 +34,7 @@ def add_command(commands: Any) -> None:
         "direction. With one file and --ranks: what rank its layers need.",
     )
     parser.add_argument("files", nargs="+", metavar=METAVAR, help=HELP)
-    parser.add_argument("--model", type=Path, help="needed where the files name layers differently")
+    parser.add_argument("--model", type=place, help="needed where the files name layers differently")
     parser.add_argument("--ranks", action="store_true", help="also the rank for 95, 98 and 99 %% of each layer")
     add_forms(parser, "one JSON object", "comma-separated values, one line a layer")
     parser.set_defaults(run=run)
@@ -49,13 +49,15 @@ def run(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
     from ...check.model_weights import ModelWeights
     from ...compare.compare import compare_files
 
-    sources = read_sources(options.files)
     with ExitStack() as opened:
+        sources = fetch_sources(options.files, opened, err)
         model = None
         if options.model is not None:
             weights = opened.enter_context(ModelWeights(options.model))
             model = model_of_file(read_model(options.model), weights.read)
         found = compare_files(sources, model, options.ranks)
+        if options.model is not None:
+            say_traffic(options.model, err)
     if all(layer.not_compared for layer in found.layers):
         raise PatchbayError(f"nothing can be compared: {found.layers[0].not_compared}")
     if options.form == "json":

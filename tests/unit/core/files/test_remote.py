@@ -14,6 +14,7 @@ import torch
 from cli_runs import ROOT, run
 from files_server import Files, serve
 from lora_files import flux2_shapes, lora_shapes, write_lora
+from pack.nodes.core.cli.sources import split_address
 from pack.nodes.core.errors import HeaderError, RemoteError
 from pack.nodes.core.files.elsewhere import http
 from pack.nodes.core.files.elsewhere.address import FIRST, RemoteFile, shown_address
@@ -245,3 +246,40 @@ def test_the_pack_in_comfyui_knows_nothing_of_it(tmp_path: Path) -> None:
     code = "import sys; from lora_patchbay.cli import main; print({'fsspec', 'aiohttp', 'dask'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_loras_elsewhere_are_compared_and_only_the_tensors_that_are_asked_for_travel(
+    files: Files, tmp_path: Path
+) -> None:
+    layer = "diffusion_model.double_blocks.0.img_attn.proj"
+    parts = {"lora_A.weight": torch.ones(2, 8), "lora_B.weight": torch.ones(8, 2)}
+    write_lora(tmp_path / "a.safetensors", {layer: parts})
+    write_lora(tmp_path / "b.safetensors", {layer: parts | {"lora_B.weight": torch.ones(8, 2) * 3}})
+    addresses = [files.add(name, (tmp_path / name).read_bytes()) for name in ("a.safetensors", "b.safetensors")]
+    here = run("compare", tmp_path / "a.safetensors", f"{tmp_path / 'b.safetensors'}:0.5")
+    code, out, err = run("compare", addresses[0], f"{addresses[1]}:0.5")
+    assert (code, out) == here[:2]
+    assert "the same, times 1.5" in out
+    assert err.count(" request") == 2
+    model = big_model(files)
+    before = files.sent
+    code, out, _ = run("compare", *addresses, "--model", model)
+    assert files.sent - before < 2_000_000
+    assert run("compare", addresses[0], files.address("missing.safetensors"))[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "strengths"),
+    [
+        ("https://h:8080/x.safetensors", "https://h:8080/x.safetensors", (1.0, 1.0, "")),
+        ("https://h:8080/x.safetensors:0.5", "https://h:8080/x.safetensors", (0.5, 0.5, "")),
+        ("hf://o/n@main/x.safetensors:0.5:-1", "hf://o/n@main/x.safetensors", (0.5, -1.0, "")),
+        ("hf://o/n@main/x.safetensors:2@double=0", "hf://o/n@main/x.safetensors", (2.0, 2.0, "double=0")),
+        ("http://h:80", "http://h:80", (1.0, 1.0, "")),
+        ("https://u@h/x.safetensors?a=1", "https://u@h/x.safetensors?a=1", (1.0, 1.0, "")),
+    ],
+)
+def test_an_address_may_have_strengths_behind_it(text: str, address: str, strengths: tuple[float, float, str]) -> None:
+    found, typed = split_address(text)
+    assert found == address
+    assert (typed.strength_model, typed.strength_clip, typed.blocks) == strengths
