@@ -20,6 +20,7 @@ RUN_ELSEWHERE = {
     "Fit a LoRA to another model": "test_the_transfer_and_the_fit_are_drawn",
     "LoRA by block": "test_the_next_run_has_the_strength_of_the_bar",
     "Three LoRAs in one node": "test_a_row_opens_its_bars_and_the_report",
+    "Which blocks matter": "test_a_sweep_is_drawn_as_it_was_measured",
     "What does this LoRA cost": "test_a_measurement_is_in_the_side_bar_and_gives_the_map_its_times",
 }
 """Workflows that other browser tests run, and in which. Every other one is run here, with everything, in one of the two
