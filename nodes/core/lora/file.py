@@ -374,7 +374,7 @@ def _scale(
 
 _BY_NAME = {adapter.name: adapter for adapter in ADAPTERS}
 _REPLACED = {"weight": _BY_NAME["set"], "bias": _BY_NAME["set_b"]}
-_PAIRS = tuple(_BY_NAME[name] for name in ("lora", "loha", "lokr", "glora"))
+_PAIRS = tuple(_BY_NAME[name] for name in ("lora", "loha", "lokr", "glora", "oft", "diff"))
 
 
 def _dora_spelling(roles: Mapping[str, str]) -> str:

@@ -49,15 +49,18 @@ def test_replacements_of_weight_and_bias() -> None:
     assert (weight.format, weight.parameter, bias.format, bias.parameter) == ("set", "weight", "set_b", "bias")
 
 
-def test_full_replacements_beside_a_lora_are_a_lora_file() -> None:
+@pytest.mark.parametrize("adapter", [None, {"diff": (32, 16)}, {"lokr_w1": (2, 2), "lokr_w2": (16, 8)}])
+def test_full_replacements_beside_adapters_are_a_lora_file(adapter: dict[str, tuple[int, ...]] | None) -> None:
     plain: Shapes = {"adaln_t_table": (33, 8)}
     for block in range(6):
         plain |= {f"blocks.{block}.adaln.linear.weight": (96, 8), f"blocks.{block}.adaln.linear.bias": (96,)}
-    header = header_from({**plain, **keyed("blocks.0.attn.qkv")})
+    beside = keyed("blocks.0.attn.qkv") if adapter is None else keyed("blocks.0.attn.qkv", adapter)
+    header = header_from({**plain, **beside})
     assert is_lora(header.tensors)
     layers = read_lora(header).layers
+    kind = {None: "lora", "diff": "diff", "lokr_w1": "lokr"}[next(iter(adapter), None) if adapter else None]
     assert {(layer.format, layer.parameter, layer.plain) for layer in layers} == {
-        ("lora", "weight", False), ("set", "weight", True), ("set_b", "bias", True),
+        (kind, "weight", False), ("set", "weight", True), ("set_b", "bias", True),
     }  # fmt: skip
     assert sum(layer.plain for layer in layers) == len(plain)
 
