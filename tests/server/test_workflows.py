@@ -50,8 +50,15 @@ def test_every_node_of_the_pack_is_in_a_workflow(object_info: dict[str, Any]) ->
     assert ours - used == set()
 
 
+QUICK = [
+    pytest.param(path, id=path.stem, marks=pytest.mark.all if path.stem.startswith("Teach") else ())
+    for path in RUNNABLE
+]
+"""Teaching takes minutes even with two steps: it looks at every picture again."""
+
+
 @pytest.mark.usefixtures("_klein_nano_can_run")
-@pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", QUICK)
 def test_it_runs_once(path: Path, comfy: ComfyClient, object_info: dict[str, Any]) -> None:
     """Its reports and pictures are there, and a second run is taken from the cache."""
     prompt = less_work(to_api(load_workflow(path), object_info))

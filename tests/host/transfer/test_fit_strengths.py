@@ -174,23 +174,29 @@ def test_on_its_own_model_strength_one_stays(host: Any, nano: Any, lora: str) ->
     assert (fitted.table.training_prompts, fitted.table.held_out_prompts) == (2, 2)
 
 
+MORE = {
+    "plain": {}, "rules": {"compare_rules": True}, "rounds": {"rounds": 2}, "guided": {"negative": NEGATIVE},
+    "guidance given": {"negative": NEGATIVE, "reference_cfg": 1.0}, "refit": {"refit_name": "not saved"},
+}  # fmt: skip
+"""What costs more than plain strengths."""
+QUICK_ONES = ("plain", "guided")
+
+
+@pytest.mark.parametrize(
+    "more", [pytest.param(name, marks=() if name in QUICK_ONES else pytest.mark.all) for name in MORE]
+)
 def test_the_announced_cost_is_the_real_one(
-    host: Any, nano: Any, near: Any, lora: str, monkeypatch: pytest.MonkeyPatch
+    host: Any, nano: Any, near: Any, lora: str, monkeypatch: pytest.MonkeyPatch, more: str
 ) -> None:
-    negative = {"negative": NEGATIVE}
-    refit = {"refit_name": "not saved"}
-    changes: tuple[dict[str, Any], ...]
-    changes = ({}, {"compare_rules": True}, {"rounds": 2}, negative, {**negative, "reference_cfg": 1.0}, refit)
-    for change in changes:
-        chosen = settings(host, **QUICK, seeds=1, **change)
-        loaded = host.load(lora, "x")
-        groups = host.lab.find_groups(loaded, nano, chosen.grouping)
-        p = chosen.probes
-        probes = host.probes.plan_probes(nano, p.conditioning, p.latent_image, p.sigmas, 1, 1, 4)
-        fit = host.fit._Fit(nano, near, loaded, groups, chosen, probes, None)
-        announced = fit._costs._total
-        monkeypatch.setattr(host.refit.Refitted, "save", lambda *_: "nowhere")
-        assert fit.run().table.evaluations == announced, change
+    chosen = settings(host, **QUICK, seeds=1, **MORE[more])
+    loaded = host.load(lora, "x")
+    groups = host.lab.find_groups(loaded, nano, chosen.grouping)
+    p = chosen.probes
+    probes = host.probes.plan_probes(nano, p.conditioning, p.latent_image, p.sigmas, 1, 1, 4)
+    fit = host.fit._Fit(nano, near, loaded, groups, chosen, probes, None)
+    announced = fit._costs._total
+    monkeypatch.setattr(host.refit.Refitted, "save", lambda *_: "nowhere")
+    assert fit.run().table.evaluations == announced
 
 
 def test_a_given_guidance_of_the_reference_changes_the_target(host: Any, nano: Any, near: Any, lora: str) -> None:
@@ -361,9 +367,10 @@ def test_the_node_asks_for_what_is_missing(pack_nodes: dict[str, Any], host: Any
         shift.execute(nano, nano, p.conditioning, p.sigmas, p.latent_image, 0, 1, reference_a=nano)
 
 
-@pytest.mark.parametrize(
-    "name", ["FLUX.1", "SD3 / SD3.5 medium", "Qwen-Image", "Z-Image", "Wan 2.1 1.3B", "SDXL"]
-)
+OTHERS = ("FLUX.1", "SD3 / SD3.5 medium", "Z-Image", "Wan 2.1 1.3B", "SDXL")
+
+
+@pytest.mark.parametrize("name", ["Qwen-Image", *(pytest.param(name, marks=pytest.mark.all) for name in OTHERS)])
 def test_every_architecture_is_fitted_by_its_own_blocks(host: Any, name: str, tmp_path: Path) -> None:
     """The reference is the model itself, so that 1.0 is right; the cost is announced and nothing stays attached."""
     unet = name == "SDXL"

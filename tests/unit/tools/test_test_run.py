@@ -61,7 +61,7 @@ def test_a_test_draws_the_same_each_time_and_alone(tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "test_x.py").write_text(other + RANDOM_TEST, encoding="utf-8")
         command = [sys.executable, "-m", "pytest", "-p", "seed_plugin", "-c", os.devnull, "-s", "-q", "--rootdir", "."]
-        env = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+        env = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         result = subprocess.run([*command, "test_x.py"], cwd=folder, env=env, capture_output=True, text=True)
         drawn += [line for line in result.stdout.splitlines() if "drew" in line]
     assert len(drawn) == 2, drawn
