@@ -18,13 +18,14 @@ from .chromium import chromium, load_workflow, open_comfyui, run_workflow, serve
 from .errors import ToolError
 from .paths import ROOT
 
+WIDE, BASE = "klein-nano-wide.safetensors", "klein-nano-base.safetensors"
 WORKFLOW = ROOT / "workflows" / "Compare with and without a LoRA (Klein Nano).json"
 TARGET = ROOT / "docs" / "patchbay.webp"
 WIDTH, HEIGHT = 1120, 700
 QUALITY = 82
 LARGEST_BYTES = 4_000_000
 FRAME_MS = 70
-APPLY, COMPARE = "PatchbayApplyLora", "PatchbayCompareImages"
+APPLY, COMPARE, MODEL = "PatchbayApplyLora", "PatchbayCompareImages", "UNETLoader"
 
 _POINTER = """
 () => {
@@ -60,6 +61,14 @@ _VIEW = """
   const { ds } = window.app.canvas;
   if (scale) { ds.scale = scale; ds.offset[0] = x; ds.offset[1] = y; window.app.canvas.setDirty(true, true); }
   return [ds.scale, ds.offset[0], ds.offset[1]];
+}
+"""
+_CHOOSE = """
+([type, value]) => {
+  const widget = window.app.rootGraph.nodes.find((node) => node.type === type).widgets[0];
+  widget.value = value;
+  widget.callback?.(value);
+  window.app.canvas.setDirty(true, true);
 }
 """
 _DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(null))))"
@@ -148,14 +157,21 @@ class Film:
 
 
 def play(page: Page, film: Film) -> None:
-    """The scene: run, compare, turn the single blocks down, run again, compare, see the map."""
+    """The scene: a LoRA that does not fit, the model that it was made for, run, compare, turn the single blocks down,
+    run again, compare with the slider."""
     run = page.get_by_role("button", name="Run", exact=True).first
-    film.look_at([], steps=1)
-    film.shot(1200)
+    page.evaluate(_CHOOSE, [MODEL, WIDE])
+    page.locator(".patchbay-panel[data-verdict-level=error]").first.wait_for(state="attached")
+    film.look_at([MODEL, APPLY], steps=1)
+    film.shot(2200)
+    film.glide_to(page.locator("[data-node-id]", has_text=WIDE).first)
+    film.shot(400)
+    page.evaluate(_CHOOSE, [MODEL, BASE])
+    page.locator(".patchbay-panel[data-verdict-level=ok]").first.wait_for(state="attached")
+    film.shot(1800)
     film.glide_to(run)
     film.shot(300)
     run_workflow(page)
-    film.shot(900)
     film.look_at([COMPARE], 0.2, 0.8)
     _slide(page, film, (0.85, 0.3))
     film.look_at([APPLY], 0.28, 0.5)
@@ -172,19 +188,8 @@ def play(page: Page, film: Film) -> None:
     film.shot(300)
     run_workflow(page)
     film.look_at([COMPARE], 0.2, 0.8)
-    _slide(page, film, (0.8, 0.35))
-    page.evaluate("() => window.app.extensionManager.command.execute('Patchbay.ToggleSidebar')")
-    page.locator(".patchbay-side").wait_for(state="visible")
-    page.evaluate(
-        "(type) => window.app.canvas.selectNode(window.app.rootGraph.nodes.find((node) => node.type === type))", APPLY
-    )
-    row = page.locator(".patchbay-map-row[data-address='single_blocks.2']").first
-    row.wait_for(state="visible")
-    film.shot(500)
-    film.glide_to(row)
-    film.shot(900)
-    page.mouse.click(*film.at)
-    film.shot(2200)
+    _slide(page, film, (0.8, 0.3, 0.5))
+    film.shot(1800)
 
 
 def _slide(page: Page, film: Film, stops: tuple[float, ...]) -> None:

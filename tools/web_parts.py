@@ -23,6 +23,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
         "rows/widget.mjs", ("panel", "report_card", "strength_editor", "strength_hand", "rows", "picker"),
     ),
     "pill": ("rows/pill.mjs", ()),
+    "choose": ("rows/choose.mjs", ("panel", "report_card", "rows", "picker")),
     "compare": ("compare/widget.mjs", ("panel", "compare")),
     "grid": ("grid/widget.mjs", ("panel", "report_card", "grid")),
     "measure": ("measure/widget.mjs", ("panel", "report_card", "measure")),

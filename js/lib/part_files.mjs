@@ -26,6 +26,11 @@ export const PARTS = {
     styles: [],
     files: "comfyui/canvas_watch comfyui/editor comfyui/links comfyui/origins comfyui/page_language rows/facts rows/pill ui/format words/i18n words/strings words/strings_editor words/strings_grid words/strings_measure words/strings_panel words/strings_rows words/strings_shift words/strings_sweep words/strings_workbench",
   },
+  choose: {
+    module: "./rows/choose.mjs",
+    styles: ["panel", "report_card", "rows", "picker"],
+    files: "comfyui/editor comfyui/links comfyui/origins comfyui/page_language picker/list picker/match picker/picker rows/choose rows/facts rows/model rows/note_store rows/notes rows/sources ui/dom ui/format ui/icons words/i18n words/report_words words/strings words/strings_editor words/strings_grid words/strings_measure words/strings_panel words/strings_report words/strings_rows words/strings_shift words/strings_sweep words/strings_workbench",
+  },
   compare: {
     module: "./compare/widget.mjs",
     styles: ["panel", "compare"],

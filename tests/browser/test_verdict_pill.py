@@ -31,6 +31,21 @@ def _wait(page: ComfyPage, node: str, badges: list[list[str]]) -> None:
     )
 
 
+_MENU = """
+() => {
+  const node = window.app.rootGraph.nodes.find(({ type }) => type === "PatchbayCheckLora");
+  const item = window.app.canvas.getNodeMenuOptions(node).find((each) => each?.content === "Choose a LoRA that fits");
+  item?.callback();
+  return Boolean(item);
+}
+"""
+"""The list from the menu of a node with one LoRA."""
+_CHOSEN = """
+(name) => window.app.rootGraph.nodes.find(({ type }) => type === "PatchbayCheckLora")
+  .widgets.find((widget) => widget.name === "lora_name").value === name
+"""
+
+
 def test_check_says_it_before_the_run_and_follows_the_choice(comfy_page: ComfyPage) -> None:
     comfy_page.load_workflow(WORKFLOW)
     _wait(comfy_page, "PatchbayCheckLora", [["✓ fits"], ["✗ does not fit"]])
@@ -44,6 +59,11 @@ def test_check_says_it_before_the_run_and_follows_the_choice(comfy_page: ComfyPa
     )
     comfy_page.page.keyboard.press("Shift")
     _wait(comfy_page, "PatchbayCheckLora", [["✓ fits"], ["✓ fits"]])
+    comfy_page.page.wait_for_function(_MENU)
+    comfy_page.page.locator(".patchbay-pick-search").fill("mono")
+    comfy_page.page.locator(".patchbay-pick-line .patchbay-dot-ok").first.wait_for()
+    comfy_page.page.keyboard.press("Enter")
+    comfy_page.page.wait_for_function(_CHOSEN, arg="klein-nano-monochrome.safetensors")
     comfy_page.assert_no_pack_errors()
 
 

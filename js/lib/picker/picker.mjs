@@ -17,6 +17,8 @@ import { virtualList } from "./list.mjs";
  * @property {string} [preview] address of its picture
  * @property {string} [note] what the user wrote about it
  *
+ * @typedef {Pick<HTMLElement, "getBoundingClientRect" | "focus">} Place where the list opens, and what gets the focus back
+ *
  * @typedef {object} PickerSource
  * @property {() => Promise<string[]>} names
  * @property {(name: string) => Known | null} known for a line; null where it has to be asked
@@ -39,7 +41,7 @@ const HEIGHT = 420;
 let closeOpen = null;
 
 /**
- * @param {HTMLElement} button
+ * @param {Place} button
  * @param {PickerSource} source
  * @param {Language} language
  * @param {(name: string) => void} choose

@@ -6,6 +6,7 @@ import { language, onLanguageChange } from "../comfyui/page_language.mjs";
 import { loraMenuItems, lorasOfNode, MENU_SETTING, openLoraCard, refreshLoraNames } from "./lora_dialog.mjs";
 import { mountPanel, nodeFinished, refreshPanel, runEnded, setProgress, shownReport, showNode, unmountPanel, workflowChanged } from "./panel.mjs";
 import { onServerEvent, openSidebar, selectedNode, titleOfExecution, toast } from "./host.mjs";
+import { loadPart } from "../parts.mjs";
 import { copyText } from "../ui/save_file.mjs";
 
 const LIVE_SETTING = "LoraPatchbay.Panel.LiveProgress";
@@ -19,7 +20,9 @@ export function nodeMenuItems(node) {
   const key = outputKey(node);
   const hasReport = key !== undefined && (node.comfyClass ?? "").startsWith("Patchbay");
   const show = { content: language().t("lora.menuShow"), callback: () => revealNode(node) };
-  const items = [...loraMenuItems(node), ...(hasReport && setting(MENU_SETTING) !== false ? [show] : [])];
+  const takesLora = node.widgets?.some(({ name }) => name === "lora_name") && setting(MENU_SETTING) !== false;
+  const choose = { content: language().t("lora.menuChoose"), callback: () => void loadPart("choose").then(({ chooseLora }) => chooseLora(node)) };
+  const items = [...(takesLora ? [choose] : []), ...loraMenuItems(node), ...(hasReport && setting(MENU_SETTING) !== false ? [show] : [])];
   return items.length > 0 ? [null, ...items] : [];
 }
 
