@@ -158,7 +158,7 @@ function showPanels(kind, wanted, fits) {
 }
 
 /** @param {ComfyNode} node */
-export const nodeMenuItems = (node) => side?.nodeMenuItems(node) ?? [];
+export const nodeMenuItems = (node) => side?.nodeMenuItems(node, (at) => void loadPart("choose").then(({ chooseLora }) => chooseLora(at))) ?? [];
 
 export function namesRefreshed() {
   side?.refreshLoraNames();

@@ -6,7 +6,6 @@ import { language, onLanguageChange } from "../comfyui/page_language.mjs";
 import { loraMenuItems, lorasOfNode, MENU_SETTING, openLoraCard, refreshLoraNames } from "./lora_dialog.mjs";
 import { mountPanel, nodeFinished, refreshPanel, runEnded, setProgress, shownReport, showNode, unmountPanel, workflowChanged } from "./panel.mjs";
 import { onServerEvent, openSidebar, selectedNode, titleOfExecution, toast } from "./host.mjs";
-import { loadPart } from "../parts.mjs";
 import { copyText } from "../ui/save_file.mjs";
 
 const LIVE_SETTING = "LoraPatchbay.Panel.LiveProgress";
@@ -15,13 +14,16 @@ onLanguageChange(refreshPanel);
 void refreshLoraNames();
 workflowChanged(workflowOnPage());
 
-/** @param {import("../../types/app").ComfyNode} node */
-export function nodeMenuItems(node) {
+/**
+ * @param {import("../../types/app").ComfyNode} node
+ * @param {(node: import("../../types/app").ComfyNode) => void} chooseLora opens the list of LoRAs for it
+ */
+export function nodeMenuItems(node, chooseLora) {
   const key = outputKey(node);
   const hasReport = key !== undefined && (node.comfyClass ?? "").startsWith("Patchbay");
   const show = { content: language().t("lora.menuShow"), callback: () => revealNode(node) };
   const takesLora = node.widgets?.some(({ name }) => name === "lora_name") && setting(MENU_SETTING) !== false;
-  const choose = { content: language().t("lora.menuChoose"), callback: () => void loadPart("choose").then(({ chooseLora }) => chooseLora(node)) };
+  const choose = { content: language().t("lora.menuChoose"), callback: () => chooseLora(node) };
   const items = [...(takesLora ? [choose] : []), ...loraMenuItems(node), ...(hasReport && setting(MENU_SETTING) !== false ? [show] : [])];
   return items.length > 0 ? [null, ...items] : [];
 }
