@@ -10,7 +10,8 @@ checkout of github.com/kohya-ss/sd-scripts, and what it imports (``pip install o
 from __future__ import annotations
 
 import argparse
-import importlib
+import importlib.util
+import io
 import json
 import os
 import re
@@ -52,9 +53,17 @@ def main() -> None:
         wanted = [run for run in RUNS if not options.only or options.only in run]
         if options.sd_scripts is None:
             wanted = [run for run in wanted if "sd-scripts" not in run]
+        if importlib.util.find_spec("deltalint") is None:
+            wanted = [run for run in wanted if "deltalint" not in run]
         rows = [row_of(run, folder, options) for run in wanted]
     made = {"side": options.side, "layers": options.layers, "rows": rows}
     print(table_text(made))
+    if options.write and options.only:  # beside the rows of another run
+        kept = json.loads(RESULTS.read_text(encoding="utf-8"))
+        assert (kept["side"], kept["layers"]) == (options.side, options.layers), "those rows are of other files"
+        mine = {(row["task"], row["tool"]): row for row in rows}
+        old = [mine.pop((row["task"], row["tool"]), row) for row in kept["rows"]]
+        made["rows"] = [*old, *mine.values()]
     if options.write:
         RESULTS.write_text(f"{json.dumps(made, indent=1)}\n", encoding="utf-8")
         PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), made), encoding="utf-8")
@@ -73,7 +82,10 @@ def row_of(run: str, folder: Path, options: argparse.Namespace) -> dict[str, Any
         return {"task": task, "tool": tool, "failed": f"more than {options.limit} s with all that it needs"}
     if done.returncode:
         return {"task": task, "tool": tool, "failed": done.stderr.strip().splitlines()[-1][:100]}
-    return {"task": task, "tool": tool, "error": error_of(run, folder), **json.loads(done.stdout.splitlines()[-1])}
+    said = folder / "said.json"
+    found = json.loads(said.read_text()) if said.exists() else {"error": error_of(run, folder)}
+    said.unlink(missing_ok=True)
+    return {"task": task, "tool": tool, **found, **json.loads(done.stdout.splitlines()[-1])}
 
 
 def table_text(made: dict[str, Any]) -> str:
@@ -83,7 +95,8 @@ def table_text(made: dict[str, Any]) -> str:
         if "failed" in row:
             lines.append(f"| {row['task']} | {row['tool']} | {row['failed']} | | |")
             continue
-        figures = f"{row['error']:.1e} | {row['seconds']:.2f} | {row['bytes'] / 1e6:.0f} MB"
+        error = row["said"] if "said" in row else f"{row['error']:.1e}"
+        figures = f"{error} | {row['seconds']:.2f} | {row['bytes'] / 1e6:.0f} MB"
         lines.append(f"| {row['task']} | {row['tool']} | {figures} |")
     return "\n".join(lines)
 
@@ -114,6 +127,29 @@ def write_files(folder: Path, side: int, layers: int) -> None:
         change = torch.randn(side, RANK) @ torch.randn(RANK, side) * 1e-3
         base[key] = weight + change + torch.randn(side, side) * 1e-4
     save_file(base, folder / "tuned.safetensors")
+    write_merge(folder)
+
+
+def write_merge(folder: Path) -> None:
+    """A base in bfloat16 and the first LoRA merged into it, as files and as the folders that PEFT's users have."""
+    from safetensors.torch import load_file, save_file
+
+    whole = load_file(folder / "base.safetensors")
+    lora = load_file(folder / "lora0.safetensors")
+    base = {key: weight.bfloat16() for key, weight in whole.items()}
+    merged = {}
+    for key, weight in base.items():
+        name = f"diffusion_model.{key.removesuffix('.weight')}"
+        delta = lora[f"{name}.lora_B.weight"].float() @ lora[f"{name}.lora_A.weight"].float()
+        merged[key] = (weight.float() + delta).bfloat16()
+    for name, tensors, file in (
+        ("base", base, "model"), ("merged", merged, "model"),
+        ("adapter", {k.replace("diffusion_model.", "base_model.model."): v for k, v in lora.items()}, "adapter_model"),
+    ):  # fmt: skip
+        (folder / name).mkdir()
+        save_file(tensors, folder / name / f"{file}.safetensors")
+    config = {"peft_type": "LORA", "r": RANK, "lora_alpha": RANK, "target_modules": ["linear1"], "bias": "none"}
+    (folder / "adapter" / "adapter_config.json").write_text(json.dumps(config))
 
 
 def measured(run: Callable[[Path], Callable[[], None]], folder: Path) -> dict[str, float]:
@@ -274,6 +310,38 @@ def kohya_extract(folder: Path) -> Callable[[], None]:
     return work
 
 
+def ours_verify(folder: Path) -> Callable[[], None]:
+    sys.path.insert(0, str(ROOT))
+    cli = importlib.import_module("nodes.core.cli.main")
+    for module in ("nodes.core.compare.verify", "nodes.core.check.model_weights", "torch", "safetensors.torch"):
+        importlib.import_module(module)
+    files = [folder / "merged" / "model.safetensors", folder / "lora0.safetensors"]
+    arguments = ["verify", *map(str, files), "--base", str(folder / "base" / "model.safetensors"), "--json"]
+
+    def work() -> None:
+        out = io.StringIO()
+        cli.main(arguments, out, sys.stderr)
+        found = json.loads(out.getvalue())
+        same = sum(layer["bytes_same"] == 1.0 for layer in found["layers"])
+        (file,) = found["files"]
+        said = f"{file['verdict']}, strength {file['strength']:.4f}, {same} of {len(found['layers'])} byte for byte"
+        (folder / "said.json").write_text(json.dumps({"said": said}))
+
+    return work
+
+
+def deltalint_verify(folder: Path) -> Callable[[], None]:
+    check = importlib.import_module("deltalint.check")
+
+    def work() -> None:
+        report = check.check_merge(folder / "base", folder / "adapter", folder / "merged")
+        verdicts = [layer.verdict.value for layer in report.layers]
+        said = ", ".join(f"{verdicts.count(each)} of {len(verdicts)} {each}" for each in dict.fromkeys(verdicts))
+        (folder / "said.json").write_text(json.dumps({"said": said}))
+
+    return work
+
+
 RUNS: dict[str, Callable[[Path], Callable[[], None]]] = {
     "merge, all ranks | LoRA Patchbay": ours_merge,
     "merge, all ranks | PEFT add_weighted_adapter (cat)": lambda folder: _peft(folder, "cat"),
@@ -282,6 +350,8 @@ RUNS: dict[str, Callable[[Path], Callable[[], None]]] = {
     "extract, rank 16 | LoRA Patchbay": ours_extract,
     "extract, rank 16 | ComfyUI LoraSave": comfyui_extract,
     "extract, rank 16 | kohya's sd-scripts (flux_extract_lora)": kohya_extract,
+    "verify, merged at 1 in bfloat16 | LoRA Patchbay": ours_verify,
+    "verify, merged at 1 in bfloat16 | deltalint": deltalint_verify,
 }
 
 if __name__ == "__main__":

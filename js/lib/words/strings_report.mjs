@@ -319,6 +319,8 @@ export const REPORT_SENTENCES = {
     ["{#changed} of {#all} compared weights differ from the base; the LoRAs leave {#rest} of the difference, rounding alone would leave {#floor}.", "比較した {#all} 個の重みのうち {#changed} 個が元のモデルと違います。差のうちLoRAで説明できないのは {#rest}、丸めだけによる分は {#floor} です。"],
     ["None of the compared weights differs from the base.", "比較した重みは、どれも元のモデルと同じです。"],
     ["{#count} of {#all} weights are the same byte for byte when merged again: {*way}.", "統合し直すと {#all} 個中 {#count} 個の重みがバイト単位で一致します（{*way}）。"],
+    ["factors multiplied and added in float32, rounded once in the other order", "行列の積と加算をfloat32で逆順に行い、最後に1度だけ丸めた場合"],
+    ["factors multiplied and added in float32, rounded once", "行列の積と加算をfloat32で行い、最後に1度だけ丸めた場合"],
     ["added in float32, rounded once in the other order", "float32で逆順に加算し、最後に1度だけ丸めた場合"],
     ["added in float32, rounded once", "float32で加算し、最後に1度だけ丸めた場合"],
     ["each LoRA added in float32 and rounded in the other order", "LoRAごとにfloat32で加算して丸めた場合（逆順）"],

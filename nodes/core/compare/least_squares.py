@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 Gram = tuple[tuple[float, ...], ...]
 
-_AT_ONCE = 1 << 22
-"""Numbers of a weight that are looked at at once: 32 MB in float64."""
+_AT_ONCE = 1 << 18
+"""Numbers of a weight that are looked at at once: 2 MB in float64, which stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,16 @@ def _row_parts(weight: Tensor) -> Iterator[slice]:
 
 
 def _rounding_square(weight: Tensor) -> float:
-    """``sum(ulp^2) / 12`` of a weight's dtype."""
+    """``sum(ulp^2) / 12`` of a weight's dtype, from how often each exponent occurs."""
     import torch
 
-    bits = {torch.float32: 23, torch.float16: 10, torch.bfloat16: 7, torch.float64: 52}[weight.dtype]
-    exponents = torch.frexp(weight.float())[1].double() - 1
-    if weight.dtype == torch.float16:
-        exponents = exponents.clamp_min(-14)
-    return float(torch.exp2(2 * (exponents - bits)).sum()) / 12
+    whole, mantissa, exponents, bias = {
+        torch.float16: (torch.int16, 10, 5, 15), torch.bfloat16: (torch.int16, 7, 8, 127),
+        torch.float32: (torch.int32, 23, 8, 127), torch.float64: (torch.int64, 52, 11, 1023),
+    }[weight.dtype]  # fmt: skip
+    stored = (weight.contiguous().view(whole) >> mantissa) & ((1 << exponents) - 1)
+    counts = torch.bincount(stored.flatten(), minlength=1 << exponents).double()
+    # 0 is the exponent of zero and of what lies below the normal numbers, whose steps are those of the first of these.
+    powers = torch.arange(1 << exponents, dtype=torch.float64).clamp_min(1) - bias - mantissa
+    used = counts > 0
+    return float((counts[used] * torch.exp2(2 * powers[used])).sum()) / 12

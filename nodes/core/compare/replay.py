@@ -40,9 +40,9 @@ def replay_layer(
 
     best: Replay | None = None
     for way, again in (x for strengths in tried for x in _ways(blend, readers, strengths, base, weight)):
-        same = again.reshape(merged.shape) == merged
-        exact = bool(same.all()) and again.dtype == merged.dtype
-        share = float(same.to(torch.float64).mean())
+        alike = int(torch.count_nonzero(again.reshape(merged.shape) == merged))
+        exact = alike == merged.numel() and again.dtype == merged.dtype
+        share = alike / max(merged.numel(), 1)
         if best is None or share > best.share:
             best = Replay(way, exact, share)
         if exact:
@@ -58,6 +58,13 @@ def _ways(
     numbers = [number for number in range(len(readers)) if any(part.source == number for part in blend.parts)]
     for order in (numbers, numbers[::-1]) if len(numbers) > 1 else (numbers,):
         said = " in the other order" if order != numbers else ""
+        plain = [_product(blend, number, readers, torch.float32) for number in order]
+        if all(product is not None for product in plain):
+            total = base.float()
+            for number, product in zip(order, plain, strict=True):
+                assert product is not None
+                total = total + (product[0] * (product[1] * strengths[number])).reshape(base.shape)
+            yield f"factors multiplied and added in float32, rounded once{said}", total.to(base.dtype)
         changes = [(strengths[number], _dense(blend, number, readers, weight)) for number in order]
         total = base.float()
         for strength, change in changes:
@@ -73,12 +80,12 @@ def _ways(
         for strength, change in changes:
             total = total + (strength * change).reshape(base.shape).to(base.dtype)
         yield f"changes rounded, then added in {str(base.dtype).removeprefix('torch.')}{said}", total
-        low = [(strengths[number], _low(blend, number, readers, base.dtype)) for number in order]
-        if all(change is not None for _, change in low):
+        low = [(strengths[number], _product(blend, number, readers, base.dtype)) for number in order]
+        if all(product is not None for _, product in low):
             total = base
-            for strength, change in low:
-                assert change is not None
-                total = total + (change * strength).reshape(base.shape)
+            for strength, product in low:
+                assert product is not None
+                total = total + (product[0] * product[1] * strength).reshape(base.shape)
             yield f"factors multiplied in {str(base.dtype).removeprefix('torch.')}{said}", total
 
 
@@ -89,8 +96,10 @@ def _dense(blend: Blend, number: int, readers: Sequence[TensorReader], weight: W
     return change.dense().float()
 
 
-def _low(blend: Blend, number: int, readers: Sequence[TensorReader], dtype: object) -> Tensor | None:
-    """The product in the weight's own dtype, as programs do it that load a LoRA in that."""
+def _product(
+    blend: Blend, number: int, readers: Sequence[TensorReader], dtype: object
+) -> tuple[Tensor, float] | None:
+    """The product of the factors in a dtype, and its scale: as programs do it that load a LoRA in that."""
     parts = tuple(part for part in blend.parts if part.source == number)
     if len(parts) != 1 or not part_rank(parts[0]) or parts[0].layer.format not in ("lora", "locon"):
         return None
@@ -100,4 +109,4 @@ def _low(blend: Blend, number: int, readers: Sequence[TensorReader], dtype: obje
     if "mid" in layer.tensors or layer.shares:
         return None
     up, down = (layer.tensors[role].flatten(1).to(dtype) for role in ("up", "down"))  # type: ignore[call-overload]
-    return (up @ down) * (layer.scale * layer.strength)
+    return up @ down, layer.scale * layer.strength
