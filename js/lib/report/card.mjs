@@ -220,7 +220,11 @@ function unapplied(report, state, actions) {
 /** @param {Report} report @param {CardState} state @param {CardActions} actions */
 function allLayers(report, state, actions) {
   if (report.layers.length === 0) return null;
-  const title = state.language.t("card.layers", { n: formatCount(report.layers.length, state.language.locale) });
+  const { t, locale } = state.language;
+  // A layer of the file may land in several places, or in one with parts of different strengths: each has a row.
+  const named = new Set(report.layers.map((layer, at) => layer.lora_key || at)).size;
+  const [n, places] = [formatCount(named, locale), formatCount(report.layers.length, locale)];
+  const title = named > 0 && named < report.layers.length ? t("card.layersPlaces", { n, places }) : t("card.layers", { n: places });
   return fold("layers", title, () => renderLayerTable(report.layers, state.language), state, actions);
 }
 

@@ -430,7 +430,7 @@ export const REPORT_SENTENCES = {
     ["{#lost} things could not be carried over.", "{#lost} 件は引き継げませんでした。"],
     ["The preset \"{name}\" comes from the structure of the model, not from experience with LoRAs; what it leaves of a LoRA is not measured: the LoRAs that come with the pack have no such layers.", "プリセット「{name}」はモデルの構造から決めたもので、LoRAでの経験は含みません。同梱のLoRAに該当する層がないため、効果は測定していません。"],
     ["The preset \"{name}\" comes from the structure of the model, not from experience with LoRAs.", "プリセット「{name}」はモデルの構造から決めたもので、LoRAでの経験は含みません。"],
-    ["On {model} with the LoRA {lora}, {#energy} of the change (squared norm) and {#effect} of its effect on the picture are left ({*what}; {command}).", "{model} でLoRA {lora} を使うと、変化（ノルムの二乗）の {#energy} と画像への効果の {#effect} が残ります（{*what}、{command}）。"],
+    ["On {model} with the LoRA {lora}, {#energy} of the change (squared norm) and {#effect} of its effect on the picture are left ({*what}).", "{model} でLoRA {lora} を使うと、変化（ノルムの二乗）の {#energy} と画像への効果の {#effect} が残ります（{*what}）。"],
     ["{#prompts} prompts, {#steps} steps, CFG {#cfg}, median", "プロンプト {#prompts} 個、{#steps} ステップ、CFG {#cfg} の中央値"],
     ["Not carried over from the import: {line}", "読み込み元から引き継げないもの：{line}"],
     ["Not carried over to the export: {line}", "書き出し先に引き継げないもの：{line}"],

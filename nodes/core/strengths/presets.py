@@ -76,7 +76,7 @@ def _shipped(name: str, blocks: str, description: str) -> Preset:
 def _sentence(figure: Mapping[str, Any]) -> str:
     return (
         f"On {figure['model']} with the LoRA {figure['lora']}, {figure['energy']:.0%} of the change (squared norm) and "
-        f"{figure['effect']:.0%} of its effect on the picture are left ({figure['what']}; {figure['command']})."
+        f"{figure['effect']:.0%} of its effect on the picture are left ({figure['what']})."
     )
 
 

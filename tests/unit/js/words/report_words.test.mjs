@@ -17,8 +17,8 @@ test("sentences in a row and remarks in a row are found one by one", () => {
 
 test("what was measured of a preset is said in Japanese, with how it was measured", () => {
   assert.equal(
-    words("On m with the LoRA l, 55% of the change (squared norm) and 96% of its effect on the picture are left (8 prompts, 4 steps, CFG 1, median; python x.py)."),
-    "m でLoRA l を使うと、変化（ノルムの二乗）の 55% と画像への効果の 96% が残ります（プロンプト 8 個、4 ステップ、CFG 1 の中央値、python x.py）。",
+    words("On m with the LoRA l, 55% of the change (squared norm) and 96% of its effect on the picture are left (8 prompts, 4 steps, CFG 1, median)."),
+    "m でLoRA l を使うと、変化（ノルムの二乗）の 55% と画像への効果の 96% が残ります（プロンプト 8 個、4 ステップ、CFG 1 の中央値）。",
   );
 });
 
