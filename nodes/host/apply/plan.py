@@ -138,7 +138,9 @@ def plan_patches(
     matched = MATCHES.match(lora, keys, as_stock)
     placed = [patch for patch in matched.patches if patch.model_key in keys.shapes]
     if not (sizes_later and leave_for_later(placed)):
-        measure_products(placed)  # a layer that has a size need not be searched for a number that is not zero
+        shares = (piece for patch in placed for piece in patch.found.pieces.values())
+        # A layer that has a size need not be searched for a number that is not zero.
+        measure_products([*placed, *shares])
     planner = _Planner(lora, matched, keys, table, strength_model, strength_clip, as_stock)
     for patch in matched.patches:
         planner.add(patch)

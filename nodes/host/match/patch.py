@@ -16,6 +16,10 @@ from .shapes import is_dead, misfit
 
 Offset = tuple[int, int, int]
 
+PENDING = "worked out when the report is opened, while ComfyUI still has the file"
+WAITING: tuple[float | None, str] = (None, PENDING)
+"""In the place of a norm that was left for later (:mod:`..norms.later`)."""
+
 
 @dataclass
 class Found:
@@ -112,5 +116,7 @@ class MatchedPatch:
             start = offset[1] - (self.offset[1] if self.offset is not None else 0)
             share = self.parts.tensors[role].narrow(axis, start, offset[2])
             value = with_parts(self.value, **{role: share})
-            self.found.pieces[offset] = replace(self, target=(self.model_key, offset), value=value)
+            piece = self.found.pieces[offset] = replace(self, target=(self.model_key, offset), value=value)
+            if self.found.norm is WAITING:
+                piece.found.norm = WAITING
         return self.found.pieces[offset]

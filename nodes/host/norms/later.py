@@ -15,12 +15,10 @@ from threading import Lock
 from typing import Any
 
 from ...core.report.report import LayerReport, LayerState, Level, Report
-from ..match.patch import MatchedPatch
+from ..match.patch import PENDING, WAITING, MatchedPatch
 from .exact import exact_norm, exact_work
 from .patches import NOT_FINITE, finite_norm, product_deltas
 
-PENDING = "worked out when the report is opened, while ComfyUI still has the file"
-_WAITING: tuple[float | None, str] = (None, PENDING)
 QUICK_NUMBERS = 1 << 20
 """Files with up to this many numbers have their sizes in every report at once: about a millisecond on one core."""
 KRONECKER_NUMBERS = 1 << 14
@@ -37,7 +35,7 @@ def _measurable(patches: Iterable[MatchedPatch]) -> list[MatchedPatch]:
     return [
         patch
         for patch in patches
-        if (patch.found.norm is None or patch.found.norm is _WAITING) and patch.value is not None
+        if (patch.found.norm is None or patch.found.norm is WAITING) and patch.value is not None
         and (patch.parts.is_product or (patch.parts.kind == "lokr" and exact_work(patch.parts) == 0))
     ]  # fmt: skip
 
@@ -59,7 +57,7 @@ def leave_for_later(patches: Sequence[MatchedPatch]) -> bool:
 
     Files whose training broke down are found at once all the same: there, hardly any number is finite.
     """
-    if any(patch.found.norm is _WAITING for patch in patches):
+    if any(patch.found.norm is WAITING for patch in patches):
         return True
     waiting = _measurable(patches)
     numbers = sum(tensor.numel() for patch in waiting for tensor in patch.parts.tensors.values())
@@ -69,7 +67,7 @@ def leave_for_later(patches: Sequence[MatchedPatch]) -> bool:
     for patch in waiting:
         firsts = (tensor[(0,) * tensor.dim()] for tensor in patch.parts.tensors.values() if tensor.numel())
         finite = all(math.isfinite(first.item()) for first in firsts)
-        patch.found.norm = _WAITING if finite else (None, NOT_FINITE)
+        patch.found.norm = WAITING if finite else (None, NOT_FINITE)
     return True
 
 

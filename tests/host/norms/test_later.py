@@ -70,6 +70,17 @@ def test_the_report_that_is_asked_for_is_the_one_with_its_sizes(host: Any, tmp_p
     assert applied(host, path, sizes_later=True).sizes == "", "what is known is not left out"
 
 
+def test_shares_with_strengths_of_their_own_wait_as_well(host: Any, tmp_path: Path) -> None:
+    path, blocks = lora_file(tmp_path, "g.safetensors"), "double_blocks.*.q=0.5, single_blocks.0.attn=0"
+    waiting = host.apply(str(path), path.name, host.model, None, 0.5, 1.0, blocks, sizes_later=True).report
+    assert {layer.not_measured for layer in waiting.layers} == {host.later.PENDING}
+    at_once = host.apply(str(path), path.name, host.model, None, 0.5, 1.0, blocks).report
+    complete = host.sizes.complete(host.sizes.keep_report(waiting).sizes)
+    assert all(layer.delta_norm for layer in at_once.layers)
+    assert host.json(complete) == host.json(at_once)
+    assert len(complete.layers) > len(lora_layers(**SIZES))
+
+
 def test_a_small_file_has_its_sizes_at_once(host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host.later, "QUICK_NUMBERS", 1 << 20)
     report = applied(host, lora_file(tmp_path), sizes_later=True)
