@@ -42,6 +42,7 @@ TALLER = {
 """Pixels by which a node is taller than in its workflow, so that all that it shows is seen."""
 NODE_PICTURES: dict[str, tuple[str, str, int]] = {
     "PatchbayApplyLora": ("LoRA by block", "PatchbayApplyLora", 1),
+    "PatchbayApplyLoras": ("Three LoRAs in one node", "PatchbayApplyLoras", 0),
     "PatchbayApplyLoraStack": ("Block strength presets and LoRA stacks", "PatchbayApplyLoraStack", 0),
     "PatchbayBenchmark": ("What does this LoRA cost", "PatchbayBenchmark", 0),
     "PatchbayBlockStrengths": ("Block strength presets and LoRA stacks", "PatchbayBlockStrengths", 0),
