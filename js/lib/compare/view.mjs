@@ -27,6 +27,7 @@ import { formatNumber, formatShare, plainText } from "../ui/format.mjs";
  * @property {Record<CompareMode, HTMLButtonElement>} modes
  * @property {HTMLElement} pairs
  * @property {HTMLElement} pairText
+ * @property {HTMLInputElement} seek goes through the frames of a video
  * @property {HTMLElement} zoom
  * @property {HTMLButtonElement} pixels
  * @property {HTMLButtonElement} fit
@@ -52,6 +53,8 @@ import { formatNumber, formatShare, plainText } from "../ui/format.mjs";
 const PANES = ["a", "b", "difference"];
 
 /** @type {Record<CompareMode, string>} */
+/** From so many pairs on they are frames to go through. */
+const SEEKABLE = 4;
 const MODE_KEYS = { side: "S", slider: "L", blink: "B", difference: "D" };
 
 /**
@@ -72,9 +75,12 @@ export function buildCompareView(actions, { t }) {
     Object.fromEntries(MODES.map((mode) => [mode, button(t(`compare.${mode}`), () => actions.mode(mode), { title: t(`compare.${mode}.hint`), "aria-keyshortcuts": MODE_KEYS[mode] })]))
   );
   const pairText = h("span", { class: "patchbay-pair", role: "status" });
+  const seek = h("input", { type: "range", class: "patchbay-seek", min: 0, step: 1, "aria-label": t("compare.seek"), title: t("compare.seek") });
+  seek.addEventListener("input", () => actions.step(Number(seek.value) - Number(seek.dataset.at)));
   const pairs = h(
     "span",
     { class: "patchbay-pairs" },
+    seek,
     button("‹", () => actions.step(-1), { title: t("compare.previous.hint"), "aria-label": t("compare.previous"), "aria-keyshortcuts": "PageUp" }),
     pairText,
     button("›", () => actions.step(1), { title: t("compare.next.hint"), "aria-label": t("compare.next"), "aria-keyshortcuts": "PageDown" }),
@@ -103,7 +109,7 @@ export function buildCompareView(actions, { t }) {
     remark,
     h("div", { class: "patchbay-foot" }, metrics, play, swap, pin, zoom, pixels, fit, whole),
   );
-  return { root, stage, panes, handle, modes, pairs, pairText, zoom, pixels, fit, play, pin, metrics, remark, empty };
+  return { root, stage, panes, handle, modes, pairs, pairText, seek, zoom, pixels, fit, play, pin, metrics, remark, empty };
 }
 
 /** @param {string} text @param {() => void} act @param {import("../ui/dom.mjs").Props} props */
@@ -136,6 +142,9 @@ export function renderCompare(view, state, context) {
   const count = state.payload?.pairs.length ?? 0;
   view.pairs.hidden = count < 2;
   view.pairText.textContent = t("compare.pair", { at: state.index + 1, of: count });
+  view.seek.hidden = count < SEEKABLE;
+  view.seek.max = String(Math.max(0, count - 1));
+  view.seek.value = view.seek.dataset.at = String(state.index);
   view.play.hidden = !pair || state.mode !== "blink";
   view.play.textContent = t(state.blinkPaused ? "compare.play" : "compare.pause");
   view.pin.hidden = !pair;

@@ -67,3 +67,20 @@ test("labels stay text", () => {
   assert.ok(view.root.outerHTML.length < 20_000);
   assert.match(view.panes.a.label.textContent, /^A<img src=x onerror="alert\(1\)">\[U\+202E\]/);
 });
+
+test("the frames of a video are gone through with one slider", () => {
+  const steps = [];
+  freshPage();
+  const language = languageFor("en");
+  const view = buildCompareView({ ...NOTHING, step: (by) => steps.push(by) }, language);
+  const context = { language, urlOf: ({ filename }) => `/view?filename=${filename}`, stage: STAGE };
+  const frames = (count) => ({ ...withPayload(initialState("side"), { ...PAYLOAD, pairs: Array(count).fill(PAYLOAD.pairs[0]) }), index: 2 });
+  renderCompare(view, frames(33), context);
+  assert.equal(view.seek.hidden, false);
+  assert.deepEqual([view.seek.max, view.seek.value], ["32", "2"]);
+  view.seek.value = "30";
+  view.seek.dispatchEvent(new view.root.ownerDocument.defaultView.Event("input"));
+  assert.deepEqual(steps, [28]);
+  renderCompare(view, frames(3), context);
+  assert.equal(view.seek.hidden, true);
+});
