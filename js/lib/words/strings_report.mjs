@@ -295,6 +295,7 @@ export const REPORT_SENTENCES = {
     ["Figures are for the weights before those patches.", "数値はパッチ前の重みについてのものです。"],
     ["{file} from {#count} files", "{file}（{#count} 個のファイルから）"],
     ["{file} from one file", "{file}（1個のファイルから）"],
+    ["Transfer: {name}", "LoRAを移す：{name}"],
     ["Said before the first step: {*what}.", "最初のステップの前の見積もり：{*what}。"],
     ["about {#seconds} s and {size} of memory besides the two models", "約 {#seconds} 秒、2つのモデルのほかにメモリ {size}"],
     ["By its name it is a distillation patch: with it the base model draws in few steps, at CFG 1. To see what another LoRA does together with it, or to transfer one, use the base with the patch as the model.", "名前から、蒸留用のLoRAと思われます。適用すると、ベースモデルが少ないステップ数、CFG 1で生成できます。ほかのLoRAと併用した効果を調べたり、LoRAを移したりするには、これを適用したベースモデルを使ってください。"],
