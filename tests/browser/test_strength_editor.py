@@ -322,13 +322,13 @@ def _strengths(report: dict[str, Any], block: str) -> set[float]:
 
 
 def _picture(page: ComfyPage) -> list[int]:
-    """The pixels that the upper comparison shows as *only double blocks*."""
+    """The pixels that the comparison shows as *only double blocks*."""
     return page.page.evaluate(
         """
         async () => {
           const { rootGraph, nodeOutputs } = window.app;
           const node = rootGraph.nodes.find(({ type }) => type === "PatchbayCompareImages");
-          const { filename, subfolder, type } = nodeOutputs[node.id].patchbay_compare[0].pairs[0].b;
+          const { filename, subfolder, type } = nodeOutputs[node.id].patchbay_compare[0].pairs[0].a;
           const url = `/view?${new URLSearchParams({ filename, subfolder, type })}`;
           const bitmap = await createImageBitmap(await (await fetch(url)).blob());
           const canvas = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");

@@ -78,6 +78,7 @@ export function attachPanel(node, kind) {
   });
   widget.serialize = false;
   keepWidth(widget);
+  keepInside(widget, node);
   /** @type {Attached} */
   const entry = {
     node, kind, root, widget, panel: null, output: undefined,
@@ -122,6 +123,16 @@ export function attachPanel(node, kind) {
  */
 function keepWidth(widget) {
   Object.defineProperty(widget, "width", { configurable: true, enumerable: true, get: () => undefined, set: () => {} });
+}
+
+/**
+ * A panel belongs to its node: on the node that stands for a subgraph it would be a blank row, and its eye in the frontend's
+ * list would do nothing. That list leaves out what is disabled, and shows nodes of another graph than the one on the canvas.
+ * @param {DomWidget} widget @param {ComfyNode} node
+ */
+function keepInside(widget, node) {
+  const get = () => Boolean(node.graph && app.canvas?.graph && node.graph !== app.canvas.graph);
+  Object.defineProperty(widget, "computedDisabled", { configurable: true, enumerable: true, get, set: () => {} });
 }
 
 /**
