@@ -344,6 +344,7 @@ export const REPORT_SENTENCES = {
     ["at strength {#strength} it is smaller than the rounding of the weights", "強度 {#strength} では、重みの丸め誤差より小さい変化です"],
     ["all {#count} layers have it, and nothing but rounding is left; {#more} other weights differ from the base too", "{#count} 層すべてにあり、残りは丸め誤差だけです。ほかに {#more} 個の重みも元のモデルと違います"],
     ["all {#count} layers have it, and nothing but rounding is left", "{#count} 層すべてにあり、残りは丸め誤差だけです"],
+    ["the {#count} layers that can be compared have it, {#unseen} cannot be compared", "比較できる {#count} 層にはありますが、{#unseen} 層は比較できません"],
     ["no layer of {#count} has it at a common strength", "{#count} 層のどれにも、共通の強度では含まれていません"],
     ["all {#count} layers have it, and {#more} of them something else", "{#count} 層すべてにあり、そのうち {#more} 層にはほかの変更もあります"],
     ["{#there} of the {#count} layers that can tell have it at this strength", "判断できる {#count} 層のうち {#there} 層が、この強度です"],

@@ -117,18 +117,20 @@ def verify_checkpoint(
     plan = plan_merge(sources, model)
     not_compared = list(plan.left_out)
     found: list[tuple[Blend, Measured]] = []
+    unseen = [0] * len(sources)
     with ExitStack() as opened:
         readers = [opened.enter_context(TensorReader(source.header)) for source in sources]
         for blend in plan.blends:
             try:
                 made = _measure(blend, len(sources), readers, checkpoint, base)
             except PatchbayError as error:
-                not_compared.append(f"{blend.name}: {error}")
-                continue
-            if isinstance(made, str):
-                not_compared.append(f"{blend.name}: {made}")
-            else:
+                made = str(error)
+            if not isinstance(made, str):
                 found.append((blend, made))
+                continue
+            not_compared.append(f"{blend.name}: {made}")
+            for number in {part.source for part in blend.parts if blend.model_key}:
+                unseen[number] += 1
         measured = [layer for _, layer in found]
         strengths, errors = solve_strengths(
             [x.gram for x in measured], [x.right for x in measured], [x.rest_square for x in measured],
@@ -142,7 +144,7 @@ def verify_checkpoint(
             for (blend, _), made in zip(found, layers, strict=True)
         ]
     elsewhere = tuple(_elsewhere(plan, checkpoint, base))
-    judged = [_judge(number, layers, strengths, errors, elsewhere) for number in range(len(sources))]
+    judged = [_judge(number, layers, strengths, errors, elsewhere, unseen[number]) for number in range(len(sources))]
     return Verification(
         tuple(source.header.name for source in sources), tuple(layers), strengths, errors,
         tuple(verdict for verdict, _ in judged), tuple(reason for _, reason in judged), elsewhere, tuple(not_compared),
@@ -230,7 +232,7 @@ def _same(checkpoint: Weights, base: Weights, key: str) -> bool:
 
 def _judge(
     number: int, layers: Sequence[VerifiedLayer], strengths: Sequence[float], errors: Sequence[float],
-    elsewhere: Sequence[str],
+    elsewhere: Sequence[str], unseen: int,
 ) -> tuple[Verdict, str]:  # fmt: skip
     own = [layer for layer in layers if layer.strengths[number] is not None]
     if not own:
@@ -249,6 +251,8 @@ def _judge(
         return Verdict.CANNOT_TELL, f"at strength {strength:.3g} it is smaller than the rounding of the weights"
     there = [layer for layer in telling if _agrees(layer, number, strength)]
     explained = [layer for layer in own if layer.explained]
+    if len(there) == len(telling) and len(explained) == len(own) and unseen:
+        return Verdict.PARTLY, f"the {len(own)} layers that can be compared have it, {unseen} cannot be compared"
     if len(there) == len(telling) and len(explained) == len(own):
         rest = f"; {len(elsewhere)} other weights differ from the base too" if elsewhere else ""
         return Verdict.VERIFIED, f"all {len(own)} layers have it, and nothing but rounding is left{rest}"

@@ -94,6 +94,26 @@ def test_a_merge_of_two_models_holds_half_the_lora(host: Any, base: Any) -> None
     assert report.found[0].verdict in ("verified", "partly")
 
 
+def test_a_lora_in_the_names_of_another_program_is_found(host: Any, base: Any) -> None:
+    """diffusers keeps q, k and v apart, the model has them in one weight; one of the candidates is a copy."""
+    made = loaded(host, base, (THINGS, 0.7))
+    report = host.inspect(made, base, "", [(THINGS, 1.0, 1.0), (DUOTONE, 1.0, 1.0)])
+    assert [lora.verdict for lora in report.found] == ["verified", "not"]
+    assert report.found[0].strength == pytest.approx(0.7, abs=2e-3)
+
+
+def test_quantised_weights_cannot_be_looked_into_and_that_is_said(host: Any) -> None:
+    path = next(BASE.parent.glob("*nvfp4*"), None)
+    if path is None:
+        pytest.skip("there is no quantised model here")
+    model = host.sd.load_diffusion_model(str(path))
+    report = host.inspect(loaded(host, model, (DUOTONE, 0.8)), model, "", stack(DUOTONE))
+    assert report.level.value == "warning"
+    text = host.text(report)
+    assert "not stored whole" in text
+    assert [lora.verdict for lora in report.found] != ["verified"]
+
+
 def test_without_a_base_the_report_says_what_is_missing(host: Any, base: Any) -> None:
     report = host.inspect(base, None, "", stack(DUOTONE))
     assert report.found == ()
