@@ -31,7 +31,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RESULTS, PAGE = HERE / "sweep_results.json", ROOT / "docs" / "sweep.md"
 MODEL = "klein-nano-distilled"
-STYLES = {"klein-nano-duotone": "duotone", "klein-nano-monochrome": "monochrome"}
+SEARCHED = ("klein-nano-duotone", "klein-nano-monochrome")
+RANKED = {"klein-nano-duotone-distilled": "duotone", "klein-nano-duotone": "duotone"}
+"""The first was trained on this model, the second on its base."""
 STEPS, CFG, SEED = 4, 1.0, 1000
 QUIET = 0.005
 """Strength of the blocks that shall not matter: they are in the file, but do nearly nothing."""
@@ -51,7 +53,10 @@ class Lab:
         from faithful_table import start_comfyui
 
         start_comfyui()
+        import folder_paths
         from evaluate import Stock
+
+        folder_paths.set_user_directory(str(data.resolve().parent / "user"))
 
         self.stock = Stock(comfyui, ROOT / "models")
         self.data = dict(np.load(data))
@@ -82,7 +87,7 @@ class Lab:
             "negative": [[self.stock.prompts["empty"], {}]], "latent": {"samples": torch.zeros(1, 128, 8, 8)},
             "seed": SEED, "seeds": 1, "steps": STEPS, "cfg": CFG, "sampler_name": "euler", "scheduler": "simple",
             "mode": mode, "grouping": "block", "distance": DISTANCE, "budget_s": 1e9, "vae": self.stock.vae,
-            "resume": False, "feature_shift": False,
+            "resume": True, "feature_shift": False,
         }  # fmt: skip
         return run_sweep(SweepInputs(**{**fields, **change}))
 
@@ -133,7 +138,7 @@ def ranking(lab: Lab) -> list[Figures]:
     from pack.nodes.core.sweep.rank import rank_correlation
 
     rows: list[Figures] = []
-    for name, style in STYLES.items():
+    for name, style in RANKED.items():
         for group, captions in (("seen", lab.seen[:6]), ("unseen", lab.captions[:6])):
             begun, truth = time.monotonic(), lab.truth(style, captions)
             result = lab.sweep(lab.lora(lab.shipped(name)), captions, feature_shift=True)
@@ -142,25 +147,33 @@ def ranking(lab: Lab) -> list[Figures]:
             full = bench.pictures(frozenset())
             lost = [-mean_psnr(pictures, truth) for pictures in without]
             effects = [row.effect.mean for row in units]
+            style_lost = [1 - bench.toward(frozenset({i})).mean for i in range(len(units))]
+            alone = [bench.everything - {i} for i in range(len(units))]
+            made = [mean_psnr(bench.pictures(setting), truth) for setting in alone]
+            toward = [bench.toward(setting).mean for setting in alone]
             single = []
             for scene in range(len(captions)):
                 squares = [float((pictures[scene] - full[scene]).square().mean()) for pictures in without]
                 single.append(rank_correlation(squares, lost) or 0.0)
             row: Figures = {
                 "lora": name, "captions": group, "units": len(units), "pictures": len(captions),
-                "effect": rank_correlation(effects, lost),
+                "effect": rank_correlation(effects, lost), "style_lost": rank_correlation(style_lost, lost),
+                "toward": rank_correlation(toward, made),
                 "mse_one_picture": {"mean": sum(single) / len(single), "worst": min(single)},
                 "energy": rank_correlation([row.energy for row in units], lost),
                 "psnr_whole": mean_psnr(full, truth), "floor": result.table.floor,
                 "rows": [
                     {"unit": unit.name, "effect": effect, "low": unit.effect.low, "high": unit.effect.high,
-                     "psnr": -loss, "energy": unit.energy, "shift": unit.shift}
-                    for unit, effect, loss in zip(units, effects, lost, strict=True)
+                     "style_lost": style_lost[i], "psnr": -lost[i], "toward": toward[i], "psnr_alone": made[i],
+                     "energy": unit.energy, "shift": unit.shift}
+                    for i, (unit, effect) in enumerate(zip(units, effects, strict=True))
                 ],
             }  # fmt: skip
             known = [(unit.shift, loss) for unit, loss in zip(units, lost, strict=True) if unit.shift is not None]
             row["shift"] = rank_correlation([a for a, _ in known], [b for _, b in known]) if len(known) > 2 else None
             rows.append(row)
+            for unit in row["rows"]:
+                print({k: v if isinstance(v, str) or v is None else round(v, 5) for k, v in unit.items()}, flush=True)
             print({k: v for k, v in row.items() if k != "rows"}, f"{time.monotonic() - begun:.0f} s", flush=True)
     return rows
 
@@ -178,8 +191,8 @@ def searching(lab: Lab) -> list[Figures]:
     from pack.nodes.core.sweep.search import exhaustive
 
     rows: list[Figures] = []
-    for name, style in STYLES.items():
-        result = lab.sweep(lab.lora(lab.shipped(name)), lab.captions[: 2 if style == "duotone" else 1])
+    for name in SEARCHED:
+        result = lab.sweep(lab.lora(lab.shipped(name)), lab.captions[:1])
         units, every = result.table.rows, result.bench
         order = sorted(range(len(units)), key=lambda i: units[i].energy or 0.0)
         for distance in DISTANCES:
@@ -212,16 +225,26 @@ def markdown(results: dict[str, list[Figures]]) -> dict[str, str]:
     right = sum(row["chosen"] == row["found"] for row in results["chosen"])
     lines += ["", f"{right} of {len(results['chosen'])} are found exactly."]
     tables = {"chosen": "\n".join(lines)}
-    lines = [
-        "| LoRA | captions | effect of the sweep | MSE on one picture: mean, worst | energy | feature shift |",
-        "|---|---|---:|---:|---:|---:|",
-    ]
+    heads = ("LoRA", "captions", "solo: towards the LoRA", "knock-out: effect", "its MSE on one picture", "energy")
+    lines = [f"| {' | '.join(heads)} | feature shift |", "|---|---|---:|---:|---:|---:|---:|"]
     for row in results["ranking"]:
         one, shift = row["mse_one_picture"], row["shift"]
         lines.append(
-            f"| {row['lora']} | {row['captions']} | **{row['effect']:.2f}** | {one['mean']:.2f}, "
-            f"{one['worst']:.2f} | {row['energy']:.2f} | {'-' if shift is None else f'{shift:.2f}'} |"
+            f"| {row['lora']} | {row['captions']} | **{row['toward']:.2f}** | {row['effect']:.2f} | "
+            f"{one['mean']:.2f} ({one['worst']:.2f}) | {row['energy']:.2f} | {shift:.2f} |"
         )
+    lines += ["", "Of the first row, unit by unit:", ""]
+    lines += [
+        "| unit | PSNR without it | effect | PSNR with it alone | towards the LoRA | energy |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for unit in results["ranking"][0]["rows"]:
+        lines.append(
+            f"| {unit['unit']} | {unit['psnr']:.2f} dB | {100 * unit['effect']:.1f} % | {unit['psnr_alone']:.2f} dB | "
+            f"{100 * unit['toward']:.1f} % | {100 * unit['energy']:.2g} % |"
+        )
+    whole = results["ranking"][0]["psnr_whole"]
+    lines += ["", f"With the whole LoRA it is {whole:.2f} dB."]
     tables["ranking"] = "\n".join(lines)
     lines = [
         "| LoRA | may be missed | fewest of all sets | search | its runs | knock-out | its runs |",

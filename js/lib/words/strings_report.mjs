@@ -236,6 +236,7 @@ export const REPORT_SENTENCES = {
     ["{#evaluations} model evaluations, {#seconds} s.", "モデルの評価 {#evaluations} 回、{#seconds} 秒。"],
     ["{#count} pictures were there from an earlier run.", "{#count} 枚は以前の実行のものです。"],
     ["The time ran out: a longer run may find a smaller set.", "時間切れです。もっと長く実行すれば、さらに少ない組み合わせが見つかるかもしれません。"],
+    ["{#count} layers for the text encoder are not swept: the prompts come in encoded.", "テキストエンコーダー用の {#count} 層は調べていません：プロンプトはエンコード済みで入ってきます。"],
     ["No feature shift: {*why}", "特徴のずれは測っていません：{*why}"],
     ["nothing fitted", "合わせていません"],
     ["keep 1.0", "1.0のまま"],

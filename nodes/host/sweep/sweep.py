@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ...core.lora.places import place_layer
+from ...core.model.blocks import TEXT_ENCODER
 from ...core.report.report import Report
 from ...core.strengths.groups import BLOCK_AND_PART
 from ...core.sweep.bench import Bench, Dropped
@@ -123,5 +125,12 @@ def _table(
         bundles=bundles_of(bench, swept),
         interactions=named_interactions(swept, units),
         stopped=swept.stopped,
-        notes=(f"No feature shift: {note}",) if note else (),
+        notes=(*_text_encoder_note(inputs), *((f"No feature shift: {note}",) if note else ())),
     )
+
+
+def _text_encoder_note(inputs: SweepInputs) -> tuple[str, ...]:
+    """The prompts come in encoded, so the LoRA's part for the text encoder is in them or not, in every run alike."""
+    layers = inputs.lora.file.layers
+    count = sum(place_layer(layer.name, "")[0] == TEXT_ENCODER for layer in layers)
+    return (f"{count} layers for the text encoder are not swept: the prompts come in encoded.",) if count else ()

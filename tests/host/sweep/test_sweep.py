@@ -205,6 +205,15 @@ def test_the_feature_shift_stands_beside_the_effect(host: Any, nano: Any, tmp_pa
     assert max(shifts, key=lambda name: shifts[name] or 0) == "single_blocks.1"
 
 
+def test_layers_of_the_text_encoder_are_said_to_be_left_alone(host: Any, nano: Any, tmp_path: Path) -> None:
+    state = native_lora(**NANO)
+    state["lora_te_text_model_encoder_layers_0_mlp_fc1.lora_down.weight"] = torch.randn(2, 8)
+    state["lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight"] = torch.randn(8, 2)
+    chosen = inputs(host, nano, write(tmp_path / "te.safetensors", state), grouping="kind of block")
+    notes = host.sweep.run_sweep(chosen).report.notes
+    assert "1 layers for the text encoder are not swept: the prompts come in encoded." in notes
+
+
 def test_the_store_forgets_the_oldest_and_survives_damage(host: Any, folder: Path) -> None:
     import os
 

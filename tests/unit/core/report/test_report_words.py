@@ -31,7 +31,7 @@ SOURCES = {
     "core/measure/report.py": ("_summary", "_remarks"),
     "core/strengths/presets.py": ("STRUCTURE", "UNMEASURED", "_sentence"),
     "core/sweep/report.py": ("_judge", "_notes", "_picture_notes", "_disagreements", "_method_notes"),
-    "host/sweep/sweep.py": ("_table",),
+    "host/sweep/sweep.py": ("_table", "_text_encoder_note"),
     "core/transfer/shift_report.py": ("_judge_pair", "_judge_transfer", "_WORDS", "_method_notes"),
     "core/transfer/teach_report.py": ("_judge", "_notes", "forecast_text"),
     "host/transfer/moved_blocks.py": ("moved_sentence",),
