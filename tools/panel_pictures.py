@@ -51,6 +51,7 @@ NODE_PICTURES: dict[str, tuple[str, str, int]] = {
     "PatchbayFeatureShift": ("Does this LoRA transfer", "PatchbayFeatureShift", 0),
     "PatchbayFitStrengths": ("Fit a LoRA to another model", "PatchbayFitStrengths", 0),
     "PatchbayInspectFile": ("Merge three LoRAs into one", "PatchbayInspectFile", 0),
+    "PatchbayLoraGrid": ("Compare LoRAs and strengths", "PatchbayLoraGrid", 0),
     "PatchbayInspectModel": ("What is inside this merge", "PatchbayInspectModel", 0),
     "PatchbayMeasureReport": ("What does this LoRA cost", "PatchbayMeasureReport", 0),
     "PatchbayMergeLoras": ("Merge three LoRAs into one", "PatchbayMergeLoras", 0),

@@ -12,15 +12,20 @@ const MOST_LINES = 6;
 /** About how many characters a line has. */
 const LINE_CHARACTERS = 52;
 
+/** Texts of several lines that are mostly short. */
+const TEXTS = new Set(["blocks", "more_loras", "prompts"]);
+
 /**
- * Gives the text of block strengths as many lines as it has, on the classic canvas.
+ * Gives texts such as block strengths as many lines as they have, on the classic canvas.
  * @param {EditorNode} node
  */
 export function keepTextShort(node) {
-  const widget = /** @type {{value?: unknown, options?: Record<string, unknown>} | undefined} */ (node.widgets?.find(({ name }) => name === "blocks"));
-  if (!widget?.options || typeof widget.options.getMinHeight === "function") return;
-  const height = () => FRAME_PIXELS + LINE_PIXELS * linesOf(String(widget.value ?? ""));
-  Object.assign(widget.options, { getMinHeight: height, getMaxHeight: height });
+  for (const each of node.widgets ?? []) {
+    const widget = /** @type {{value?: unknown, options?: Record<string, unknown>}} */ (each);
+    if (!TEXTS.has(each.name ?? "") || !widget.options || typeof widget.options.getMinHeight === "function") continue;
+    const height = () => FRAME_PIXELS + LINE_PIXELS * linesOf(String(widget.value ?? ""));
+    Object.assign(widget.options, { getMinHeight: height, getMaxHeight: height });
+  }
 }
 
 /** Above the lines stands the input's name. */

@@ -161,7 +161,9 @@ def read_reference(text: str, axes: Sequence[Axis]) -> Reference:
     names = [axis.name for axis in axes]
     plain = text.strip()
     if plain.casefold() in ("first", "first cell"):
-        return Reference({})
+        # Where nothing but seeds and the like differs, no cell but the very first is another one's reference.
+        alone = all(axis.kept for axis in axes if axis.varies)
+        return Reference(dict.fromkeys(range(len(axes)), 0) if alone else {})
     pattern = re.compile(rf"(?:^|[,\n])\s*({'|'.join(map(re.escape, names))})\s*=", re.IGNORECASE)
     starts = list(pattern.finditer(plain))
     if not starts or plain[: starts[0].start()].strip():

@@ -68,6 +68,8 @@ def test_a_reference_keeps_the_seed_and_takes_the_first_of_the_rest():
     assert read_reference("strength = 1.0", AXES).of(plan, (2, 0, 0, 1)) == (0, 1, 0, 1)
     assert read_reference("Seed=7", AXES).of(plan, (2, 1, 0, 1)) == (0, 0, 0, 0)
     assert read_reference("first", AXES).of(plan, (2, 1, 0, 1)) == (0, 0, 0, 1)
+    seeds = (axis("lora", "a"), axis("seed", 7, 8, kept=True))
+    assert read_reference("first", seeds).of(plan_grid(seeds), (0, 1)) == (0, 0)
 
 
 def test_a_reference_may_have_commas_and_equal_signs_in_its_value():
