@@ -15,7 +15,7 @@ MEASURED = 0.0
 FIT = ["block and stream", MEASURED, 0.0, 2.0, 0.0, 1, 4, True]
 COMFY_ORG = "https://huggingface.co/Comfy-Org"
 FLUX2_FILES = f"{COMFY_ORG}/flux2-klein/resolve/main/split_files"
-TEACH = [DUOTONE, 0, 150, "klein-nano-duotone-for-wide", 1.5, MEASURED, 0, "", 0, 3, 1.0]
+TEACH = [DUOTONE, 0, 150, "klein-nano-duotone-for-wide", 1.5, MEASURED, 0, "", 4, 3, 1.0]
 TEACH_4B = [DUOTONE, 0, 500, "my-lora-for-distilled", 1.0, MEASURED, 0, "", 0, 4, 1.0]
 TEACH_PROMPTS = ("butterfly", "rocket", "pizza", "owl", "banana", "hammer", "sailboat", "cactus")
 NANO_PROMPTS = ("butterfly", "rocket", "pizza", "owl")
@@ -235,8 +235,8 @@ def teach_nano(object_info: dict[str, Any]) -> Graph:
         "**Transfer LoRA** makes a new LoRA from the old one and its own model, without a picture: the base with the "
         "LoRA is the teacher.\n\n"
         "Prompts that nothing was learned from decide whether the file is written; the report has the figures. "
-        "The run takes one to three minutes on two cores. 150 steps give the idea; more steps and more prompts give a "
-        "better LoRA.\n\n"
+        "How long it takes, the node says before the first step. 150 steps of 4 give the idea; more of both and more "
+        "prompts give a better LoRA.\n\n"
         "Then choose the new file in **Apply LoRA** on the wide model."
     )
     given = _nano(graph, (WIDE, BASE), note, TEACH_PROMPTS, 20)
