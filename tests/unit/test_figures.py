@@ -152,12 +152,24 @@ def _workbench() -> list[str]:
     return [*module.table_text(made).splitlines(), f"{made['layers']} layers of {made['side']} x {made['side']}"]
 
 
+def _sweep() -> list[str]:
+    spec = importlib.util.spec_from_file_location("sweep_table", ROOT / "tests" / "lab" / "sweep_table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made = read("lab/sweep_results.json")
+    assert all(3 * row["search"]["runs"] <= row["sets"] for row in made["search"])
+    return [line for table in module.markdown(made).values() for line in table.splitlines()]
+
+
 PAGES: dict[str, Callable[[], list[str]]] = {
     "README.md": _readme,
     "docs/gpu.md": _gpu,
     "docs/measurement.md": _measurement,
     "docs/command_line.md": _command_line,
     "docs/workbench.md": _workbench,
+    "docs/sweep.md": _sweep,
     "models/README.md": _klein_nano,
     "js/docs/PatchbayMeasure/en.md": _cost_of_measuring("{:+.2f} % of a step with FLUX.2 Klein 4B and {:+.2f} % with"),
     "js/docs/PatchbayMeasure/ja.md": _cost_of_measuring("4Bは{:+.2f} %、9Bは{:+.2f} %"),
