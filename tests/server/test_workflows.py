@@ -63,12 +63,16 @@ def test_it_runs_once(path: Path, comfy: ComfyClient, object_info: dict[str, Any
     """Its reports and pictures are there, and a second run is taken from the cache."""
     prompt = less_work(to_api(load_workflow(path), object_info))
     first = comfy.run(prompt, RUN_SECONDS)
-    reports = [report for entry in first.values() for report in entry.get("patchbay_report", [])]
+    named = ("patchbay_report", "patchbay_grid")
+    reports = [report for entry in first.values() for name in named for report in entry.get(name, [])]
     assert all(report["schema"] == "patchbay.report" for report in some(reports))
     for entry in first.values():
         for compare in entry.get("patchbay_compare", []):
             for pair in some(compare["pairs"]):
                 assert all(comfy.view(pair[key])[:4] == b"\x89PNG" for key in ("a", "b", "difference"))
+        for grid in entry.get("patchbay_grid", []):
+            pictures = [*grid["sheets"], *(cell["picture"] for cell in some(grid["cells"]))]
+            assert all(comfy.view(picture)[:4] == b"\x89PNG" for picture in pictures)
     entry = comfy.wait(comfy.queue(prompt), RUN_SECONDS)
     cached = next(detail["nodes"] for kind, detail in entry["status"]["messages"] if kind == "execution_cached")
     assert set(cached) >= set(first)
