@@ -69,11 +69,12 @@ class PatchbayLoraGrid(io.ComfyNode):
     def fingerprint_inputs(
         cls, lora_name: str | None = None, folder: str | None = None, more_loras: str | None = None, **_: object
     ) -> str:
+        linked = lora_fingerprint(None) if None in (lora_name, folder, more_loras) else ""
         try:
             files = chosen_loras(lora_name or NONE, folder or NONE, more_loras or "")
         except PatchbayError as error:
-            return str(error)
-        return "; ".join((str(_unfinished[0]), *map(lora_fingerprint, files)))
+            return f"{linked}{error}"
+        return "; ".join((str(_unfinished[0]), linked, *map(lora_fingerprint, files)))
 
     @classmethod
     def execute(

@@ -10,7 +10,7 @@ from nano_models import native_lora, write
 
 pytestmark = pytest.mark.host
 SIZES = {"hidden": 128, "double": 1, "single": 1}
-OWN = {"PatchbayInspectModel"}
+OWN = {"PatchbayInspectModel", "PatchbayLoraGrid"}
 """Nodes where no file can be chosen as well."""
 
 
