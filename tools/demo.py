@@ -70,6 +70,11 @@ def run_demo(runtime: Runtime, output: Path, port: int, serve: bool, progress: P
     return files
 
 
+def _by_number(node_id: str) -> list[int]:
+    """Order of node ids; a node in a subgraph has that of the node before its own: ``17:5``."""
+    return [int(part) for part in node_id.split(":")]
+
+
 def _keep(
     client: ComfyClient, runtime: Runtime, prompt: Mapping[str, Any], outputs: Mapping[str, Any], output: Path
 ) -> DemoFiles:
@@ -84,7 +89,7 @@ def _keep(
         )
     _write_picture(client, runtime, compare, files.picture)
     nodes = []
-    for node_id in sorted(outputs, key=int):
+    for node_id in sorted(outputs, key=_by_number):
         entry = outputs[node_id]
         nodes += [
             {"node": node_id, "type": prompt[node_id]["class_type"], "report": report}
@@ -93,7 +98,7 @@ def _keep(
     everything = {"workflow": WORKFLOW.stem, "comfyui": runtime.version, "compare": compare, "nodes": nodes}
     write_atomically(files.report_json, json.dumps(everything, indent=1) + "\n")
     texts = []
-    for node_id in sorted(outputs, key=int):
+    for node_id in sorted(outputs, key=_by_number):
         name = prompt[node_id]["_meta"]["title"]
         texts += [f"== {name}\n\n{text.rstrip()}\n" for text in outputs[node_id].get("text", [])]
     write_atomically(files.report_text, "\n".join(texts))
@@ -144,7 +149,7 @@ def _summary(outputs: Mapping[str, Any], runtime: Runtime, seconds: float, files
 
 def _first(outputs: Mapping[str, Any], key: str) -> dict[str, Any] | None:
     """The first entry of that kind among a run's outputs."""
-    for node_id in sorted(outputs, key=int):
+    for node_id in sorted(outputs, key=_by_number):
         if outputs[node_id].get(key):
             return outputs[node_id][key][0]
     return None

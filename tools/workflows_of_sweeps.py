@@ -17,7 +17,7 @@ SEEN = ("rocket", "pizza", "owl")
 def _sweep(graph: Graph, model: Any, given: Node, settings: list[Any]) -> Node:
     return graph.add(
         "PatchbayBlockSweep", (400, 0), (620, 1400), [DUOTONE, *settings], model=model,
-        **{slot["name"]: given[slot["name"]] for slot in given.outputs},
+        **given.by_name(),
     )  # fmt: skip
 
 
