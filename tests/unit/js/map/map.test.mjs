@@ -268,6 +268,14 @@ test("hostile names stay text, in the page and in the picture", () => {
   assert.ok(svg.length < 60_000, `${svg.length}`);
 });
 
+test("the layers of a block say how a quantised weight is stored, in both languages", () => {
+  freshPage();
+  const layers = [layer({ block: "double_blocks.1", layer: "img_mlp.0", stored: "nvfp4" }), layer({ block: "double_blocks.1", layer: "img_mlp.2" })];
+  const told = (/** @type {string} */ locale) => renderBlockTable("x", layers, languageFor(locale), { close() {}, copy() {}, csv() {} }).textContent;
+  assert.equal(told("en").match(/Stored as\s*nvfp4/g)?.length, 1);
+  assert.equal(told("ja").match(/保存形式\s*nvfp4/g)?.length, 1);
+});
+
 test("ten thousand layers: few elements, quickly", () => {
   freshPage();
   for (const [blocks, each] of [[100, 100], [5000, 2]]) {
