@@ -31,7 +31,7 @@ test("every string is used and every key that is used exists", () => {
   const folder = new URL("../../../../js/lib/", import.meta.url);
   const code = readdirSync(folder, { recursive: true }).map(String).filter((name) => name.endsWith(".mjs") && !/strings[^/\\]*$/.test(name)).map((name) => readFileSync(new URL(name, folder), "utf8")).join("\n");
   const used = new Set([...code.matchAll(/["`]([a-z]+\.[A-Za-z.]+)["`]/g)].map((match) => match[1]));
-  const families = ["state.", "level.", "compare.side", "compare.slider", "compare.blink", "compare.difference", "column.", "table.", "why.", "memory.", "figure.", "verdict.", "answer.", "output.", "measure.bar.", "measure.memory.", "fact.", "stage.", "metric.", "legend.", "map.view.", "panel.export.", "editor.source.", "editor.error.", "shift.zone.", "shift.sign.", "shift.img", "shift.txt", "shift.all", "fit.gain.", "fit.name.", "sweep.bars.", "sweep.track.", "sweep.part.", "found.is.", "presets.shipped", "presets.user"];
+  const families = ["state.", "level.", "compare.side", "compare.slider", "compare.blink", "compare.difference", "column.", "table.", "why.", "memory.", "figure.", "verdict.", "answer.", "output.", "measure.bar.", "measure.memory.", "fact.", "stage.", "metric.", "legend.", "map.view.", "panel.export.", "editor.source.", "editor.error.", "shift.zone.", "shift.sign.", "shift.img", "shift.txt", "shift.all", "fit.gain.", "fit.name.", "sweep.bars.", "sweep.track.", "sweep.part.", "grid.axis.", "grid.back.", "grid.use.", "found.is.", "presets.shipped", "presets.user"];
   for (const key of Object.keys(STRINGS.en)) {
     assert.ok(used.has(key.replace(/\.one$/, "")) || families.some((start) => key.startsWith(start)), `unused: ${key}`);
   }
