@@ -127,6 +127,8 @@ CLASSES: dict[str, tuple[str, str]] = {
     "CogVideoX_T2V": ("cogvideox", _COG), "SVD_img2vid": ("svd", "svd"),
 }  # fmt: skip
 """By class of ``comfy.supported_models``: family and source."""
+NEWER = frozenset({"Trellis2"})
+"""Those of them that came after ComfyUI 0.30."""
 
 NO_PICTURES = {
     "MiniMaxMusic3RVQDepthDecoder", "T5FilmDecoder", "PriorTransformer", "RFD4ProteinaTransformer",

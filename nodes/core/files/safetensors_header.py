@@ -130,7 +130,9 @@ def _check_metadata(value: Any, name: str) -> dict[str, str]:
 def _tensor_info(key: str, value: Any, name: str) -> TensorInfo:
     if type(value) is dict:
         get: Callable[[str], Any] = value.get  # pyright: ignore[reportUnknownMemberType]
-        dtype, shape, offsets = get("dtype"), get("shape"), get("data_offsets")
+        dtype: Any = get("dtype")
+        shape: Any = get("shape")
+        offsets: Any = get("data_offsets")
     elif type(value) is list and len(cast("list[Any]", value)) == 3:
         dtype, shape, offsets = cast("list[Any]", value)  # the library reads the fields from an array, too
     else:

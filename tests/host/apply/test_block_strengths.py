@@ -72,7 +72,7 @@ def test_the_report_says_where_a_preset_comes_from_and_what_was_measured(node: A
     measured = run(node, preset="First half")[3]
     assert 'The preset "First half" comes from the structure of the model' in measured
     assert "On klein-nano-distilled with the LoRA klein-nano-duotone, 17%" in measured
-    assert "python tests/bench/preset_bench.py" in measured
+    assert ".py" not in measured, "a release has no scripts"
     assert "is not measured: the LoRAs that come with the pack have no such" in run(node, preset="Input blocks off")[3]
     user_file.parent.mkdir(parents=True, exist_ok=True)
     mine = {"mine": {"blocks": "all=0.5", "description": ""}}

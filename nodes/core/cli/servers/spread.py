@@ -102,8 +102,9 @@ def _engine(addresses: Sequence[str], cluster: str) -> Iterator[Any]:
         for address in addresses
     }
     scheduler = {"cls": distributed.Scheduler, "options": {"dashboard": False, "port": 0, "host": "127.0.0.1"}}
+    quiet: Any = logging.ERROR  # a level, whatever the signature says
     with (
-        distributed.SpecCluster(workers=workers, scheduler=scheduler, silence_logs=40) as local,
+        distributed.SpecCluster(workers=workers, scheduler=scheduler, silence_logs=quiet) as local,
         distributed.Client(local, set_as_default=False) as client,
     ):
         yield client
