@@ -8,6 +8,7 @@ cell changes nothing in it: the noise comes from the prompt.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
