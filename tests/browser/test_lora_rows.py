@@ -72,7 +72,7 @@ def _add(page: ComfyPage, panel: Locator, words: str) -> None:
 
 def test_three_loras_take_few_clicks_and_little_room(comfy_page: ComfyPage) -> None:
     panel = _fresh(comfy_page)
-    for words in ("duotone", "instr", "mono"):
+    for words in ("duotone dis", "instr", "mono"):
         _add(comfy_page, panel, words)
     _wait_for(comfy_page, "rows.length === 3")
     boxes = panel.locator("[data-row] input[type=checkbox]")

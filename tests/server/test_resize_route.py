@@ -38,6 +38,8 @@ def test_a_smaller_copy_is_written_and_nothing_replaced(comfy_server: ComfyServe
     _, again = ask(comfy_server, {"name": LORA, "energy": 0.98})
     assert again["file"] != made["file"]
     assert path.exists()
+    for name in (made["file"], again["file"]):  # other tests choose from the same folder
+        (comfy_server.base / "models" / "loras" / name).unlink()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import { readNote, setNotes } from "./notes.mjs";
 /** @typedef {import("./notes.mjs").Note} Note */
 
 const FOLDER = "lora-patchbay";
-const FILE = `/userdata/${encodeURIComponent(`${FOLDER}/lora_notes.json`)}`;
+const NAME = "lora_notes.json";
+const FILE = `/userdata/${encodeURIComponent(`${FOLDER}/${NAME}`)}`;
 
 /** @type {Promise<void> | null} */
 let loading = null;
@@ -33,9 +34,14 @@ export async function saveNote(lora, note) {
 /** @returns {Promise<Record<string, Note>>} */
 async function readAll() {
   // Asking for a file that is not there is an error on the browser's console.
-  const entries = await requestJson("/v2/userdata");
-  if (!Array.isArray(entries) || !entries.some(({ name, type }) => name === FOLDER && type === "directory")) return {};
+  if (!(await holds("", FOLDER)) || !(await holds(`?path=${FOLDER}`, NAME))) return {};
   const answer = /** @type {{notes?: unknown}} */ (await requestJson(FILE));
   const found = typeof answer.notes === "object" && answer.notes !== null ? answer.notes : {};
   return Object.fromEntries(Object.entries(found).map(([name, note]) => [name, readNote(note)]));
+}
+
+/** Whether a folder of the user's data holds something of this name. @param {string} folder as a query @param {string} name */
+async function holds(folder, name) {
+  const entries = await requestJson(`/v2/userdata${folder}`);
+  return Array.isArray(entries) && entries.some((entry) => entry.name === name);
 }
