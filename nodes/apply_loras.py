@@ -56,7 +56,7 @@ class PatchbayApplyLoras(io.ComfyNode):
                     tooltip="The rows as JSON: a list with on, lora, strength and, where wanted, clip (strength for "
                     "the text encoder) and blocks. Tags such as <lora:name:0.8> are taken too.",
                 ),
-                *method_inputs(),
+                *method_inputs(folded=False),
             ],
             outputs=[
                 io.Model.Output("model", tooltip="The model with the LoRAs applied; unchanged if every row is off."),

@@ -90,8 +90,12 @@ METHOD = (
 """Tooltip of the input ``method``."""
 
 
-def method_inputs() -> list[io.Input]:
-    """How a LoRA is applied, on every node that applies one."""
+def method_inputs(folded: bool = True) -> list[io.Input]:
+    """How a LoRA is applied, on every node that applies one.
+
+    Args:
+        folded: Leave ``as_stock`` to the frontend's advanced inputs; a node that shows its values itself does not.
+    """
     return [
         io.Combo.Input(
             "method",
@@ -102,7 +106,7 @@ def method_inputs() -> list[io.Input]:
         io.Boolean.Input(
             "as_stock",
             default=False,
-            advanced=True,
+            advanced=folded,
             tooltip="Off: every layer as the program that wrote the file intended. On: exactly what ComfyUI's own LoRA "
             "loader does with the file, bit for bit. The report says where the two differ.",
         ),
