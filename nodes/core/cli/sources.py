@@ -46,7 +46,7 @@ def parse_source(text: str) -> TypedSource:
     if path.exists():
         return TypedSource(path, blocks=blocks)
     name, _, number = text.rpartition(":")
-    if Path(name).exists():
+    if name and Path(name).exists():
         return TypedSource(Path(name), _number(number, text), _number(number, text), blocks)
     found = _STRENGTHS.match(text)
     if found is None:

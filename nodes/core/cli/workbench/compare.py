@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ...errors import PatchbayError
-from ...report.text import clean
 from ..check import read_model
 from ..exits import EXIT_OK, EXIT_WARNING, UsageError, require
 from ..output import say, write_json, write_rows
@@ -66,7 +65,7 @@ def run(options: argparse.Namespace, out: TextIO, err: TextIO) -> int:
         write_rows(out, _columns(found), _rows(found))
     else:
         for line in _text(found, options.ranks):
-            say(out, clean(line, 300))
+            say(out, _printable(line))
     lost = found.left_out or any(layer.not_compared for layer in found.layers)
     return EXIT_WARNING if lost else EXIT_OK
 
@@ -75,8 +74,7 @@ def _text(found: Comparison, ranks: bool) -> Iterator[str]:
     from ...compare.compare import SAME, cosine, factor_between
 
     gram, last = found.gram, len(found.names) - 1
-    for number, name in enumerate(found.names):
-        yield f"{chr(65 + number % 26)}  {name}: norm {math.sqrt(max(gram[number][number], 0)):.4g}"
+    yield from _course(found)
     for number in range(last):
         between = factor_between(gram, number, last)
         if between is None:
@@ -99,6 +97,36 @@ def _text(found: Comparison, ranks: bool) -> Iterator[str]:
         yield from _ranks(found)
     yield from (f"not compared: {x.name}: {x.not_compared}" for x in found.layers if x.not_compared)
     yield from (f"left out: {line}" for line in found.left_out)
+
+
+_BAR, _NAME, _LINE = 20, 40, 300
+"""Characters of a drawn bar, of a name beside one, and of a line."""
+
+
+def _printable(line: str) -> str:
+    """A line for a terminal, whatever the files are called; columns stay where they are."""
+    return "".join(char if char.isprintable() else "?" for char in line[:_LINE])
+
+
+def _course(found: Comparison) -> Iterator[str]:
+    """Each file's norm; of more than two, such as epochs, drawn beside the cosine to the last."""
+    from ...compare.compare import cosine
+
+    last = len(found.names) - 1
+    norms = [math.sqrt(max(found.gram[number][number], 0)) for number in range(last + 1)]
+    most, width = max(norms), min(max(map(len, found.names)), _NAME)
+    for number, (name, norm) in enumerate(zip(found.names, norms, strict=True)):
+        letter = chr(65 + number % 26)
+        if last < 2:
+            yield f"{letter}  {name}: norm {norm:.4g}"
+            continue
+        short = name if len(name) <= width else f"...{name[3 - width:]}"
+        alike = cosine(found.gram, number, last)
+        drawn = ("#" * round(_BAR * part) for part in (norm / most if most else 0, max(alike or 0, 0)))
+        first, second = (bar.ljust(_BAR) for bar in drawn)
+        told = "-" if alike is None else f"{alike:.4f}"
+        columns = (letter, short.ljust(width), f"norm {norm:9.4g} {first}", f"cosine to the last {told:>7} {second}")
+        yield "  ".join(columns).rstrip()
 
 
 def _by_block(found: Comparison) -> Iterator[str]:

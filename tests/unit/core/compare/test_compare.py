@@ -72,6 +72,23 @@ def test_what_only_one_has_is_named(tmp_path: Path) -> None:
     assert f"only in {DUOTONE.name}: 1 layers ({name})" in said
 
 
+def test_epochs_are_drawn_as_a_course(tmp_path: Path) -> None:
+    """Norms and cosines as bars, in columns that stay columns."""
+    files = [rescaled(tmp_path / f"epoch-{number}.safetensors", number / 4, 1.0) for number in (1, 2, 4)]
+    _, said = run("compare", *files)
+    rows = [line for line in said.splitlines() if "cosine to the last" in line]
+    assert [line.split("  cosine")[0].count("#") for line in rows] == [5, 10, 20]
+    assert all(line.endswith("1.0000 " + "#" * 20) for line in rows)
+    assert len({line.index("cosine to") for line in rows}) == 1
+    heads = next(line for line in said.splitlines() if line.startswith("block"))
+    assert all(len(line) == len(heads) for line in said.splitlines() if line.startswith("single_blocks."))
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    code, said = run("compare", tmp_path / "none.safetensors", DUOTONE)
+    assert (code, "No such file" in said) == (2, True)
+
+
 def test_the_advised_rank_is_the_planted_one() -> None:
     torch.manual_seed(5)
     left = torch.linalg.qr(torch.randn(40, 16, dtype=torch.float64))[0]
