@@ -8,6 +8,7 @@ import signal
 import sys
 import types
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,10 @@ def _load_nodes() -> dict[str, Any]:
             await extension.on_load()
             return await extension.get_node_list()
 
-        _NODES.update({node.GET_SCHEMA().node_id: node for node in asyncio.run(load())})
+        # Playwright keeps an event loop in the thread of the tests that ran before, and a thread has one at most.
+        with ThreadPoolExecutor(1) as pool:
+            nodes = pool.submit(lambda: asyncio.run(load())).result()
+        _NODES.update({node.GET_SCHEMA().node_id: node for node in nodes})
     return _NODES
 
 

@@ -89,7 +89,7 @@ class ComfyPage:
         loaded = "(count) => window.app.rootGraph.nodes.length === count"
         try:
             self.page.evaluate(_LOAD, [workflow, path.stem])
-            self.page.wait_for_function(loaded, arg=len(workflow["nodes"]), timeout=LOAD_MS / 2)
+            self.page.wait_for_function(loaded, arg=len(workflow["nodes"]), timeout=LOAD_MS / 6)
         except TimeoutError:
             # The frontend drops a workflow that comes while it still goes back to the one before, as after a change of
             # the language.

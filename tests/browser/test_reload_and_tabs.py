@@ -6,6 +6,7 @@ import json
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from comfy_page import ComfyPage
 from side_bar import open_side_bar, select_node, set_setting, wait_for_text
 from support import COMPARE_WORKFLOW
@@ -69,6 +70,7 @@ EDITOR_SAYS = """
 """
 
 
+@pytest.mark.all
 def test_results_after_a_reload_in_a_second_tab_and_without_the_files(comfy_page: ComfyPage) -> None:
     page = comfy_page.page
     set_setting(comfy_page, "Comfy.Workflow.Persist", True)

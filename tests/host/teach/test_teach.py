@@ -143,6 +143,7 @@ def test_memory_is_told_before_the_first_step(host: Any, base: Any, lora: Any, r
         assert memory(4, True) < memory(4, False)
 
 
+@pytest.mark.all
 def test_from_zero_the_effect_is_learned_on_prompts_that_were_held_out(host: Any, base: Any, lora: Any) -> None:
     with torch.inference_mode(False):
         teaching = host.teach.Teaching(base, base, lora, settings(host, steps=40, batch=8, walks=12), None)
@@ -155,6 +156,7 @@ def test_from_zero_the_effect_is_learned_on_prompts_that_were_held_out(host: Any
     assert taught.calls == len(taught.factors) > 0
 
 
+@pytest.mark.all
 def test_a_lora_that_lands_nowhere_starts_from_zero_and_the_best_state_is_kept(host: Any, base: Any, lora: Any) -> None:
     wide = host.sd.load_diffusion_model_state_dict(flux2_state_dict(seed=1, hidden=256, double=1, single=1))
     taught = host.teach.teach_lora(wide, base, lora.key[0], "style", settings(host, rate=800.0))

@@ -54,6 +54,7 @@ def test_pytests_exit_code_is_the_commands(code: int) -> None:
     assert run_pytest([sys.executable, "-c", f"raise SystemExit({code})"], dict(os.environ)) == code
 
 
+@pytest.mark.all
 def test_a_test_draws_the_same_each_time_and_alone(tmp_path: Path) -> None:
     drawn = []
     for other in ("", "def test_before():\n    import random, torch\n    random.random(), torch.rand(3)\n"):
