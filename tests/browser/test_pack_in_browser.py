@@ -40,11 +40,11 @@ SHOWN_BEFORE = "() => document.querySelector('.patchbay-editor-body, .patchbay-c
 """Whether a node of ours shows more than an empty line before any run."""
 REPORTED = """
 () => {
-  const cards = [...document.querySelectorAll(".patchbay-card")];
-  return cards.length > 0 && !cards.some((card) => card.querySelector(".patchbay-empty"));
+  const panels = [...document.querySelectorAll(".patchbay-panel[data-result]")];
+  return panels.length > 0 && !panels.some((panel) => panel.querySelector(".patchbay-empty"));
 }
 """
-"""Every card shows its node's report."""
+"""Every panel whose node ran shows what it found; a node that only takes settings did not run."""
 
 
 def test_the_pack_loads_in_silence(lasting_page: ComfyPage) -> None:
