@@ -40,11 +40,14 @@ SHOWN_BEFORE = "() => document.querySelector('.patchbay-editor-body, .patchbay-c
 """Whether a node of ours shows more than an empty line before any run."""
 REPORTED = """
 () => {
+  const isEmpty = (place) => place.querySelector(".patchbay-empty") !== null;
+  const cards = [...document.querySelectorAll(".patchbay-card")];
   const panels = [...document.querySelectorAll(".patchbay-panel[data-result]")];
-  return panels.length > 0 && !panels.some((panel) => panel.querySelector(".patchbay-empty"));
+  const ran = cards.filter((card) => card.closest("[data-result]"));
+  return (cards.length > 0 && !cards.some(isEmpty)) || (panels.length > 0 && !ran.some(isEmpty));
 }
 """
-"""Every panel whose node ran shows what it found; a node that only takes settings did not run."""
+"""Every card whose node ran shows its report; a node that only takes settings did not run."""
 
 
 def test_the_pack_loads_in_silence(lasting_page: ComfyPage) -> None:
