@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import comfy.samplers
 from comfy_api.latest import io
 
 from .core.report.report import to_json
@@ -17,7 +16,7 @@ from .host.apply.lora_cache import LORA_CACHE
 from .host.comfyui.lora_input import lora_file, lora_file_input, lora_fingerprint
 from .host.sweep.cells import SweepInputs
 from .host.sweep.sweep import SweepResult, run_sweep
-from .sockets import CATEGORY, report_outputs, with_inputs
+from .sockets import CATEGORY, report_outputs, sampler_inputs, with_inputs
 
 
 def _sampling_inputs() -> list[io.Input]:
@@ -50,22 +49,7 @@ def _sampling_inputs() -> list[io.Input]:
             tooltip="Noises for each prompt. One picture may need other blocks than the next: three prompts or seeds "
             "and more also give intervals that say something.",
         ),
-        io.Int.Input("steps", default=20, min=1, max=10000, tooltip="Steps of a run."),
-        io.Float.Input(
-            "cfg", default=1.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance scale of a run."
-        ),
-        io.Combo.Input(
-            "sampler_name",
-            options=comfy.samplers.KSampler.SAMPLERS,
-            default="euler",
-            tooltip="The sampler. One without randomness compares best.",
-        ),
-        io.Combo.Input(
-            "scheduler",
-            options=comfy.samplers.KSampler.SCHEDULERS,
-            default="simple",
-            tooltip="How the noise levels are spread over the steps.",
-        ),
+        *sampler_inputs(1, "The sampler. One without randomness compares best."),
     ]
 
 

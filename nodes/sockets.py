@@ -129,7 +129,18 @@ def sampling_inputs() -> list[io.Input]:
             control_after_generate=False,
             tooltip="The noise, the same in every run.",
         ),
-        io.Int.Input("steps", default=20, min=2, max=10000, tooltip="Steps of a run."),
+        *sampler_inputs(2, "The sampler. Some evaluate the model more than once per step."),
+    ]
+
+
+def sampler_inputs(least_steps: int, sampler: str) -> list[io.Input]:
+    """The same without the noise.
+
+    Args:
+        sampler: What the node says of its samplers.
+    """
+    return [
+        io.Int.Input("steps", default=20, min=least_steps, max=10000, tooltip="Steps of a run."),
         io.Float.Input(
             "cfg", default=1.0, min=0.0, max=100.0, step=0.1, round=0.01, tooltip="Guidance scale of a run."
         ),
@@ -137,7 +148,7 @@ def sampling_inputs() -> list[io.Input]:
             "sampler_name",
             options=comfy.samplers.KSampler.SAMPLERS,
             default="euler",
-            tooltip="The sampler. Some evaluate the model more than once per step.",
+            tooltip=sampler,
         ),
         io.Combo.Input(
             "scheduler",
