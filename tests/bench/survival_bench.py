@@ -34,6 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=tuple(LIMITS), default="cpu")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", default="", help="a word that the names of the formats have; empty: all formats")
     parser.add_argument("--hidden", type=int, default=SIZES["hidden"])
     options = parser.parse_args()
     SIZES["hidden"] = options.hidden
@@ -41,12 +42,11 @@ def main() -> int:
     import quantised_table
     import torch
 
-    torch.set_num_threads(1)
     quantised_table.GROUP = 256
     print("| stored as | measured weights | median, ms | slowest, ms | arrives | noise |\n|---|---|---|---|---|---|")
     slowest = 0.0
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        for name in quantised_table.FORMATS:
+        for name in (name for name in quantised_table.FORMATS if options.only in name):
             times, found = measure(name, Path(folder), options.device, options.rounds)
             middle = statistics.median(times)
             slowest = max(slowest, middle)
@@ -84,6 +84,8 @@ def measure(name: str, folder: Path, device: str, rounds: int) -> tuple[list[flo
     survival.time = SimpleNamespace(monotonic=clock)  # its own limit, by the same clock
     times: list[float] = []
     found: Any = None
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     for turn in range(rounds + 1):
         for patch in plan.patches:
             patch.patch.found.survival.clear()
@@ -93,6 +95,7 @@ def measure(name: str, folder: Path, device: str, rounds: int) -> tuple[list[flo
         synchronise(device)
         if turn:
             times.append((clock() - begun) * 1e3 / cores)
+    torch.set_num_threads(threads)
     return times, found
 
 

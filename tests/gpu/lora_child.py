@@ -1,9 +1,10 @@
-"""One case of ``lora_table.py`` in a process of its own: ``lora_child.py SHAPE MODE ANSWER.json SECONDS``."""
+"""One case of ``lora_table.py`` in a process of its own: ``lora_child.py SHAPE MODE ANSWER.json SECONDS [PARTS]``."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -18,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from comfy_boot import boot  # noqa: E402
 
 SHAPE, MODE, ANSWER, SECONDS = sys.argv[1], sys.argv[2], Path(sys.argv[3]), float(sys.argv[4])
+PARTS = tuple(name for name in "".join(sys.argv[5:]).split(",") if name)
 boot(MODE)
 
 import comfy.sd  # noqa: E402
@@ -35,6 +37,7 @@ GPU = MODE != "cpu"
 RUN_STEPS = 4
 STEADY_STEPS = 7
 ROUNDS = 4
+NEW_FILES = 5
 HALF = "single_blocks.3=0.5" if GPU else "single_blocks.1=0.5"
 
 ANSWERS: dict[str, Any] = {"errors": {}}
@@ -49,6 +52,8 @@ def part(name: str, needs: float = 0.0) -> Callable[[Callable[[], None]], None]:
     """Run a part now; a failure loses only itself. The answers so far are always on the disk."""
 
     def run(function: Callable[[], None]) -> None:
+        if PARTS and name not in ("machine", *PARTS):
+            return
         begun = time.monotonic()
         try:
             if left() < needs:
@@ -89,7 +94,10 @@ def step_ms(model: Any) -> list[float]:
 
 
 def ours(path: Path, model: Any, method: str, strength: float = 1.0, blocks: str = "") -> Any:
-    return apply_lora(str(path), path.name, model, None, strength, 0.0, blocks, method=method).model
+    applied = apply_lora(
+        str(path), path.name, model, None, strength, 0.0, blocks, method=method, sizes_later=True
+    )  # fmt: skip  # as Apply LoRA does
+    return applied.model
 
 
 def stock(path: Path, model: Any, strength: float = 1.0) -> Any:
@@ -162,11 +170,22 @@ def _unpatched() -> None:
 @part("applying")
 def _applying() -> None:
     """The node's own time: nothing is loaded, no weight touched. The very first file has the model's names read too."""
-    for name, path in (("very_first", FIRST), ("first", SECOND)):
-        begun = clock()
-        ours(path, BASE, "merge")
-        ANSWERS[f"apply_ours_{name}_ms"] = clock() - begun
-    times: dict[str, list[float]] = {"stock": [], "merge": [], "bypass": []}
+    times: dict[str, list[float]] = {"stock": [], "merge": [], "bypass": [], "new": [], "stock_new": []}
+    begun = clock()
+    ours(FIRST, BASE, "merge")
+    ANSWERS["apply_ours_very_first_ms"] = clock() - begun
+    for turn in range(NEW_FILES):
+        path = Path(shutil.copy(SECOND, SECOND.with_name(f"new{turn}.safetensors")))
+        for name, function in (
+            ("new", lambda new: ours(new, BASE, "merge")),
+            ("stock_new", lambda new: stock(new, BASE)),
+        ):
+            begun = clock()
+            function(path)
+            times[name].append(clock() - begun)
+        path.unlink()
+    ANSWERS["apply_ours_first_ms"], ANSWERS["apply_ours_first_all_ms"] = statistics.median(times["new"]), times["new"]
+    ANSWERS["apply_stock_first_ms"] = statistics.median(times["stock_new"])
     for turn in range(5):
         for name, function in (
             ("stock", lambda s: stock(FIRST, BASE, s)),

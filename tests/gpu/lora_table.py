@@ -43,6 +43,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="tiny model on the CPU")
     parser.add_argument("--only", default="", help="cases, for example klein-4b:dynamic,klein-9b:legacy, or none")
+    parser.add_argument("--parts", default="", help="of each case, for example applying,unpatched; the rest is kept")
     parser.add_argument("--into", type=Path, help="figures of earlier runs; cases that are measured now replace theirs")
     parser.add_argument("--page", type=Path, help="a Markdown page whose table is written anew")
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT") or "."))
@@ -57,8 +58,8 @@ def main() -> int:
     for number, (shape, mode) in enumerate(sorted(asked, key=lambda case: -SHARES[case[0]])):
         waiting = sorted(asked, key=lambda case: -SHARES[case[0]])[number:]
         share = SHARES[shape] / sum(SHARES[case[0]] for case in waiting)
-        measured.append(_run(shape, mode, options.out, (end - time.monotonic()) * share))
-        results = merged(results, measured)
+        measured.append(_run(shape, mode, options, (end - time.monotonic()) * share))
+        results = merged(results, measured, bool(options.parts))
         _write(options.out, results)
     if options.page is not None:
         write_page(options.page, results)
@@ -66,17 +67,24 @@ def main() -> int:
     return 0 if all(not result.get("errors") for result in measured) else 1
 
 
-def merged(old: Sequence[Result], new: Sequence[Result]) -> list[Result]:
-    """The results by case, newer ones in the place of older ones, in the order of :data:`CASES`."""
-    cases = {(result["shape"], result["mode"]): result for result in (*old, *new)}
+def merged(old: Sequence[Result], new: Sequence[Result], partly: bool = False) -> list[Result]:
+    """The results by case, newer ones in the place of older ones, in the order of :data:`CASES`.
+
+    Args:
+        partly: The new ones have some of the figures; the others stay.
+    """
+    cases: dict[tuple[str, str], Result] = {}
+    for result in (*old, *new):
+        case = (result["shape"], result["mode"])
+        cases[case] = {**cases.get(case, {}), **result} if partly else result
     order = [*CASES, *SMOKE_CASES]
     return [cases[case] for case in sorted(cases, key=lambda case: order.index(case) if case in order else len(order))]
 
 
-def _run(shape: str, mode: str, out: Path, seconds: float) -> Result:
-    answer = out / f"lora_{shape}_{mode}.json"
+def _run(shape: str, mode: str, options: argparse.Namespace, seconds: float) -> Result:
+    answer = options.out / f"lora_{shape}_{mode}.json"
     answer.unlink(missing_ok=True)
-    command = [sys.executable, str(CHILD), shape, mode, str(answer), str(seconds - 10)]
+    command = [sys.executable, str(CHILD), shape, mode, str(answer), str(seconds - 10), options.parts]
     error = ""
     try:
         done = subprocess.run(command, timeout=seconds, stderr=subprocess.PIPE, text=True, check=False)
@@ -149,6 +157,7 @@ def in_short(results: Sequence[Result]) -> list[str]:
 _ROWS = [
     ("**applying: the node's own time, ms**", "", ""),
     ("stock LoRA loader, file read each time", "apply_stock_ms", "ms"),
+    ("stock LoRA loader, a file for the first time", "apply_stock_first_ms", "ms"),
     ("ours, a file for the first time", "apply_ours_first_ms", "ms"),
     ("ours, the first file of all on this model", "apply_ours_very_first_ms", "ms"),
     ("ours, another strength", "apply_ours_ms", "ms"),

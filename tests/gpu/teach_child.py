@@ -219,7 +219,7 @@ def cost(shape: str, dtype: str) -> dict[str, Any]:
     klein = RandomKlein(shape)
     model, size = klein.base, klein.size
     if dtype == "int8":
-        state = quantised(model)
+        state = quantised(model, klein.device)
         del model
         klein.base = None
         model = comfy.sd.load_diffusion_model_state_dict(state)
@@ -268,16 +268,17 @@ def cost(shape: str, dtype: str) -> dict[str, Any]:
     return {"cost": found}
 
 
-def quantised(model: Any) -> dict[str, torch.Tensor]:
+def quantised(model: Any, device: torch.device) -> dict[str, torch.Tensor]:
     """The weights with every matrix of a block in int8, one scale a tensor, as ComfyUI's own files have them."""
     mark = torch.tensor(list(json.dumps({"format": "int8_tensorwise"}).encode()), dtype=torch.uint8)
     state: dict[str, torch.Tensor] = {}
     for key, value in model.model.diffusion_model.state_dict().items():
         if value.dim() == 2 and "blocks." in key:
-            scale = value.float().abs().max() / 127
-            state[key] = (value.float() / scale).round().clamp(-127, 127).to(torch.int8)
+            whole = value.to(device, torch.float32)
+            scale = whole.abs().max() / 127
+            state[key] = (whole / scale).round().clamp(-127, 127).to("cpu", torch.int8)
             stem = key.removesuffix("weight")
-            state[f"{stem}weight_scale"], state[f"{stem}comfy_quant"] = scale.reshape(()), mark.clone()
+            state[f"{stem}weight_scale"], state[f"{stem}comfy_quant"] = scale.reshape(()).cpu(), mark.clone()
         else:
             state[key] = value
     return state

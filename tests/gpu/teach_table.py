@@ -29,7 +29,7 @@ CHILD = HERE / "teach_child.py"
 JOBS = ("upper", "wide", "concept", "pruned", "distilled", "mild", "strong")
 COSTS = ("klein-4b:bf16", "klein-4b:int8")
 SMOKE_COSTS = ("tiny:bf16", "tiny:int8")
-COST_SECONDS = 75.0
+COST_SECONDS = 90.0
 DRAWS = 4000
 
 

@@ -60,6 +60,8 @@ class State:
     best_error: float
     curve: list[float] = field(default_factory=list[float])
     """Held-out error, before the first round and after each."""
+    slowed: float = 1.0
+    """Times the learning rate: a round that brings nothing is taken back, and the next ones go half as fast."""
 
     def lists(self) -> dict[str, list[Tensor]]:
         """The tensors by name."""
@@ -120,7 +122,7 @@ def _round(
                 order = torch.cat((order, torch.randperm(len(examples), generator=generator)))
             rows, order = order[: course.batch], order[course.batch :]
             loss_of(student, evaluator, examples, rows)
-            optimiser.step(step + 1, learning_rate(step, course.steps, course.rate))
+            optimiser.step(step + 1, state.slowed * learning_rate(step, course.steps, course.rate))
             keep = min(AVERAGE, (1 + step) / (10 + step))
             torch._foreach_lerp_(mean, [value.detach() for value in student.parameters], 1 - keep)
             learned(step + 1, state.curve[-1])
@@ -130,11 +132,14 @@ def _round(
     values = student.values()
     with student.holding(mean):
         error = judge.student().square_mean
-    best, best_error = (mean, error) if error < state.best_error else (state.best, state.best_error)
     logging.info("LoRA Patchbay: %d of %d steps, held-out error %.4f", until, course.steps, error**0.5)
+    best, best_error, slowed = mean, error, state.slowed
+    if error >= state.best_error:
+        best, best_error, slowed = state.best, state.best_error, state.slowed / 2
+        values, mean = ([value.clone() for value in best] for _ in range(2))
     return State(
         state.round + 1, until, state.start, values, mean, optimiser.first, optimiser.second, [b.clone() for b in best],
-        best_error, [*state.curve, error],
+        best_error, [*state.curve, error], slowed,
     )  # fmt: skip
 
 
@@ -201,7 +206,8 @@ def checkpoint_path(folder: Path, parts: Sequence[object]) -> Path:
 
 def _save(path: Path, state: State) -> None:
     tensors = {f"{name}.{i}": value for name, values in state.lists().items() for i, value in enumerate(values)}
-    numbers = {"round": state.round, "step": state.step, "best_error": state.best_error, "curve": state.curve}
+    numbers = {"round": state.round, "step": state.step, "best_error": state.best_error, "curve": state.curve,
+               "slowed": state.slowed}  # fmt: skip
     metadata = {"patchbay.teach": json.dumps(numbers)}
     with TensorWriter(path, tensors, metadata_size(metadata)) as writer:
         for key, value in tensors.items():
