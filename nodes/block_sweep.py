@@ -10,12 +10,12 @@ from .core.report.report import to_json
 from .core.report.text import report_text
 from .core.strengths.groups import BLOCK
 from .core.sweep.modes import KNOCK_OUT, MODES
-from .core.sweep.report import sweep_text
+from .core.sweep.report import sweep_data, sweep_text
 from .core.sweep.units import OWN, UNITS, own_groups
 from .host.apply.lora_cache import LORA_CACHE
 from .host.comfyui.lora_input import lora_file, lora_file_input, lora_fingerprint
 from .host.sweep.cells import SweepInputs
-from .host.sweep.sweep import SweepResult, run_sweep
+from .host.sweep.sweep import run_sweep
 from .sockets import CATEGORY, report_outputs, sampler_inputs, with_inputs
 
 
@@ -220,7 +220,7 @@ class PatchbayBlockSweep(io.ComfyNode):
         )  # fmt: skip
         text = f"{report_text(result.report)}\n{sweep_text(result.table)}\n\nblocks: {result.blocks}\n"
         ui = {
-            "patchbay_sweep": [sweep_data(result)],
+            "patchbay_sweep": [sweep_data(result.report, result.table)],
             "patchbay_report": [to_json(result.report)],
             "text": [text],
         }
@@ -233,19 +233,3 @@ def _check_groups(text: str) -> bool | str:
     except ValueError as error:
         return str(error)
     return True
-
-
-def sweep_data(result: SweepResult) -> dict[str, Any]:
-    """What the picture on the node is drawn from."""
-    report = result.report
-    return {
-        **to_json(result.table),
-        "schema": "patchbay.sweep",
-        "version": 1,
-        "level": report.level.value,
-        "title": report.title,
-        "summary": report.summary,
-        "verdict": report.verdict,
-        "advice": report.advice,
-        "notes": list(report.notes),
-    }

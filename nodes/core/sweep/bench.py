@@ -9,7 +9,7 @@ in which it does little count the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -37,6 +37,8 @@ class Bench:
     """Makes the pictures of a setting; raises :class:`TimeSpent`."""
     floors: tuple[float, ...] = ()
     """The distance between two runs of the whole LoRA, by scene, in the same shares."""
+    ahead: Callable[[Sequence[Dropped]], None] | None = None
+    """Is told of settings that are about to be asked for, so that whoever makes several at a time can begin."""
     _known: dict[Dropped, Pictures] = field(default_factory=dict[Dropped, Pictures])
 
     @property
@@ -59,6 +61,12 @@ class Bench:
         if dropped not in self._known:
             self._known[dropped] = self.run(dropped)
         return self._known[dropped]
+
+    def prepare(self, settings: Iterable[Dropped]) -> None:
+        """Say which settings are about to be asked for, whatever comes of each."""
+        missing = [setting for setting in dict.fromkeys(settings) if setting not in self._known]
+        if self.ahead is not None and missing:
+            self.ahead(missing)
 
     def is_known(self, dropped: Dropped) -> bool:
         """Whether the setting was run."""

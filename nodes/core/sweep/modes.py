@@ -42,9 +42,10 @@ def run_mode(bench: Bench, mode: str, distance: float, order: Sequence[int]) -> 
     if mode == SEARCH:
         return _search(bench, distance, order)
     swept = Swept(mode)
+    single = [frozenset({unit}) if mode == KNOCK_OUT else bench.everything - {unit} for unit in range(bench.count)]
     try:
-        for unit in range(bench.count):
-            setting = frozenset({unit}) if mode == KNOCK_OUT else bench.everything - {unit}
+        bench.prepare(single)
+        for unit, setting in enumerate(single):
             bench.pictures(setting)
             swept.alone[unit] = setting
             swept.before[unit] = frozenset() if mode == KNOCK_OUT else bench.everything

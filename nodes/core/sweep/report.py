@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
-from ..report.report import Level, LoraSummary, ModelSummary, Report
+from ..report.report import Level, LoraSummary, ModelSummary, Report, to_json
 from ..transfer.least_squares import Interval
 from .modes import KNOCK_OUT, SEARCH, SOLO
 from .table import DEAD, SweepTable, UnitRow, agreement
@@ -18,6 +19,21 @@ def sweep_report(table: SweepTable, title: str, model: ModelSummary | None, lora
         kind="sweep", title=title, summary=summary, level=level, model=model, lora=lora, blocks=table.blocks,
         verdict=verdict_of(table), advice=advice, notes=(*_notes(table), *table.notes),
     )  # fmt: skip
+
+
+def sweep_data(report: Report, table: SweepTable) -> dict[str, Any]:
+    """Everything as JSON: what the picture on the node is drawn from, and what the command line prints."""
+    return {
+        **to_json(table),
+        "schema": "patchbay.sweep",
+        "version": 1,
+        "level": report.level.value,
+        "title": report.title,
+        "summary": report.summary,
+        "verdict": report.verdict,
+        "advice": report.advice,
+        "notes": list(report.notes),
+    }
 
 
 def verdict_of(table: SweepTable) -> str:
@@ -101,7 +117,8 @@ def _method_notes(table: SweepTable) -> list[str]:
         notes.append("One prompt and one seed: intervals are not known, and other pictures may need other blocks.")
     every = _count(costs.every_set)
     notes.append(f"{costs.settings} sets of units were run; there are {every}.")
-    notes.append(f"{costs.evaluations} model evaluations, {costs.seconds:.1f} s.")
+    evaluations = f"{costs.evaluations} model evaluations, " if costs.evaluations else ""
+    notes.append(f"{evaluations}{costs.seconds:.1f} s.")
     if costs.resumed:
         notes.append(f"{costs.resumed} pictures were there from an earlier run.")
     if table.stopped:

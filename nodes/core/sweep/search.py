@@ -110,6 +110,7 @@ class Search:
             if effect >= WORTH_OPENING * self._distance and self._bench.settings + len(bundle) < last - 2:
                 del self.changes[bundle]
                 self._bundles.remove(bundle)
+                self._bench.prepare(frozenset({unit}) for unit in sorted(bundle))
                 for unit in sorted(bundle):
                     self._bench.pictures(frozenset({unit}))
                     self._note(frozenset({unit}), frozenset())

@@ -11,7 +11,7 @@ from ..transfer.least_squares import Interval, interval
 from .bench import Bench, Dropped, rms
 from .modes import SOLO, Swept
 from .rank import rank_correlation
-from .units import Unit
+from .units import Unit, strengths_without
 
 DEAD = 0.02
 """A unit whose effect is below this share of the LoRA's (and below twice the run-to-run floor) is dead weight: of a
@@ -120,6 +120,43 @@ class SweepTable:
         """Number of units that something is known of."""
         bundled = {unit for bundle in self.bundles for unit in bundle.units}
         return sum(row.effect is not None or index in bundled for index, row in enumerate(self.rows))
+
+
+def build_table(
+    bench: Bench,
+    swept: Swept,
+    units: Sequence[Unit],
+    grouping: str,
+    distance: float,
+    scenes: tuple[int, int],
+    costs: Costs,
+    notes: Sequence[str] = (),
+) -> SweepTable:
+    """Put together what a sweep measured.
+
+    Args:
+        scenes: Number of prompts, and of seeds for each.
+    """
+    whole = picture_figures(bench, bench.everything)
+    return SweepTable(
+        mode=swept.mode,
+        grouping=grouping,
+        rows=unit_rows(bench, swept, units),
+        distance=distance,
+        blocks=strengths_without(units, swept.dropped) or "all=1",
+        missed=bench.missed(swept.dropped),
+        kept_figures=picture_figures(bench, swept.dropped),
+        whole_figures=whole,
+        floor=bench.floor,
+        prompts=scenes[0],
+        seeds=scenes[1],
+        pictures=whole is not None,
+        costs=costs,
+        bundles=bundles_of(bench, swept),
+        interactions=named_interactions(swept, units),
+        stopped=swept.stopped,
+        notes=tuple(notes),
+    )
 
 
 def unit_rows(bench: Bench, swept: Swept, units: Sequence[Unit]) -> tuple[UnitRow, ...]:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import PatchbayError
-from ..strengths.groups import BLOCK, BLOCK_AND_PART, BLOCK_AND_STREAM, KIND, joined_ranges
+from ..model.blocks import Place
+from ..model.slices import fused_slices
+from ..strengths.groups import (
+    BLOCK,
+    BLOCK_AND_PART,
+    BLOCK_AND_STREAM,
+    KIND,
+    joined_ranges,
+    selector_rank,
+    selectors_of,
+)
 from ..strengths.text import StrengthItem, parse_block_strengths
 
 OWN = "own groups"
@@ -29,6 +39,49 @@ class Unit:
     """Share of the LoRA's squared delta norm, in 0..1; ``None`` where it was not measured."""
     shift: float | None = None
     """What its blocks add to the shift of the model's features; ``None`` where that was not measured."""
+
+
+def units_of_places(
+    patched: Iterable[tuple[Place, tuple[int, ...]]], grouping: str, kinds: Iterable[str]
+) -> tuple[Unit, ...]:
+    """The units that hold what a LoRA patches in the diffusion model, in the model's order.
+
+    Args:
+        patched: Place and shape of each weight.
+        grouping: One of ``UNITS`` but ``own groups``.
+        kinds: The model's containers in its order.
+    """
+    names: set[str] = set()
+    for place, shape in patched:
+        slices = {name for part in fused_slices(place, shape) for name in part.names}
+        names.update(selectors_of(place, grouping, slices if grouping == BLOCK_AND_PART else ()))
+    order = tuple(kinds)
+    return tuple(Unit(name, (name,)) for name in sorted(names, key=lambda selector: selector_rank(selector, order)))
+
+
+def check_count(units: Sequence[Unit], grouping: str, name: str) -> None:
+    """
+    Raises:
+        PatchbayError: there is nothing to choose from, or too much.
+    """
+    if not 1 < len(units) <= MOST_UNITS:
+        raise PatchbayError(
+            f'{name}: {len(units)} units of the kind "{grouping}": a sweep needs 2 to {MOST_UNITS}. Choose another '
+            "entry in units."
+        )
+
+
+def check_groups(units: Iterable[Unit]) -> None:
+    """
+    Raises:
+        PatchbayError: the LoRA changes nothing in one of the user's own groups.
+    """
+    for unit in units:
+        if not unit.layers:
+            raise PatchbayError(
+                f'own_groups: the LoRA changes nothing in "{unit.name}", or a later line names the same layers. '
+                "Remove the line."
+            )
 
 
 def own_groups(text: str) -> tuple[Unit, ...]:

@@ -15,22 +15,14 @@ from ...core.strengths.groups import BLOCK_AND_PART
 from ...core.sweep.bench import Bench, Dropped
 from ...core.sweep.modes import SEARCH, Swept, run_mode
 from ...core.sweep.report import sweep_report
-from ...core.sweep.table import (
-    Costs as SweepCosts,
-)
-from ...core.sweep.table import (
-    SweepTable,
-    bundles_of,
-    named_interactions,
-    picture_figures,
-    unit_rows,
-)
+from ...core.sweep.sheet import sweep_sheet
+from ...core.sweep.table import Costs as SweepCosts
+from ...core.sweep.table import SweepTable, build_table
 from ...core.sweep.units import OWN, Unit, strengths_without
 from ..apply.apply import summarise_lora
 from ..apply.plan import MATCHES
 from ..measure.run_costs import Costs
 from .cells import Cells, SweepInputs, scenes_of
-from .pictures import sweep_sheet
 from .store import LATENTS
 from .units import LEVELS, find_units, with_shift
 
@@ -84,7 +76,8 @@ def run_sweep(inputs: SweepInputs, node_id: str | None = None) -> SweepResult:
     LATENTS.shrink()
     costs.finish()
     took = SweepCosts(bench.settings, 2.0 ** len(units), costs.done, cells.resumed, costs.seconds)
-    table = _table(inputs, units, bench, swept, prompts, took, note)
+    notes = (*_text_encoder_note(inputs), *((f"No feature shift: {note}",) if note else ()))
+    table = build_table(bench, swept, units, inputs.grouping, inputs.distance, (prompts, inputs.seeds), took, notes)
     keys = MATCHES.model_keys(inputs.model, None)
     title = f"{os.path.basename(inputs.lora.name)} on {keys.summary.architecture}"
     report = sweep_report(table, title, keys.summary, summarise_lora(inputs.lora))
@@ -102,31 +95,6 @@ def _expected(inputs: SweepInputs, units: int, scenes: int) -> int:
 def _least_first(units: Sequence[Unit]) -> list[int]:
     """The units with the least of the LoRA's energy first; in the model's order where that is not known."""
     return sorted(range(len(units)), key=lambda index: units[index].energy or 0.0)
-
-
-def _table(
-    inputs: SweepInputs, units: Sequence[Unit], bench: Bench, swept: Swept, prompts: int, took: SweepCosts, note: str
-) -> SweepTable:
-    left_out = strengths_without(units, swept.dropped)
-    return SweepTable(
-        mode=inputs.mode,
-        grouping=inputs.grouping,
-        rows=unit_rows(bench, swept, units),
-        distance=inputs.distance,
-        blocks=left_out or "all=1",
-        missed=bench.missed(swept.dropped),
-        kept_figures=picture_figures(bench, swept.dropped),
-        whole_figures=picture_figures(bench, bench.everything),
-        floor=bench.floor,
-        prompts=prompts,
-        seeds=inputs.seeds,
-        pictures=inputs.vae is not None,
-        costs=took,
-        bundles=bundles_of(bench, swept),
-        interactions=named_interactions(swept, units),
-        stopped=swept.stopped,
-        notes=(*_text_encoder_note(inputs), *((f"No feature shift: {note}",) if note else ())),
-    )
 
 
 def _text_encoder_note(inputs: SweepInputs) -> tuple[str, ...]:

@@ -11,10 +11,8 @@ import comfy.samplers
 import torch
 
 from ...core.errors import PatchbayError
-from ...core.model.slices import fused_slices
 from ...core.report.report import LayerState
-from ...core.strengths.groups import BLOCK_AND_PART, selector_rank, selectors_of
-from ...core.sweep.units import MOST_UNITS, OWN, Unit, own_groups, tagged
+from ...core.sweep.units import OWN, Unit, check_count, check_groups, own_groups, tagged, units_of_places
 from ...core.transfer.fit_rules import by_group
 from ..apply.layer_norms import measure_plan
 from ..apply.lora_cache import LoadedLora
@@ -49,27 +47,13 @@ def find_units(lora: LoadedLora, model: Any, grouping: str, groups: str = "") ->
     if grouping == OWN:
         found = own_groups(groups)
     else:
-        names: set[str] = set()
-        for planned in plan.patches:
-            place = keys.layout.place(planned.patch.model_key)
-            shape = keys.shapes.get(planned.patch.model_key, ())
-            slices = {name for part in fused_slices(place, shape) for name in part.names}
-            names.update(selectors_of(place, grouping, slices if grouping == BLOCK_AND_PART else ()))
-        ordered = sorted(names, key=lambda selector: selector_rank(selector, keys.layout.kinds))
-        found = tuple(Unit(name, (name,)) for name in ordered)
+        patched = [planned.patch.model_key for planned in plan.patches]
+        places = ((keys.layout.place(key), keys.shapes.get(key, ())) for key in patched)
+        found = units_of_places(places, grouping, keys.layout.kinds)
     measured = _with_energy(lora, model, found)
     if grouping == OWN:
-        for unit in measured:
-            if not unit.layers:
-                raise PatchbayError(
-                    f'own_groups: the LoRA changes nothing in "{unit.name}", or a later line names the same layers. '
-                    "Remove the line."
-                )
-    if not 1 < len(measured) <= MOST_UNITS:
-        raise PatchbayError(
-            f'{lora.name}: {len(measured)} units of the kind "{grouping}": a sweep needs 2 to {MOST_UNITS}. Choose '
-            "another entry in units."
-        )
+        check_groups(measured)
+    check_count(measured, grouping, lora.name)
     return measured
 
 
