@@ -3,44 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nano_prompts import LORA, command, killed_after, pictures, prompt
 from PIL import Image
 
 from tools.client import ComfyClient
 from tools.server import ComfyServer, free_port
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "core"))
-
-LORA = "klein-nano-duotone-distilled.safetensors"
 AXES = ("--axis", "PatchbayApplyLora.strength_model=0.5,1", "--axis", "KSampler.seed=7,8")
-
-
-def prompt(steps: int = 2) -> dict[str, Any]:
-    """Klein Nano with a LoRA, in API format."""
-    settings = {"seed": 7, "steps": steps, "cfg": 1.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0}
-    strengths = {"strength_model": 1.0, "strength_clip": 1.0, "blocks": "", "method": "merge", "as_stock": False}
-    nodes: dict[str, tuple[str, dict[str, Any]]] = {
-        "1": ("UNETLoader", {"unet_name": "klein-nano-distilled.safetensors", "weight_dtype": "default"}),
-        "2": ("PatchbayLoadConditioning", {"file_name": "klein-nano-prompts.safetensors", "prompt": "butterfly"}),
-        "3": ("ConditioningZeroOut", {"conditioning": ["2", 0]}),
-        "4": ("EmptyFlux2LatentImage", {"width": 64, "height": 64, "batch_size": 1}),
-        "5": ("PatchbayApplyLora", {"model": ["1", 0], "lora_name": LORA, **strengths}),
-        "6": (
-            "KSampler",
-            {"model": ["5", 0], "positive": ["2", 0], "negative": ["3", 0], "latent_image": ["4", 0], **settings},
-        ),
-        "7": ("PatchbayLoadTinyVAE", {"vae_name": "klein-nano"}),
-        "8": ("VAEDecode", {"samples": ["6", 0], "vae": ["7", 0]}),
-        "9": ("SaveImage", {"images": ["8", 0], "filename_prefix": "never"}),
-    }
-    return {name: {"class_type": kind, "inputs": inputs} for name, (kind, inputs) in nodes.items()}
 
 
 @pytest.fixture
@@ -52,19 +25,7 @@ def workflow(tmp_path: Path) -> Path:
 
 def grid(*words: object) -> tuple[int, dict[str, Any], str]:
     """Exit code, report and messages of the command."""
-    from cli_runs import run
-
-    code, out, err = run("grid", *words, "--json")
-    return code, json.loads(out) if out else {}, err
-
-
-def pictures(folder: Path) -> dict[str, bytes]:
-    """Pixels of every cell by key: the files hold the prompt too, and who made them."""
-    found = {}
-    for path in (folder / "cells").iterdir():
-        with Image.open(path) as image:
-            found[path.stem] = image.tobytes()
-    return found
+    return command("grid", *words)
 
 
 def test_a_grid_over_addresses_of_which_one_is_dead(
@@ -102,24 +63,6 @@ def test_a_cell_that_no_server_can_make_fails_alone(comfy_server: ComfyServer, w
     assert "lora_name" in report["cells"][1]["note"]
 
 
-@pytest.fixture
-def two_servers(comfy_server: ComfyServer, tmp_path: Path) -> Iterator[list[ComfyServer]]:
-    """Two more servers; the second does not have the LoRA that is made here."""
-    servers = []
-    for name in "ab":
-        base = tmp_path / name
-        servers.append(ComfyServer(comfy_server.runtime, base, base / "comfyui.log", port=free_port()))
-    try:
-        for server in servers:
-            server.launch()
-        for server in servers:
-            server.wait_until_up()
-        yield servers
-    finally:
-        for server in servers:
-            server.stop()
-
-
 @pytest.mark.all
 def test_two_servers_make_what_one_makes_though_one_is_killed(
     comfy_server: ComfyServer, two_servers: list[ComfyServer], workflow: Path, tmp_path: Path
@@ -130,19 +73,8 @@ def test_two_servers_make_what_one_makes_though_one_is_killed(
     alone, both = tmp_path / "alone", tmp_path / "both"
     assert grid(workflow, *axes, "-o", alone, "--servers", comfy_server.address, "--no-floor")[0] == 0
     first, second = two_servers
-    killed: list[int] = []
-
-    def kill_in_the_middle() -> None:
-        while len(list((both / "cells").glob("*.png"))) < 5:
-            time.sleep(0.05)
-        assert second.process is not None
-        second.process.kill()
-        killed.append(len(list((both / "cells").glob("*.png"))))
-
-    killer = threading.Thread(target=kill_in_the_middle, daemon=True)
-    killer.start()
-    code, report, _ = grid(workflow, *axes, "-o", both, "--servers", f"{first.address},{second.address}")
-    killer.join(timeout=10)
+    with killed_after(second, both, 5) as killed:
+        code, report, _ = grid(workflow, *axes, "-o", both, "--servers", f"{first.address},{second.address}")
     assert killed
     assert killed[0] < 20
     assert code == 1

@@ -22,7 +22,7 @@ COMMANDS = {
     "inspect": ".inspect", "check": ".check", "scan": ".scan", "strengths": ".strengths", "results": ".results",
     "bake": ".bake", "resize": ".resize", "merge": ".merge", "remap": ".remap", "convert": ".convert",
     "compare": ".workbench.compare", "verify": ".workbench.verify", "extract": ".workbench.extract",
-    "grid": ".servers.grid",
+    "grid": ".servers.grid", "sweep": ".servers.sweep",
 }  # fmt: skip
 """The module of each command, in the order of the help."""
 

@@ -60,6 +60,27 @@ def test_te_strength_multiplies_the_clip_strength(host: Any, path: str) -> None:
     assert {patch[0] for patches in result.model.patches.values() for patch in patches} == {1.0}
 
 
+def test_a_sweep_elsewhere_takes_the_text_encoder_for_a_unit(host: Any, path: str) -> None:
+    """What ``lora-patchbay sweep`` makes of the reports."""
+    from pack.nodes.core.report.report import to_json
+    from pack.nodes.core.sweep.planned import units_of_report, with_layers
+    from pack.nodes.core.sweep.units import strengths_without, tagged
+
+    def applied(blocks: str) -> Any:
+        return host.apply(path, "x", host.model, host.clip, 1.0, 1.0, blocks)
+
+    plain = to_json(applied("").report)
+    units = units_of_report(plain, "kind of block", True)
+    assert [unit.name for unit in units] == ["double_blocks.*", "single_blocks.*", "te"]
+    text, tags = tagged(units)
+    units = with_layers(units, plain, to_json(applied(text).report), tags)
+    assert units[2].layers == 1
+    assert sum(unit.energy or 0.0 for unit in units) == pytest.approx(1)
+    only = applied(strengths_without(units, {0, 1}))
+    assert (len(only.model.patches), set(only.clip.patcher.patches)) == (0, {KEY})
+    assert applied(strengths_without(units, {2})).clip.patcher.patches == {}
+
+
 def test_te_zero_leaves_the_text_encoder_alone(host: Any, path: str) -> None:
     result = host.apply(path, "x", host.model, host.clip, 1.0, 1.0, "te=0")
     assert result.clip.patcher.patches == {}

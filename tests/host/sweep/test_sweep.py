@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,24 @@ def lora_of(tmp_path: Path, chosen: tuple[str, ...] | None = None, size: float =
     return write(tmp_path / "x.safetensors", state)
 
 
+def split_lora(**sizes: int) -> dict[str, torch.Tensor]:
+    """Attention layers as diffusers has them: in double blocks a LoRA each for q, k and v of the fused weight."""
+    state: dict[str, torch.Tensor] = {}
+    for key, tensor in native_lora(**sizes).items():
+        found = re.fullmatch(r"diffusion_model\.double_blocks\.(\d+)\.(\w+)\.qkv\.(.*)", key)
+        if found is None:
+            if ".linear2." in key:
+                single = key.replace("diffusion_model.single_blocks", "transformer.single_transformer_blocks")
+                state[single.replace(".linear2.", ".attn.to_out.")] = tensor
+            continue
+        block, stream, factor = found.groups()
+        words = ("to_q", "to_k", "to_v") if stream == "img_attn" else ("add_q_proj", "add_k_proj", "add_v_proj")
+        rows = tensor.chunk(3) if "lora_B" in factor else (tensor, tensor, tensor)
+        for word, part in zip(words, rows, strict=True):
+            state[f"transformer.transformer_blocks.{block}.attn.{word}.{factor}"] = part.clone()
+    return state
+
+
 def inputs(host: Any, model: Any, path: str, **change: Any) -> Any:
     fields = {
         "model": model, "lora": host.load(path, "x"), "strength": 1.0, "positive": conditioning(),
@@ -100,6 +119,22 @@ def test_units_and_their_energy(host: Any, nano: Any, tmp_path: Path) -> None:
         host.units.find_units(lora, nano, "own groups", "double_blocks.*\n*")
     with pytest.raises(host.error, match="single_blocks.9"):
         host.units.find_units(lora, nano, "own groups", "double_blocks.*\nsingle_blocks.9")
+
+
+@pytest.mark.parametrize("grouping", ["block", "block and stream", "block and part", "kind of block"])
+@pytest.mark.parametrize("spelling", [native_lora, split_lora])
+def test_a_report_tells_the_same_units(host: Any, nano: Any, tmp_path: Path, grouping: str, spelling: Any) -> None:
+    """The command ``sweep`` knows the model only by what Apply LoRA reported."""
+    from pack.nodes.core.report.report import to_json
+    from pack.nodes.core.sweep.planned import units_of_report, with_layers
+    from pack.nodes.core.sweep.units import tagged
+
+    path = write(tmp_path / "x.safetensors", spelling(**NANO))
+    report = to_json(host.apply(path, "x", nano, None, 1.0, 0.0, "").report)
+    units = units_of_report(report, grouping, False)
+    text, tags = tagged(units)
+    told_apart = to_json(host.apply(path, "x", nano, None, 1.0, 0.0, text).report)
+    assert with_layers(units, report, told_apart, tags) == host.units.find_units(host.load(path, "x"), nano, grouping)
 
 
 @pytest.mark.all

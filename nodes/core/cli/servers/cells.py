@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ...prompts.saved_workflow import to_api
 from ..exits import UsageError
 
 SAVES, SHOWS = "SaveImage", "PreviewImage"
-_SEEDS = ("seed", "noise_seed")
+SEEDS = ("seed", "noise_seed")
 KEY_VERSION = 1
 
 Prompt = dict[str, dict[str, Any]]
@@ -33,11 +33,16 @@ class GridWorkflow:
 
     def cell(self, plan: GridPlan, index: Index) -> Prompt:
         """The prompt of a cell."""
-        made = {name: {**node, "inputs": dict(node["inputs"])} for name, node in self.prompt.items()}
-        for name, value in plan.settings(index).items():
-            node, _, field = name.partition(".")
-            made[node]["inputs"][field] = value
-        return made
+        return with_settings(self.prompt, plan.settings(index))
+
+
+def with_settings(prompt: Prompt, settings: Mapping[str, Any]) -> Prompt:
+    """A prompt with other values: ``NODE.INPUT`` to what it is set to."""
+    made = {name: {**node, "inputs": dict(node["inputs"])} for name, node in prompt.items()}
+    for name, value in settings.items():
+        node, _, field = name.partition(".")
+        made[node]["inputs"][field] = value
+    return made
 
 
 def cell_key(prompt: Mapping[str, Any], output: str) -> str:
@@ -102,16 +107,21 @@ def cut_to_output(prompt: Prompt, wanted: str, image_of: Callable[[str], int | N
         if picture is not None:
             source, output = output, "patchbay_grid"
             nodes[output] = {"class_type": SHOWS, "inputs": {"images": [source, picture]}}
-    kept = [output]
-    for name in kept:
-        for value in nodes[name]["inputs"].values():
-            if is_link(value) and str(value[0]) in nodes and str(value[0]) not in kept:
-                kept.append(str(value[0]))
-    cut: Prompt = {name: {**nodes[name], "inputs": dict(nodes[name]["inputs"])} for name in kept}
+    cut = needed(nodes, output)
     if cut[output]["class_type"] == SAVES:
         cut[output]["class_type"] = SHOWS
         cut[output]["inputs"].pop("filename_prefix", None)
     return GridWorkflow(cut, output)
+
+
+def needed(prompt: Prompt, output: str) -> Prompt:
+    """A copy of a node with everything that it takes something from."""
+    kept = [output]
+    for name in kept:
+        for value in prompt[name]["inputs"].values():
+            if is_link(value) and str(value[0]) in prompt and str(value[0]) not in kept:
+                kept.append(str(value[0]))
+    return {name: {**prompt[name], "inputs": dict(prompt[name]["inputs"])} for name in kept}
 
 
 def _output_of(prompt: Prompt) -> str:
@@ -179,8 +189,25 @@ def read_axis(text: str, workflow: GridWorkflow, choices: Callable[[str, str], S
     labels = short_labels(texts) if len(texts) == len(made) and choices(kind, field) else [_label(x) for x in made]
     return Axis(
         f"{node}.{field}", tuple(AxisValue(value, label) for value, label in zip(made, labels, strict=True)),
-        field in _SEEDS,
+        field in SEEDS,
     )  # fmt: skip
+
+
+def read_axes(texts: Sequence[str], workflow: GridWorkflow, choices: Callable[[str, str], Sequence[str]]) -> list[Axis]:
+    """All axes of a command, called by their inputs as far as those differ.
+
+    Raises:
+        UsageError: one is none, or an input is named twice.
+    """
+    axes = [read_axis(text, workflow, choices) for text in texts]
+    names = [axis.name for axis in axes]
+    twice = [name for number, name in enumerate(names) if name in names[:number]]
+    if twice:
+        raise UsageError(f"--axis {twice[0]}: it is given twice; write all its values into one.")
+    fields = [name.partition(".")[2] for name in names]
+    return [
+        replace(axis, title=field if fields.count(field) == 1 else "") for axis, field in zip(axes, fields, strict=True)
+    ]
 
 
 def _matching(pattern: str, known: Sequence[str], text: str) -> list[str]:

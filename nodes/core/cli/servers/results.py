@@ -20,6 +20,7 @@ from ...images.comparison import metrics_text
 from ...images.metrics import PictureMetrics, compare_pictures
 from ...images.panels import from_pillow, to_pillow
 from ...report.report import to_json
+from ...report.text import clean
 from .server import Outcome, ServerFacts
 
 if TYPE_CHECKING:
@@ -87,15 +88,21 @@ class GridFolder:
         Args:
             saved: The workflow as the frontend saved it; ``None`` where it came in API format.
         """
-        texts = workflow_texts(prompt, None if saved is None else {"workflow": saved})
-        paths = []
-        for number, sheet in enumerate(grid_sheets(plan, report, result.pictures), 1):
-            path = self.folder / ("sheet.png" if number == 1 else f"sheet-{number}.png")
-            write_png(path, to_pillow(sheet), texts)
-            paths.append(path)
-        data = json.dumps(report_json(report, servers), ensure_ascii=True, indent=1)
-        write_whole(self.folder / "report.json", f"{data}\n".encode("ascii"))
+        sheets = enumerate(grid_sheets(plan, report, result.pictures), 1)
+        paths = [self.write_sheet(sheet, prompt, saved, number) for number, sheet in sheets]
+        self.write_report(report_json(report, servers))
         return paths
+
+    def write_sheet(self, sheet: Tensor, prompt: object, saved: object, number: int = 1) -> Path:
+        """Write one sheet [height, width, 3], which opens as its workflow."""
+        path = self.folder / ("sheet.png" if number == 1 else f"sheet-{number}.png")
+        write_png(path, to_pillow(sheet), workflow_texts(prompt, None if saved is None else {"workflow": saved}))
+        return path
+
+    def write_report(self, report: object) -> None:
+        """Write ``report.json``."""
+        data = json.dumps(report, ensure_ascii=True, indent=1)
+        write_whole(self.folder / "report.json", f"{data}\n".encode("ascii"))
 
 
 def read_picture(data: bytes) -> Tensor:
@@ -126,11 +133,26 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def report_json(report: GridReport, servers: Sequence[ServerReport]) -> dict[str, Any]:
     """The report with its servers."""
-    return {**to_json(report), "servers": [_without_schema(to_json(server)) for server in servers]}
+    return {**to_json(report), "servers": servers_json(servers)}
+
+
+def servers_json(servers: Sequence[ServerReport]) -> list[dict[str, Any]]:
+    """The servers as JSON."""
+    return [_without_schema(to_json(server)) for server in servers]
 
 
 def _without_schema(data: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name not in ("schema", "version")}
+
+
+def server_lines(reports: Sequence[ServerReport]) -> list[str]:
+    """A line for each server that was there: versions, device and how many pictures are its."""
+    lines = []
+    for server in reports:
+        if server.comfyui:  # one that was gone from the beginning is in the notes
+            says = [f"ComfyUI {server.comfyui}", server.torch and f"torch {server.torch}", server.device]
+            lines.append(clean(f"{server.address}: {', '.join(filter(None, says))}: {server.made} pictures", 300))
+    return lines
 
 
 def judge_servers(

@@ -107,6 +107,18 @@ class Server:
             return Outcome(self.address, problem=str(error))
         return Outcome(self.address, picture, time.monotonic() - begun)
 
+    def report(self, prompt: Prompt, node: str, timeout_s: float) -> dict[str, Any]:
+        """Run a prompt, and what a node of this pack reported in it.
+
+        Raises:
+            PatchbayError: the server refuses or fails it, or the node reported nothing.
+        """
+        entry = self._wait(self._queue(prompt), time.monotonic() + timeout_s)
+        reports = ((entry.get("outputs") or {}).get(node) or {}).get("patchbay_report") or []
+        if not reports or not isinstance(reports[0], dict):
+            raise PatchbayError(f"node {node} reported nothing. Is LoRA Patchbay of the same version installed there?")
+        return reports[0]
+
     def stop(self) -> None:
         """Take back what is ours: out of the queue, and interrupt what runs."""
         try:

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ...errors import PatchbayError
 from .server import Outcome, Prompt, Server
@@ -20,6 +20,7 @@ from .server import Outcome, Prompt, Server
 INSTALL = "Install with: python -m pip install distributed"
 PROMPTS_A_SERVER = 2
 _START = "20s"
+GO_ON = "What was made stays: the same command goes on from there."
 
 Arrived = Callable[[str, Outcome], None]
 """Takes the key of a cell and what came of it, at the end of all tries."""
@@ -36,12 +37,21 @@ class Work:
     client: str
 
 
-@dataclass
-class Spread:
-    """What became of the servers."""
+class Runner(Protocol):
+    """Servers at work, for as many rounds as there are."""
 
-    gone: dict[str, str]
-    """By address: why it is given nothing more."""
+    @property
+    def gone(self) -> dict[str, str]:
+        """By address: why a server is given nothing more."""
+        ...
+
+    def run(self, work: Work, arrived: Arrived) -> None:
+        """Make every cell; each arrives once.
+
+        Raises:
+            PatchbayError: every server is gone.
+        """
+        ...
 
 
 def make_one(address: str, client: str, prompt: Prompt, output: str, timeout_s: float) -> Outcome:
@@ -56,29 +66,37 @@ def make_on_worker(client: str, prompt: Prompt, output: str, timeout_s: float) -
     return make_one(str(get_worker().name), client, prompt, output, timeout_s)
 
 
-def run_cells(addresses: Sequence[str], work: Work, arrived: Arrived, cluster: str = "") -> Spread:
-    """Make every cell; each arrives once.
+@contextmanager
+def servers_at_work(addresses: Sequence[str], cluster: str = "") -> Iterator[Runner]:
+    """The servers, ready for work.
 
     One server needs no scheduler. Several need dask.distributed: a scheduler in this process, or, with ``cluster``, one
     that runs already, whose workers are named after the servers (``dask worker tcp://scheduler --name
     http://gpu3:8188``).
 
     Raises:
-        PatchbayError: dask.distributed is missing or its scheduler does not answer, or every server is gone.
+        PatchbayError: dask.distributed is missing or its scheduler does not answer.
     """
     if len(addresses) == 1 and not cluster:
-        return _run_alone(addresses[0], work, arrived)
+        yield _Alone(addresses[0])
+        return
     with _engine(addresses, cluster) as client:
-        return _Scheduler(client, addresses, work, arrived, bool(cluster)).run()
+        yield _Scheduler(client, addresses, bool(cluster))
 
 
-def _run_alone(address: str, work: Work, arrived: Arrived) -> Spread:
-    for key, prompt in work.prompts.items():
-        outcome = make_one(address, work.client, prompt, work.output, work.timeout_s)
-        if outcome.gone:
-            raise PatchbayError(f"{outcome.problem} What was made stays: the same command goes on from there.")
-        arrived(key, outcome)
-    return Spread({})
+class _Alone:
+    """One server, which is given one cell after another."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self.gone: dict[str, str] = {}
+
+    def run(self, work: Work, arrived: Arrived) -> None:
+        for key, prompt in work.prompts.items():
+            outcome = make_one(self._address, work.client, prompt, work.output, work.timeout_s)
+            if outcome.gone:
+                raise PatchbayError(f"{outcome.problem} {GO_ON}")
+            arrived(key, outcome)
 
 
 @contextmanager
@@ -112,40 +130,35 @@ def _engine(addresses: Sequence[str], cluster: str) -> Iterator[Any]:
 
 
 class _Scheduler:
-    """Hands cells to dask, restricted to the servers that may still make them."""
+    """Hands cells to dask, restricted to the servers that may still make them. A server that is gone stays gone."""
 
-    def __init__(self, client: Any, addresses: Sequence[str], work: Work, arrived: Arrived, foreign: bool) -> None:
-        self._client, self._work, self._arrived = client, work, arrived
-        self._foreign = foreign
+    def __init__(self, client: Any, addresses: Sequence[str], foreign: bool) -> None:
+        self._client, self._foreign = client, foreign
         self._servers = self._workers(addresses)
-        self._tried: dict[str, dict[str, str]] = {key: {} for key in work.prompts}
-        """By cell: why which server did not make it."""
-        self._gone: dict[str, str] = {}
+        self.gone: dict[str, str] = {}
 
-    def run(self) -> Spread:
+    def run(self, work: Work, arrived: Arrived) -> None:
         from distributed import as_completed
 
-        keys = {self._submit(key): key for key in self._work.prompts}
+        tried: dict[str, dict[str, str]] = {key: {} for key in work.prompts}
+        keys = {self._submit(work, key, self._left({})): key for key in work.prompts}
         waiting = as_completed(list(keys), loop=self._client.loop)
         for future in waiting:
             key = keys.pop(future)
             outcome = self._outcome(future)
             if outcome.picture is not None:
-                self._arrived(key, outcome)
+                arrived(key, outcome)
                 continue
-            self._learn(key, outcome)
-            if self._left(key):
-                again = self._submit(key)
+            self._learn(tried[key], outcome)
+            left = self._left(tried[key])
+            if left:
+                again = self._submit(work, key, left)
                 keys[again] = key
                 waiting.add(again)
-            elif len(self._gone) == len(self._servers):
-                reasons = "; ".join(self._gone.values())
-                raise PatchbayError(
-                    f"no server is left: {reasons} What was made stays: the same command goes on from there."
-                )
+            elif len(self.gone) == len(self._servers):
+                raise PatchbayError(f"no server is left: {'; '.join(self.gone.values())} {GO_ON}")
             else:
-                self._arrived(key, Outcome("", problem=self._why(key)))
-        return Spread(self._gone)
+                arrived(key, Outcome("", problem=self._why(tried[key])))
 
     def _workers(self, addresses: Sequence[str]) -> dict[str, str]:
         """The servers' addresses with those of the workers that stand for them."""
@@ -160,11 +173,10 @@ class _Scheduler:
             )
         return {address: named[address] for address in addresses}
 
-    def _left(self, key: str) -> list[str]:
-        return [each for each in self._servers if each not in self._gone and each not in self._tried[key]]
+    def _left(self, tried: Mapping[str, str]) -> list[str]:
+        return [each for each in self._servers if each not in self.gone and each not in tried]
 
-    def _submit(self, key: str) -> Any:
-        work, left = self._work, self._left(key)
+    def _submit(self, work: Work, key: str, left: Sequence[str]) -> Any:
         # Without a restriction dask holds tasks back until a worker is free, so that a fast server makes more of them.
         workers = (
             [self._servers[address] for address in left] if self._foreign or len(left) < len(self._servers) else None
@@ -179,15 +191,16 @@ class _Scheduler:
         except Exception as error:  # what a worker raises comes here as it is: it died, or lacks this package
             return Outcome("", problem=f"{type(error).__name__}: {error}")
 
-    def _learn(self, key: str, outcome: Outcome) -> None:
+    def _learn(self, tried: dict[str, str], outcome: Outcome) -> None:
+        """Note which server did not make a cell, and why."""
         if outcome.gone:
-            self._gone.setdefault(outcome.address, outcome.problem)
+            self.gone.setdefault(outcome.address, outcome.problem)
         elif outcome.address:
-            self._tried[key][outcome.address] = outcome.problem
+            tried[outcome.address] = outcome.problem
         else:
-            self._tried[key].update(dict.fromkeys(self._left(key), outcome.problem))
+            tried.update(dict.fromkeys(self._left(tried), outcome.problem))
 
-    def _why(self, key: str) -> str:
-        reasons = {**self._tried[key], **self._gone}
+    def _why(self, tried: Mapping[str, str]) -> str:
+        reasons = {**tried, **self.gone}
         said = dict.fromkeys(reasons.values())
         return "; ".join(said) if len(said) == 1 else "; ".join(f"{at}: {why}" for at, why in reasons.items())

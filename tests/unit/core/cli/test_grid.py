@@ -154,11 +154,13 @@ def test_no_server_at_all_is_said(tmp_path: Path):
 
 def test_where_every_server_dies_the_command_ends_and_says_so():
     distributed = pytest.importorskip("distributed")
-    from pack.nodes.core.cli.servers.spread import Work, run_cells
+    from pack.nodes.core.cli.servers.spread import Work, servers_at_work
 
     assert distributed
     work = Work({"a": prompt(), "b": prompt()}, "5", 5.0, "test")
-    with pytest.raises(PatchbayError, match="no server is left: .*http://127.0.0.1:9: no ComfyUI answers there"):
-        run_cells(["http://127.0.0.1:9", "http://127.0.0.1:1"], work, lambda *_: None)
-    with pytest.raises(PatchbayError, match="What was made stays"):
-        run_cells(["http://127.0.0.1:9"], work, lambda *_: None)
+    with servers_at_work(["http://127.0.0.1:9", "http://127.0.0.1:1"]) as runner:
+        with pytest.raises(PatchbayError, match="no server is left: .*http://127.0.0.1:9: no ComfyUI answers there"):
+            runner.run(work, lambda *_: None)
+        assert set(runner.gone) == {"http://127.0.0.1:9", "http://127.0.0.1:1"}
+    with servers_at_work(["http://127.0.0.1:9"]) as runner, pytest.raises(PatchbayError, match="What was made stays"):
+        runner.run(work, lambda *_: None)

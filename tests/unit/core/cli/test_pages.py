@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 PAGES = ("README.md", "docs/command_line.md", "docs/measurement.md", "docs/strengths.md")
 ATTENTION = ("remap",)
 """Commands whose example leaves something out, as the page says: exit code 1."""
-NEED_A_SERVER = ("grid",)
-"""Commands that ask a running ComfyUI: ``tests/server/test_grid_command.py`` runs them."""
+NEED_A_SERVER = ("grid", "sweep")
+"""Commands that ask a running ComfyUI: ``tests/server/test_grid_command.py`` and ``test_sweep_command.py`` run them."""
 BLOCK = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
