@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-
-from tools.server import ComfyServer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "core"))
 
@@ -58,8 +57,9 @@ def pictures(folder: Path) -> dict[str, bytes]:
 
 
 @contextmanager
-def killed_after(server: ComfyServer, folder: Path, count: int) -> Iterator[list[int]]:
-    """Kill a server once ``folder`` has so many cells; what is yielded then holds how many there really were."""
+def killed_after(process: subprocess.Popen[Any] | None, folder: Path, count: int) -> Iterator[list[int]]:
+    """Kill a program once ``folder`` has so many cells; what is yielded then holds how many there really were."""
+    assert process is not None
     killed: list[int] = []
     ended = threading.Event()
 
@@ -67,8 +67,7 @@ def killed_after(server: ComfyServer, folder: Path, count: int) -> Iterator[list
         while len(list((folder / "cells").glob("*.png"))) < count:
             if ended.wait(0.05):
                 return
-        assert server.process is not None
-        server.process.kill()
+        process.kill()
         killed.append(len(list((folder / "cells").glob("*.png"))))
 
     killer = threading.Thread(target=kill_in_the_middle, daemon=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def test_two_servers_make_what_one_makes_though_one_is_killed(
     alone, both = tmp_path / "alone", tmp_path / "both"
     assert grid(workflow, *axes, "-o", alone, "--servers", comfy_server.address, "--no-floor")[0] == 0
     first, second = two_servers
-    with killed_after(second, both, 5) as killed:
+    with killed_after(second.process, both, 5) as killed:
         code, report, _ = grid(workflow, *axes, "-o", both, "--servers", f"{first.address},{second.address}")
     assert killed
     assert killed[0] < 20
@@ -105,3 +106,37 @@ def test_what_one_server_lacks_is_made_by_the_other(
     assert code == 0
     assert [cell["state"] for cell in report["cells"]] == ["made"] * 6
     assert {cell["made_by"] for cell in report["cells"][3:]} == {first.address}
+
+
+@pytest.mark.all
+def test_a_scheduler_that_runs_already_loses_nothing_with_a_worker(
+    comfy_server: ComfyServer, workflow: Path, tmp_path: Path
+) -> None:
+    """The workers stand for the servers by their names: here one server under two names. One worker is killed."""
+    pytest.importorskip("distributed")
+    from cli_runs import ROOT
+    from dask_programs import SCHEDULER, WORKER, python, started, told
+
+    axes = ("--axis", "PatchbayApplyLora.strength_model=0.25,0.5,0.75,1", "--axis", "KSampler.seed=7,8,9")
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    names = [comfy_server.address, comfy_server.address.replace("127.0.0.1", "localhost")]
+    assert grid(workflow, *axes, "-o", alone, "--servers", names[0], "--no-floor")[0] == 0
+    (tmp_path / "lora_patchbay").symlink_to(ROOT / "nodes" / "core", target_is_directory=True)
+    with ExitStack() as stack:
+        address = told(stack.enter_context(started(tmp_path, *SCHEDULER)), r"Scheduler at: +(tcp://\S+)")
+        words = (*axes, "--no-floor", "--cluster", address, "--servers", ",".join(names))
+        workers = []
+        for name in names:
+            code, _, err = grid(workflow, "-o", both, *words)
+            assert (code, "no worker" in err) == (2, True)
+            worker = started(tmp_path, "worker", address, *WORKER, "--name", name, "--nthreads", "2")
+            workers.append(stack.enter_context(worker))
+            told(workers[-1], r"(Registered to)")
+        with killed_after(workers[1], both, 4) as killed:
+            command_line = ("-m", "lora_patchbay", "grid", str(workflow), "-o", str(both), *words, "--json")
+            report = json.loads(python(tmp_path, *command_line))
+    assert killed
+    assert killed[0] < 12
+    assert [cell["state"] for cell in report["cells"]] == ["made"] * 12
+    assert {cell["made_by"] for cell in report["cells"]} == set(names)
+    assert pictures(both) == pictures(alone)

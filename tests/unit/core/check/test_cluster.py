@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
 from cli_runs import ROOT, run
+from dask_programs import SCHEDULER, WORKER, python, started, told
 from lora_files import write_lora, write_raw
 
 pytest.importorskip("distributed")
 FILES = 60
-SCHEDULER = ("scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0")
-WORKER = ("--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1", "--no-nanny")
 KILL_ONE = """
 import os, signal, sys, time
 from lora_patchbay.check.cluster import Cluster
@@ -37,28 +31,6 @@ print([row.file for row in rows])
 """
 
 
-@contextmanager
-def started(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
-    """A program of the engine, with this package on its path."""
-    path = os.pathsep.join((str(folder), *filter(None, sys.path)))
-    begin = f"import sys; sys.path[:] = {path.split(os.pathsep)!r}"
-    code = f"{begin}; from distributed.cli.dask_{words[0]} import main; main()"
-    command = [sys.executable, "-c", code, *words[1:]]
-    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as running:
-        try:
-            yield running
-        finally:
-            running.kill()
-
-
-def told(running: subprocess.Popen[str], pattern: str) -> str:
-    assert running.stderr is not None
-    for line in running.stderr:
-        if found := re.search(pattern, line):
-            return found[1]
-    raise AssertionError(f"it never said {pattern}")
-
-
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
     folder = tmp_path / "library"
@@ -69,14 +41,6 @@ def library(tmp_path: Path) -> Path:
     write_raw(folder / "bad.safetensors", b"{}}")
     (tmp_path / "lora_patchbay").symlink_to(ROOT / "nodes" / "core", target_is_directory=True)
     return folder
-
-
-def python(folder: Path, *words: str) -> str:
-    path = os.pathsep.join((str(folder), *filter(None, sys.path)))
-    command = [sys.executable, *words]
-    done = subprocess.run(command, cwd=folder, text=True, capture_output=True, env={**os.environ, "PYTHONPATH": path})
-    assert done.stdout, done.stderr
-    return done.stdout
 
 
 @pytest.mark.all
