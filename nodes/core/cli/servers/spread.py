@@ -9,6 +9,7 @@ cell changes nothing in it: the noise comes from the prompt.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from .server import Outcome, Prompt, Server
 INSTALL = "Install with: python -m pip install distributed"
 PROMPTS_A_SERVER = 2
 _START = "20s"
+_PATIENCE_S = 5.0
+"""How long workers are waited for that are not registered."""
 GO_ON = "What was made stays: the same command goes on from there."
 
 Arrived = Callable[[str, Outcome], None]
@@ -161,11 +164,15 @@ class _Scheduler:
                 arrived(key, Outcome("", problem=self._why(tried[key])))
 
     def _workers(self, addresses: Sequence[str]) -> dict[str, str]:
-        """The servers' addresses with those of the workers that stand for them."""
-        self._client.wait_for_workers(1, timeout=_START)
-        known = self._client.scheduler_info(n_workers=-1)["workers"]
-        named = {str(worker["name"]): address for address, worker in known.items()}
-        missing = [address for address in addresses if address not in named]
+        """The servers' addresses with those of the workers that stand for them; a worker may be about to register."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            known = self._client.scheduler_info(n_workers=-1)["workers"]
+            named = {str(worker["name"]): address for address, worker in known.items()}
+            missing = [address for address in addresses if address not in named]
+            if not missing or time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
         if missing:
             raise PatchbayError(
                 f"no worker of the cluster is named {missing[0]}; start one with 'dask worker ... --name {missing[0]} "
