@@ -22,7 +22,8 @@ INSTALL = "Install with: python -m pip install distributed"
 PROMPTS_A_SERVER = 2
 _START = "20s"
 _PATIENCE_S = 5.0
-"""How long workers are waited for that are not registered."""
+"""How long workers are waited for that are not registered, and how often those that are at work are looked for."""
+_PAUSE_S = 0.02
 GO_ON = "What was made stays: the same command goes on from there."
 
 Arrived = Callable[[str, Outcome], None]
@@ -138,30 +139,53 @@ class _Scheduler:
     def __init__(self, client: Any, addresses: Sequence[str], foreign: bool) -> None:
         self._client, self._foreign = client, foreign
         self._servers = self._workers(addresses)
+        self._next_look = 0.0
         self.gone: dict[str, str] = {}
 
     def run(self, work: Work, arrived: Arrived) -> None:
         from distributed import as_completed
 
         tried: dict[str, dict[str, str]] = {key: {} for key in work.prompts}
-        keys = {self._submit(work, key, self._left({})): key for key in work.prompts}
-        waiting = as_completed(list(keys), loop=self._client.loop)
-        for future in waiting:
-            key = keys.pop(future)
-            outcome = self._outcome(future)
-            if outcome.picture is not None:
-                arrived(key, outcome)
+        given = dict(self._submit(work, key, self._left({})) for key in work.prompts)
+        waiting = as_completed(list(given), loop=self._client.loop)
+        while given:
+            if not waiting.has_ready():
+                self._look(given)
                 continue
-            self._learn(tried[key], outcome)
+            future = next(waiting)
+            key, _ = given.pop(future)
+            if not future.cancelled():
+                outcome = self._outcome(future)
+                if outcome.picture is not None:
+                    arrived(key, outcome)
+                    continue
+                self._learn(tried[key], outcome)
             left = self._left(tried[key])
             if left:
-                again = self._submit(work, key, left)
-                keys[again] = key
+                again, about = self._submit(work, key, left)
+                given[again] = about
                 waiting.add(again)
             elif len(self.gone) == len(self._servers):
                 raise PatchbayError(f"no server is left: {'; '.join(self.gone.values())} {GO_ON}")
             else:
                 arrived(key, Outcome("", problem=self._why(tried[key])))
+
+    def _look(self, given: Mapping[Any, tuple[str, tuple[str, ...]]]) -> None:
+        """While nothing is ready: take back what no worker can do any more, because those that may do it have left."""
+        time.sleep(_PAUSE_S)
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + _PATIENCE_S
+        known = self._client.scheduler_info(n_workers=-1)["workers"]
+        named = {str(worker["name"]): address for address, worker in known.items()}
+        for address, worker in self._servers.items():
+            if worker not in known and address in named:  # it was started anew
+                self._servers[address] = named[address]
+            elif worker not in known:
+                self.gone.setdefault(address, f"{address}: its worker has left the cluster.")
+        for future, (_, workers) in given.items():
+            if not any(worker in known for worker in workers):
+                future.cancel()
 
     def _workers(self, addresses: Sequence[str]) -> dict[str, str]:
         """The servers' addresses with those of the workers that stand for them; a worker may be about to register."""
@@ -172,7 +196,7 @@ class _Scheduler:
             missing = [address for address in addresses if address not in named]
             if not missing or time.monotonic() > deadline:
                 break
-            time.sleep(0.1)
+            time.sleep(_PAUSE_S)
         if missing:
             raise PatchbayError(
                 f"no worker of the cluster is named {missing[0]}; start one with 'dask worker ... --name {missing[0]} "
@@ -183,14 +207,15 @@ class _Scheduler:
     def _left(self, tried: Mapping[str, str]) -> list[str]:
         return [each for each in self._servers if each not in self.gone and each not in tried]
 
-    def _submit(self, work: Work, key: str, left: Sequence[str]) -> Any:
+    def _submit(self, work: Work, key: str, left: Sequence[str]) -> tuple[Any, tuple[str, tuple[str, ...]]]:
+        """A cell as a task of dask, with its key and the workers that may do it."""
+        workers = tuple(self._servers[address] for address in left)
         # Without a restriction dask holds tasks back until a worker is free, so that a fast server makes more of them.
-        workers = (
-            [self._servers[address] for address in left] if self._foreign or len(left) < len(self._servers) else None
+        asked = list(workers) if self._foreign or len(left) < len(self._servers) else None
+        future = self._client.submit(
+            make_on_worker, work.client, work.prompts[key], work.output, work.timeout_s, workers=asked, pure=False
         )
-        return self._client.submit(
-            make_on_worker, work.client, work.prompts[key], work.output, work.timeout_s, workers=workers, pure=False
-        )
+        return future, (key, workers)
 
     def _outcome(self, future: Any) -> Outcome:
         try:

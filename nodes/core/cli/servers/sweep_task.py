@@ -12,6 +12,7 @@ from typing import Any
 
 from ...grid.axes import Axis
 from ...strengths.groups import BLOCK
+from ...sweep.units import OWN
 from ..exits import UsageError
 from .cells import SEEDS, SHOWS, Prompt, cut_to_output, find_node, is_link, needed, read_axes, with_settings
 
@@ -129,7 +130,7 @@ def read_task(
         len(scenes) // seeds,
         seeds,
         options.mode or _plain(given, "mode", "knock-out"),
-        options.units or _plain(given, "units", BLOCK),
+        options.units or (OWN if options.own_groups else _plain(given, "units", BLOCK)),
         options.own_groups or _plain(given, "own_groups", ""),
         _plain(given, "distance", DISTANCE) if options.distance is None else options.distance,
     )

@@ -78,6 +78,7 @@ def test_options_come_before_what_the_node_says():
     found = task(sweeping(), mode="search", units="own groups", own_groups="a; b", distance=0.0, seeds=1)
     assert (found.mode, found.grouping, found.own_groups) == ("search", "own groups", "a; b")
     assert (found.distance, found.seeds, len(found.scenes)) == (0.0, 1, 2)
+    assert task(sweeping(), own_groups="a; b").grouping == "own groups"
 
 
 def test_prompts_of_regions_stay_together():
