@@ -16,10 +16,10 @@ from .core.grid.report import NO_LORA, GridReport, build_grid_report, grid_text
 from .core.grid.sheets import grid_sheets
 from .core.report.report import to_json
 from .core.strengths.text import parse_block_strengths
-from .host.comfyui.events import show_picture
 from .host.comfyui.lora_input import NONE, lora_fingerprint
+from .host.comfyui.shown_pictures import ShownPictures
 from .host.grid.cells import CellMaker, CellSettings, one_latent
-from .host.grid.files import ShownPictures, grid_store, save_sheets
+from .host.grid.files import grid_store, save_sheets
 from .host.grid.inputs import AXES, LETTERS, chosen_loras, grid_axes, grid_prompts, lettered
 from .host.grid.run import Arrived, GridOutcome, GridRun, lora_notes, run_grid
 from .host.grid.staging import GridModel, Stages
@@ -121,7 +121,7 @@ class PatchbayLoraGrid(io.ComfyNode):
             tuple(subjects), negative, one_latent(latent_image), steps, cfg, sampler_name, scheduler, vae
         )
         maker = CellMaker(stages, settings, grid_store() if use_cache else None)
-        shown = ShownPictures()
+        shown = ShownPictures("patchbay_grid")
         outcome = run_grid(GridRun(plan, cell, plain, steps, time_budget), maker, _progress(shown))
         if outcome.stopped:
             _unfinished[0] += 1
@@ -176,14 +176,14 @@ def _report(
 
 
 def _progress(shown: ShownPictures) -> Any:
-    """ComfyUI's bar, and pictures on the node as they come: its own preview would stay below them."""
+    """ComfyUI's bar, and pictures on the node as they come."""
     bar = comfy.utils.ProgressBar(1)
 
     def progress(done: int, total: int, arrived: Arrived | None) -> None:
         bar.update_absolute(done, total)
         if arrived is not None:
             name = str(arrived.label if arrived.index is None else arrived.index)
-            show_picture(shown.add(name, arrived.picture), arrived.label, arrived.number, arrived.of)
+            shown.show(name, arrived.picture, arrived.label, arrived.number, arrived.of)
 
     return progress
 

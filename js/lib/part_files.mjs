@@ -39,7 +39,7 @@ export const PARTS = {
   grid: {
     module: "./grid/widget.mjs",
     styles: ["panel", "report_card", "grid"],
-    files: "comfyui/arrivals comfyui/editor comfyui/links comfyui/origins grid/large grid/model grid/targets grid/view grid/widget grid/zoom ui/alike ui/dom ui/format ui/icons ui/menu ui/wheel words/report_words words/strings_report",
+    files: "comfyui/arrivals comfyui/editor comfyui/links comfyui/origins grid/large grid/model grid/targets grid/view grid/widget grid/zoom report/arrivals ui/alike ui/dom ui/format ui/icons ui/menu ui/wheel words/report_words words/strings_report",
   },
   measure: {
     module: "./measure/widget.mjs",
@@ -54,7 +54,7 @@ export const PARTS = {
   sweep: {
     module: "./sweep/widget.mjs",
     styles: ["panel", "report_card", "shift", "fit", "sweep"],
-    files: "report/blocks shift/charts shift/model shift/panel shift/parts sweep/model sweep/view sweep/widget ui/alike ui/dom ui/format ui/icons ui/save_file ui/wheel words/report_words words/strings_report",
+    files: "comfyui/arrivals report/arrivals report/blocks shift/charts shift/model shift/panel shift/parts sweep/model sweep/view sweep/widget ui/alike ui/dom ui/format ui/icons ui/save_file ui/wheel words/report_words words/strings_report",
   },
   side_bar: {
     module: "./side_bar/extension.mjs",

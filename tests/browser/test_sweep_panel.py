@@ -27,13 +27,47 @@ SHOWN = """
 """
 
 
+WATCH = """
+() => {
+  const seen = (window.__arrived = []);
+  window.comfyAPI.api.api.addEventListener("patchbay.picture", () => requestAnimationFrame(() =>
+    seen.push([...document.querySelectorAll(".patchbay-arrival figcaption")].at(-1)?.textContent ?? "")));
+}
+"""
+ROOM = """
+() => {
+  const node = window.app.rootGraph.nodes.find((each) => each.type === "PatchbayBlockSweep");
+  const panel = document.querySelector(".patchbay-shift-of-sweep");
+  return {
+    previews: [...(node.imgs ?? []), ...Object.keys(window.app.nodePreviewImages ?? {})].length,
+    widgets: node.widgets.map(({ name }) => name).filter((name) => name.startsWith("$$")),
+    panel: panel.offsetHeight,
+    least: node.widgets.find(({ name }) => name === "patchbay_sweep").options.getMinHeight(),
+  };
+}
+"""
+
+
+def assert_pictures_came_to_the_panel(opened: ComfyPage) -> None:
+    """ComfyUI's own preview of them would stay below the panel, in the panel's room."""
+    arrived = opened.page.evaluate("() => window.__arrived")
+    assert arrived[:2] == ["without the LoRA", "the whole LoRA"]
+    assert any(label.startswith(("without double_blocks", "only ")) for label in arrived[2:]), arrived
+    room = opened.page.evaluate(ROOM)
+    assert room["previews"] == 0
+    assert room["widgets"] == []
+    assert room["panel"] >= room["least"]
+
+
 def test_a_sweep_is_drawn_as_it_was_measured(lasting_page: ComfyPage, comfy: ComfyClient) -> None:
     page = lasting_page.page
     lasting_page.load_workflow(SWEEP)
     page.evaluate(SET, {"steps": 1, "units": "kind of block", "resume": False})
+    page.evaluate(WATCH)
     lasting_page.queue_and_wait()
     node_id = lasting_page.focus_node("PatchbayBlockSweep")
     page.locator(".patchbay-sweep-view").wait_for()
+    assert_pictures_came_to_the_panel(lasting_page)
     newest = max(comfy.get_json("/history").values(), key=lambda entry: entry["prompt"][0])
     data = newest["outputs"][str(node_id)]["patchbay_sweep"][0]
     shown = page.evaluate(SHOWN)

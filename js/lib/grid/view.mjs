@@ -19,7 +19,6 @@ import { counted, everySetting, isReference, KNOWN_GRID, pageOf, withinFloor } f
  */
 
 const NOTES = 12;
-const MOST_ARRIVALS = 60;
 
 /**
  * @param {GridData} data @param {number} number of the page @param {Language} language @param {GridActions} actions
@@ -86,23 +85,6 @@ function cellElement(data, number, language, { open, point, urlOf }) {
     { type: "button", class: kind, "data-cell": number, "aria-label": name, on: { ...events, click: () => open(number) } },
     h("img", { src: urlOf(picture), alt: "", draggable: "false", decoding: "async", loading: "lazy" }),
     words && h("span", { class: "patchbay-grid-figure" }, words),
-  );
-}
-
-/**
- * Pictures of a run that goes on, the newest last.
- * @param {import("../comfyui/arrivals.mjs").Arrival[]} arrivals @param {Language} language @param {GridActions["urlOf"]} urlOf
- * @returns {HTMLElement}
- */
-export function arrivalsView(arrivals, { t, locale }, urlOf) {
-  const last = arrivals[arrivals.length - 1];
-  const picture = (/** @type {import("../comfyui/arrivals.mjs").Arrival} */ { picture: image, label }) =>
-    h("figure", { class: "patchbay-grid-arrival" }, h("img", { src: urlOf(image), alt: "", draggable: "false" }), h("figcaption", {}, foreignText(plainText(label, 120))));
-  return h(
-    "div",
-    { class: "patchbay-grid-view", lang: locale },
-    h("div", { class: "patchbay-header", role: "status" }, t("grid.some", { made: last?.value ?? 0, all: last?.max ?? 0 })),
-    h("div", { class: "patchbay-grid-scroll patchbay-grid-arrivals" }, ...arrivals.slice(-MOST_ARRIVALS).map(picture)),
   );
 }
 

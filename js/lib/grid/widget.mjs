@@ -1,6 +1,7 @@
 // A grid as a part of a node: the sheet, or one of its pictures enlarged.
 
-import { onArrival } from "../comfyui/arrivals.mjs";
+import { collectArrivals } from "../comfyui/arrivals.mjs";
+import { arrivalsView } from "../report/arrivals.mjs";
 import { alike } from "../ui/alike.mjs";
 import { h, setAttributes } from "../ui/dom.mjs";
 import { openMenu } from "../ui/menu.mjs";
@@ -8,7 +9,7 @@ import { takeWheel } from "../ui/wheel.mjs";
 import { largeView } from "./large.mjs";
 import { asGrid, neighbour, pageOf, settingsOf } from "./model.mjs";
 import { nameOfTarget, targetsOf, useSettings } from "./targets.mjs";
-import { arrivalsView, detail, gridView, hint } from "./view.mjs";
+import { detail, gridView, hint } from "./view.mjs";
 
 /**
  * @typedef {import("../../types/grid").GridData} GridData
@@ -25,18 +26,13 @@ export function createGridPanel(host) {
   let page = 0;
   /** Number of the cell that is enlarged. @type {number | null} */
   let opened = null;
-  /** What has come of the run that goes on. @type {import("../comfyui/arrivals.mjs").Arrival[]} */
-  let arrivals = [];
-  const unwatch = onArrival(host.node, (arrival) => {
-    arrivals = arrival.value === 1 ? [arrival] : [...arrivals, arrival];
-    render();
-  });
+  const arrivals = collectArrivals(host.node, render);
 
   function render() {
     const language = host.language();
     root.lang = language.locale;
     root.setAttribute("aria-label", language.t("grid.label"));
-    if (arrivals.length > 0) return root.replaceChildren(arrivalsView(arrivals, language, host.viewUrl));
+    if (arrivals.shown().length > 0) return root.replaceChildren(arrivalsView(arrivals.shown(), language, host.viewUrl));
     root.replaceChildren(data ? content(data) : h("p", { class: "patchbay-empty" }, language.t("grid.empty")));
   }
 
@@ -97,8 +93,7 @@ export function createGridPanel(host) {
   return {
     isResult: true,
     show(output) {
-      const arrived = arrivals.length > 0;
-      arrivals = [];
+      const arrived = arrivals.end();
       const shown = asGrid(Array.isArray(output.patchbay_grid) ? output.patchbay_grid[0] : null);
       if (!shown || alike(shown, data)) return arrived ? render() : undefined;
       data = shown;
@@ -107,6 +102,6 @@ export function createGridPanel(host) {
       render();
     },
     languageChanged: render,
-    dispose: unwatch,
+    dispose: arrivals.dispose,
   };
 }

@@ -218,6 +218,8 @@ export const REPORT_SENTENCES = {
     ["All {#total} units are needed: leaving out even the least important one misses more than {#allowed} % of the LoRA's effect.", "{#total} 個すべてが必要です。最も重要でない1つを外しただけで、LoRAの効果の {#allowed}% を超えて失われます。"],
     ["The time ran out after {#measured} of {#total} units.", "{#total} 個中 {#measured} 個を調べたところで時間切れになりました。"],
     ["Run it again to go on from here, or give it more time.", "もう一度実行すると続きから始まります。時間の予算を増やすこともできます。"],
+    ["the whole LoRA", "LoRA全体"],
+    ["without the LoRA", "LoRAなし"],
     ["Allow a larger distance, or sweep smaller units.", "許す差を大きくするか、もっと小さい単位で調べてください。"],
     ["Use the text in Apply LoRA or Save LoRA, and try another prompt before you rely on it.", "このテキストを「LoRAを適用」か「LoRAを保存」で使ってください。頼る前に、別のプロンプトでも確かめてください。"],
     ["Dead weight, below {#limit} % of the effect: {names}.", "働きのないもの（効果の {#limit}% 未満）：{names}。"],
@@ -501,5 +503,9 @@ export const REPORT_SENTENCES = {
     ["it reads LoRA and LoCon; other formats need LyCORIS beside it", "LoRAとLoConを読みます。ほかの形式にはLyCORISが必要です"],
     ["it divides by the norm of the weight without the change, LyCORIS and PEFT with it (DoRA by rows)", "変化を加える前の重みのノルムで割ります（LyCORISとPEFTは加えた後、行ごとのDoRA）"],
     ["it bounds and rescales rotations in another way than LyCORIS and kohya", "回転の制限と拡大の計算がLyCORISやkohyaと異なります"],
+    ["only {names} and {#more} more", "{names} とほか {#more} 個だけ"],
+    ["only {names}", "{names} だけ"],
+    ["without {names} and {#more} more", "{names} とほか {#more} 個なし"],
+    ["without {names}", "{names} なし"],
   ],
 };

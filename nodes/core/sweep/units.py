@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..errors import PatchbayError
@@ -21,6 +21,8 @@ from ..strengths.text import StrengthItem, parse_block_strengths
 
 OWN = "own groups"
 UNITS = (BLOCK, BLOCK_AND_STREAM, BLOCK_AND_PART, KIND, OWN)
+MOST_NAMED = 3
+"""Units that are named where more are meant."""
 MOST_UNITS = 1000
 """More than any model has blocks and parts; a text that was made to hurt has more."""
 
@@ -122,6 +124,19 @@ def strengths_without(units: Iterable[Unit], dropped: Iterable[int]) -> str:
     every = tuple(units)
     selectors = [selector for index in sorted(dropped) for selector in every[index].selectors]
     return ", ".join(f"{selector}=0" for selector in joined_ranges(selectors))
+
+
+def setting_words(units: Iterable[Unit], dropped: Collection[int]) -> str:
+    """What a setting is, for people: whichever is shorter to say, the units that are left out or those that stay."""
+    every = tuple(units)
+    if not dropped:
+        return "the whole LoRA"
+    kept = [index for index in range(len(every)) if index not in dropped]
+    if not kept:
+        return "without the LoRA"
+    named, word = (kept, "only") if len(kept) < len(dropped) else (sorted(dropped), "without")
+    more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+    return f"{word} {', '.join(every[index].name for index in named[:MOST_NAMED])}{more}"
 
 
 def tagged(units: Iterable[Unit]) -> tuple[str, dict[float, int]]:

@@ -58,12 +58,19 @@ def tell_page(text: str) -> None:
         send(text, context.node_id)
 
 
+def is_watched() -> bool:
+    """Whether a page started the run of this thread."""
+    server = prompt_server()
+    return server is not None and get_executing_context() is not None and server.client_id is not None
+
+
 def show_picture(picture: dict[str, str], label: str, value: int, total: int) -> None:
     """Show a picture that has just been made on the panel of the node that is running.
 
     Args:
         picture: Where the page finds it, in the form of ComfyUI's own previews.
         label: What it is.
+        total: How many there will be; 0 where that is not known.
     """
     server, context = prompt_server(), get_executing_context()
     if server is None or context is None or server.client_id is None:

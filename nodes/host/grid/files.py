@@ -1,8 +1,7 @@
-"""Where a grid's files lie: pictures that were made, the sheets, and what the page shows."""
+"""Where a grid's files lie: pictures that were made, and the sheets."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -47,27 +46,3 @@ def save_sheets(
             raise PatchbayError(f"filename_prefix: {error}") from error
         saved.append({"filename": file_name, "subfolder": subfolder, "type": "output"})
     return saved
-
-
-class ShownPictures:
-    """Pictures in ComfyUI's temporary folder for the page, each written once, as they come.
-
-    The files' names never come again: a browser that kept one cannot take it for another.
-    """
-
-    def __init__(self) -> None:
-        self._folder = Path(folder_paths.get_temp_directory())
-        self._prefix = f"patchbay_grid_{secrets.token_hex(4)}"
-        self._shown: dict[str, dict[str, str]] = {}
-
-    def add(self, name: str, picture: torch.Tensor) -> dict[str, str]:
-        """Where the page finds the picture of this name.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        if name not in self._shown:
-            file_name = f"{self._prefix}_{len(self._shown):04}.png"
-            write_png(self._folder / file_name, to_pillow(picture), {}, compress_level=1)
-            self._shown[name] = {"filename": file_name, "subfolder": "", "type": "temp"}
-        return self._shown[name]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
 
 import comfy.utils
 
@@ -36,11 +35,6 @@ class Costs:
     def add(self, evaluations: int) -> None:
         """The run turned out longer (or, negative, shorter)."""
         self._total += evaluations
-
-    def show(self, preview: tuple[str, Any, int]) -> None:
-        """Show a picture on the node, as ComfyUI's progress bar takes it."""
-        if self._bar is not None:
-            self._bar.update_absolute(self._done, max(self._total, self._done, 1), preview)
 
     def step(self, note: str = "") -> None:
         """One evaluation is done; ``note`` says more about it than its number."""

@@ -13,15 +13,16 @@ from torch import Tensor
 
 from ...core.errors import PatchbayError
 from ...core.sweep.bench import Dropped, Pictures, TimeSpent
-from ...core.sweep.units import Unit, strengths_without
+from ...core.sweep.units import Unit, setting_words, strengths_without
 from ..apply.lora_cache import LoadedLora
 from ..apply.method_choice import select_method
 from ..apply.methods import place_plan
 from ..apply.plan import MATCHES, plan_patches
+from ..comfyui.shown_pictures import ShownPictures
 from ..measure.run_costs import Costs
 from ..measure.sampling import Sampling, sample_latent
 from ..transfer.content_digest import data_digest, model_digest
-from .pictures import decode_small, preview
+from .pictures import decode_small
 from .store import LATENTS
 
 VERSION = 1
@@ -103,6 +104,8 @@ class Cells:
         self._begun = time.monotonic()
         self._longest = 0.0
         self._must = True
+        self._pictures = ShownPictures("patchbay_sweep")
+        self._settings = 0
         self.resumed = 0
         """Latents that were there from an earlier run."""
         self.latent_seconds: list[float] = []
@@ -127,7 +130,12 @@ class Cells:
             TimeSpent: it does not fit into the time; not raised before :meth:`begin`.
             InterruptProcessingException: somebody pressed stop.
         """
-        return self.pictures(strengths_without(self._units, dropped))
+        pictures = self.pictures(strengths_without(self._units, dropped))
+        self._settings += 1
+        if self._inputs.vae is not None:
+            label = setting_words(self._units, dropped)
+            self._pictures.show(str(self._settings), pictures[0], label, self._settings)
+        return pictures
 
     def begin(self) -> None:
         """From now on settings that do not fit into the time are not begun."""
@@ -174,9 +182,7 @@ class Cells:
         comfy.model_management.throw_exception_if_processing_interrupted()
         if self._inputs.vae is None:
             return latent.float()
-        picture = decode_small(self._inputs.vae, latent)
-        self._costs.show(preview(picture))
-        return picture
+        return decode_small(self._inputs.vae, latent)
 
     def _scene_digests(self) -> list[str | None]:
         """By scene: a hash of everything that its latents depend on besides the units that are left out."""

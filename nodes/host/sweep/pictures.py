@@ -7,12 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...core.images.panels import to_pillow
 from ...core.sweep.sheet import small_picture
 
 FRAMES = 3
 """Frames of a video that are compared: the first, the last, and between."""
-PREVIEW_PIXELS = 512
 
 
 def decode_small(vae: Any, latent: Tensor) -> Tensor:
@@ -24,8 +22,3 @@ def decode_small(vae: Any, latent: Tensor) -> Tensor:
     count = min(FRAMES, len(pictures))
     chosen = [pictures[round(i * (len(pictures) - 1) / max(1, count - 1))] for i in range(count)]
     return torch.cat([small_picture(picture) for picture in chosen])
-
-
-def preview(picture: Tensor) -> tuple[str, Any, int]:
-    """A picture as ComfyUI's progress bar takes it."""
-    return "JPEG", to_pillow(picture).convert("RGB"), PREVIEW_PIXELS

@@ -171,9 +171,7 @@ def test_nothing_is_made_twice_and_only_what_changed_is_made(nano: Nano, monkeyp
     assert len(sampled) == 9
 
 
-def test_it_stops_at_once_and_goes_on_where_it_was(
-    nano: Nano, folders: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_stops_at_once_and_goes_on_where_it_was(nano: Nano, folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import comfy.model_management
     from pack.nodes.host.grid import cells
 

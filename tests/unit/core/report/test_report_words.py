@@ -30,6 +30,7 @@ SOURCES = {
     "core/check/inspect.py": ("_lora_sentence", "_lora_notes", "_model_sentence", "_model_provenance"),
     "core/measure/report.py": ("_summary", "_remarks"),
     "core/strengths/presets.py": ("STRUCTURE", "UNMEASURED", "_sentence"),
+    "core/sweep/units.py": ("setting_words",),
     "core/sweep/report.py": ("_judge", "_notes", "_picture_notes", "_disagreements", "_method_notes"),
     "host/sweep/sweep.py": ("_table", "_text_encoder_note"),
     "core/transfer/shift_report.py": ("_judge_pair", "_judge_transfer", "_WORDS", "_method_notes"),

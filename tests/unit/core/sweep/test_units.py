@@ -89,3 +89,19 @@ def test_rank_correlation(units: Any) -> None:
     assert rho([1, 2, 2, 3], [1, 2, 3, 4]) == pytest.approx(0.9486833)
     assert rho([1, 1], [1, 2]) is None
     assert rho([1], [1]) is None
+
+
+def test_a_setting_is_named_by_what_is_shorter(units: Any) -> None:
+    every = [units.units.Unit(name, (name,)) for name in "abcdefghi"]
+    words = {
+        tuple(dropped): units.units.setting_words(every, set(dropped))
+        for dropped in ([], [1], range(5), range(9), range(8))
+    }
+    assert words == {
+        (): "the whole LoRA",
+        (1,): "without b",
+        tuple(range(5)): "only f, g, h and 1 more",
+        tuple(range(8)): "only i",
+        tuple(range(9)): "without the LoRA",
+    }
+    assert units.units.setting_words(every, {0, 1, 2, 3}) == "without a, b, c and 1 more"

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { largeView } from "../../../../js/lib/grid/large.mjs";
 import { asGrid, counted, neighbour, settingsOf, withinFloor } from "../../../../js/lib/grid/model.mjs";
-import { arrivalsView, detail, figure, gridView } from "../../../../js/lib/grid/view.mjs";
+import { detail, figure, gridView } from "../../../../js/lib/grid/view.mjs";
 import { FITTED, held, movedBy, zoomedAt } from "../../../../js/lib/grid/zoom.mjs";
 import { languageFor } from "../../../../js/lib/words/i18n.mjs";
 import { freshPage, matchesSnapshot, readable, saysItInBothLanguages } from "../support.mjs";
@@ -79,13 +79,4 @@ test("zooming keeps the point under the hand, and the picture on its stage", () 
   assert.deepEqual(zoomedAt(zoom, 0.01, at), FITTED);
   assert.deepEqual(movedBy(FITTED, 5, 5), FITTED);
   assert.deepEqual(held({ scale: 3, x: 9, y: -9 }), { scale: 3, x: 1, y: -1 });
-});
-
-test("pictures of a run that goes on", () => {
-  freshPage();
-  const arrivals = [1, 2].map((value) => ({ picture: { filename: `${value}.png`, subfolder: "", type: "temp" }, label: "<b>x</b>", value, max: 9 }));
-  const view = arrivalsView(arrivals, languageFor("en"), ACTIONS.urlOf);
-  assert.equal(view.querySelectorAll("img").length, 2);
-  assert.equal(view.querySelectorAll("b").length, 0);
-  assert.match(view.textContent, /2 of 9 pictures/);
 });
