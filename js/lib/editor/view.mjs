@@ -62,6 +62,8 @@ import { formatStrength } from "./text.mjs";
  */
 
 /** Letters of a title for which `other` and `text` have room side by side, in every language. */
+/** Share of the axis below which two numbers at it would touch. */
+const TIGHT = 0.16;
 const ROOM_FOR_MARKS = 2;
 
 /** @param {EditorActions} actions @param {Board | null} board @param {Language} language @returns {EditorView} */
@@ -190,7 +192,9 @@ function numberInput(actions, selector) {
  */
 export function renderEditor(view, shown, target, parts, board, actions, language) {
   const { axis, stateOf, selected, locked } = shown;
-  setStyle(view.root, { "--patchbay-zero": along(axis, 0), "--patchbay-one": along(axis, 1) });
+  const [zero, one] = [along(axis, 0), along(axis, 1)];
+  setStyle(view.root, { "--patchbay-zero": zero, "--patchbay-one": one, "--patchbay-top": `"${formatStrength(axis.high)}"` });
+  view.root.classList.toggle("patchbay-sb-tight", one - zero < TIGHT);
   view.root.classList.toggle("patchbay-is-locked", locked);
   view.follow.setAttribute("aria-pressed", String(shown.follows));
   view.swap.replaceChildren(...["A", "B"].map((letter) => h(letter === shown.setting ? "b" : "span", {}, letter)));

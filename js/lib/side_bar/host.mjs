@@ -53,6 +53,9 @@ export const idleNodes = () =>
     .map(outputKey)
     .join();
 
+/** Whether the workflow has a node that will report on a model. */
+export const willReport = () => allNodes().some((node) => /** @type {import("../../types/editor_app").EditorNode} */ (node).outputs?.some(({ type }) => type === "PATCHBAY_REPORT"));
+
 /** @param {string} executionId */
 export function keyOfExecution(executionId) {
   const node = nodeByExecutionId(executionId);

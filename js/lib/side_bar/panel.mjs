@@ -13,7 +13,7 @@ import { availableMetrics, METRICS, viewOf } from "../map/figures.mjs";
 import { buildMap } from "../map/model.mjs";
 import { mapSvg, PALETTES } from "../map/svg.mjs";
 import { createTip } from "../map/tip.mjs";
-import { goToNode, idleNodes, keyOfExecution, loraNames, pageTheme, pastRuns, reportOf, reportSources, selectedNode, toast } from "./host.mjs";
+import { goToNode, idleNodes, keyOfExecution, loraNames, pageTheme, pastRuns, reportOf, reportSources, selectedNode, toast, willReport } from "./host.mjs";
 import { atMost, renderProgress } from "./progress.mjs";
 import { chooseSource, comparable, withRun } from "./sources.mjs";
 import { renderPanel, sidesOf, sourceTitle } from "./view.mjs";
@@ -51,6 +51,8 @@ const earlier = new Map();
 let workflow = "";
 /** Nodes that were bypassed or muted when it was last looked or drawn. */
 let idle = "";
+/** Whether some node of the workflow will report on a model. */
+let waiting = false;
 /** What was said of the inputs when it was last drawn. */
 let earlierShown = "";
 /** @type {LoadedAnswer | null} */
@@ -177,9 +179,10 @@ function selectedKey() {
 
 /** What is selected, what is bypassed, and whether the report is that of the canvas. */
 function followSelection() {
-  const [selected, now] = [selectedKey(), idleNodes()];
+  const [selected, now, before] = [selectedKey(), idleNodes(), waiting];
+  waiting = willReport();
   const shown = shownReport();
-  const changed = (selected !== wish.selected && wish.follow && selected !== null) || now !== idle || (shown?.earlier ?? "") !== earlierShown;
+  const changed = (selected !== wish.selected && wish.follow && selected !== null) || now !== idle || (shown?.earlier ?? "") !== earlierShown || waiting !== before;
   wish.selected = selected;
   idle = now;
   if (changed) redraw();
@@ -240,7 +243,7 @@ function loadedModel(report) {
 function currentState() {
   const all = sources();
   const shown = chooseSource(all, wish);
-  if (!shown) return { state: emptyState(all), signature: `empty ${language().locale}` };
+  if (!shown) return { state: { ...emptyState(all), waiting }, signature: `empty ${language().locale} ${waiting}` };
   const { report } = shown;
   if (report.sizes && knownSizes(report) === undefined) void learnSizes(report);
   // What was selected last stays when nothing is selected any more.
@@ -287,6 +290,7 @@ function draw() {
   if (!drawn) return;
   // What is drawn is what a change is told from: a node may be bypassed and back between two looks.
   idle = idleNodes();
+  waiting = willReport();
   const { state, signature } = currentState();
   if (signature === drawnAs) return;
   drawnAs = signature;

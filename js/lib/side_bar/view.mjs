@@ -39,6 +39,7 @@ import { renderUnapplied } from "../report/unapplied.mjs";
  * @property {string | null} block whose layers are listed
  * @property {Set<string>} open names of unfolded parts
  * @property {boolean} loadedKnown the server has said where weights lie
+ * @property {boolean} [waiting] the workflow has nodes that report, but no report yet
  *
  * @typedef {object} PanelActions
  * @property {(key: string) => void} source
@@ -60,7 +61,7 @@ export function renderPanel(state, actions) {
   const { shown, language } = state;
   if (!shown) {
     const help = h("button", { type: "button", class: "patchbay-button patchbay-primary", "data-key": "help", on: { click: actions.help } }, language.t("panel.help"));
-    return [h("div", { class: "patchbay-empty" }, h("p", {}, language.t("panel.empty")), help)];
+    return [h("div", { class: "patchbay-empty" }, h("p", {}, language.t(state.waiting ? "panel.here" : "panel.empty")), help)];
   }
   // What a measuring node found comes before the map of its blocks: it has the verdict.
   const parts = [toolbar(state, actions), head(shown, language), measurement(state), controls(state, actions), picture(state, actions), block(state, actions), missing(state, actions), notes(state, actions)];

@@ -3,6 +3,7 @@
 /** @type {Record<string, Record<string, string>>} */
 export const PANEL_STRINGS = {
   en: {
+    "panel.here": "Run the workflow: the map of the model, with what its Patchbay nodes patched, is shown here.",
     "panel.empty": "Run a workflow with a Patchbay node: the map of the model is shown here. Or right-click a node with a LoRA and choose “LoRA card”.",
     "panel.source": "Report",
     "panel.follow.hint": "Show the report of the node that is selected",
@@ -111,6 +112,7 @@ export const PANEL_STRINGS = {
     "command.none": "No LoRA is chosen on the selected node.",
   },
   ja: {
+    "panel.here": "ワークフローを実行すると、Patchbayのノードが変更した箇所とモデルの地図がここに表示されます。",
     "panel.empty": "Patchbayのノードを含むワークフローを実行すると、モデルの地図がここに表示されます。LoRAのあるノードを右クリックして「LoRAカード」を選ぶこともできます。",
     "panel.source": "レポート",
     "panel.follow.hint": "選択中のノードのレポートを表示します",

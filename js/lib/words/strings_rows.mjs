@@ -29,6 +29,7 @@ export const ROWS_STRINGS = {
     "rows.words": "trigger words: {words}",
     "rows.none": "No LoRA yet. Add one, or paste <lora:name:0.8>.",
     "rows.count": "{on} of {n} LoRAs on",
+    "rows.count.one": "{on} of 1 LoRA on",
     "rows.report": "Report of the last run",
     "rows.noReport": "The report is here after a run.",
     "rows.unreadable": "The text of the rows cannot be read: {reason}",

@@ -13,6 +13,7 @@ import folder_paths
 from ...core.errors import PatchbayError
 from ...core.report.overlap import MOST_PAIRS, describe_blocks, find_meetings
 from ...core.report.report import LayerState, Level, Report
+from ...core.report.text import count_text
 from ...core.strengths.stack import LoraStackError, StackEntry, find_name, read_stack
 from ..comfyui.lora_input import lora_file
 from .apply import Applied, apply_lora
@@ -98,15 +99,15 @@ def merge_reports(reports: Sequence[Report], blocks: str) -> Report:
         notes += [f"{os.path.basename(name)}: {note}" for note in report.notes[:_NOTES_EACH]]
     bad = [os.path.basename(report.lora.name) for report in reports if report.lora and report.level is not Level.OK]
     applied = sum(layer.state is LayerState.APPLIED for report in reports for layer in report.layers)
-    noun = "LoRA" if len(reports) == 1 else "LoRAs"
-    summary = f"{len(reports)} {noun}, {applied} layers applied."
+    loras = count_text(len(reports), "LoRA")
+    summary = f"{loras}, {count_text(applied, 'layer')} applied."
     if bad:
         summary += f" Look at {', '.join(dict.fromkeys(bad))}: the notes say what did not fit."
     if len(reports) > len(names):
         summary += " The same file is in the stack more than once: its strengths add up."
     return Report(
         kind="apply",
-        title=f"{len(reports)} {noun} on {reports[0].model.architecture if reports[0].model else 'the model'}",
+        title=f"{loras} on {reports[0].model.architecture if reports[0].model else 'the model'}",
         summary=summary,
         level=max((report.level for report in reports), key=order.index),
         model=reports[0].model,

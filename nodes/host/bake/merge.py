@@ -12,6 +12,7 @@ from ...core.bake.merge import MergedFile, write_merged
 from ...core.bake.merge_plan import MergePlan, MergeSource, plan_merge
 from ...core.errors import PatchbayError
 from ...core.report.report import LayerReport, LayerState, Level, Report
+from ...core.report.text import count_text
 from ...core.strengths.stack import StackEntry, read_stack
 from ..apply.lora_cache import LORA_CACHE
 from ..apply.plan import MATCHES
@@ -86,7 +87,7 @@ def _report(
                 shape=blend.shape,
             )  # fmt: skip
         )
-    summary = f"{len(sources)} LoRAs merged into {written.path.name}: {len(layers)} layers"
+    summary = f"{count_text(len(sources), 'LoRA')} merged into {written.path.name}: {len(layers)} layers"
     summary += f", {len(plan.left_out)} left out" if plan.left_out else ""
     summary += f"; error in all {written.error:.2%}." if written.error else "; exact."
     said = [note for note in notes if note]
