@@ -120,5 +120,5 @@ class PatchbayApplyLora(io.ComfyNode):
             result.clip,
             result.report,
             text,
-            ui=with_inputs({"patchbay_report": [report_json(result.report)], "text": [text]}),
+            ui=with_inputs({"patchbay_report": [report_json(result.report)], "text": [text]}, model),
         )

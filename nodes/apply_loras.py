@@ -105,6 +105,6 @@ class PatchbayApplyLoras(io.ComfyNode):
             text,
             result.trigger_words,
             ui=with_inputs(
-                {"patchbay_report": [report_json(result.report)], "patchbay_rows": [result.rows], "text": [text]}
+                {"patchbay_report": [report_json(result.report)], "patchbay_rows": [result.rows], "text": [text]}, model
             ),
         )

@@ -224,7 +224,7 @@ class PatchbayBlockSweep(io.ComfyNode):
             "patchbay_report": [to_json(result.report)],
             "text": [text],
         }
-        return io.NodeOutput(result.blocks, result.sheet[None], result.report, text, ui=with_inputs(ui))
+        return io.NodeOutput(result.blocks, result.sheet[None], result.report, text, ui=with_inputs(ui, model))
 
 
 def _check_groups(text: str) -> bool | str:

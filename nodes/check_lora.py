@@ -78,4 +78,4 @@ class PatchbayCheckLora(io.ComfyNode):
             logging.warning("LoRA Patchbay: %s", sentence)
         text = report_text(report)
         ui = {"patchbay_report": [to_json(report)], "text": [text]}
-        return io.NodeOutput(verdict.fits, verdict.coverage, report, text, ui=with_inputs(ui))
+        return io.NodeOutput(verdict.fits, verdict.coverage, report, text, ui=with_inputs(ui, model))

@@ -88,4 +88,6 @@ class PatchbayInspectModel(io.ComfyNode):
         report = inspect_model(model, model_b, path, name, second, patched=bool(lora_stack))
         report = add_contents(report, model, model_b, second, lora_stack)
         text = report_text(report)
-        return io.NodeOutput(report, text, ui=with_inputs({"patchbay_report": [to_json(report)], "text": [text]}))
+        return io.NodeOutput(
+            report, text, ui=with_inputs({"patchbay_report": [to_json(report)], "text": [text]}, model)
+        )

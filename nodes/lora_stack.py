@@ -144,7 +144,7 @@ class PatchbayApplyLoraStack(io.ComfyNode):
             result.clip,
             result.report,
             text,
-            ui=with_inputs({"patchbay_report": [report_json(result.report)], "text": [text]}),
+            ui=with_inputs({"patchbay_report": [report_json(result.report)], "text": [text]}, model),
         )
 
 

@@ -89,7 +89,7 @@ class PatchbayScheduleLora(io.ComfyNode):
             *attach(made.hooks, (positive, negative)),
             made.report,
             text,
-            ui=with_inputs({"patchbay_report": [to_json(made.report)], "text": [text]}),
+            ui=with_inputs({"patchbay_report": [to_json(made.report)], "text": [text]}, model),
         )
 
 

@@ -35,5 +35,5 @@ class PatchbayShowPatches(io.ComfyNode):
         report = inspect_patches(model)
         text = report_text(report)
         return io.NodeOutput(
-            model, report, text, ui=with_inputs({"patchbay_report": [to_json(report)], "text": [text]})
+            model, report, text, ui=with_inputs({"patchbay_report": [to_json(report)], "text": [text]}, model)
         )

@@ -16,6 +16,7 @@ from .core.report.inputs import inputs_json
 from .core.report.report import Report as ApplyReport
 from .core.report.report import to_json
 from .host.comfyui.running import running_inputs
+from .host.inspect.ran_models import RAN_MODELS
 from .host.norms.later import LATE_SIZES
 
 CATEGORY = "LoRA Patchbay"
@@ -54,11 +55,17 @@ def report_json(report: ApplyReport) -> dict[str, Any]:
     return to_json(LATE_SIZES.keep_report(report))
 
 
-def with_inputs(ui: dict[str, Any]) -> dict[str, Any]:
-    """A node's ``ui`` whose results say which inputs made them, so that the page never shows them for others."""
+def with_inputs(ui: dict[str, Any], model: Any = None) -> dict[str, Any]:
+    """A node's ``ui`` whose results say which inputs made them, so that the page never shows them for others.
+
+    Args:
+        model: What came in at the input ``model``: the page can then ask what fits it.
+    """
     inputs = running_inputs()
     if inputs is None:
         return ui
+    if model is not None:
+        RAN_MODELS.keep(inputs.model, model)
     made = inputs_json(inputs)
     return {
         name: [{**value, "inputs": made} for value in values] if name.startswith("patchbay_") else values

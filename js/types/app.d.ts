@@ -102,7 +102,6 @@ export interface ComfyNode {
   mode?: number;
   widgets?: ComfyWidget[];
   inputs?: { name?: string; type?: unknown }[];
-  getInputNode?(slot: number): ComfyNode | null;
   graph?: ComfyGraph | null;
   /** What a subgraph node stands for. */
   subgraph?: ComfyGraph;

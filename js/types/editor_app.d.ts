@@ -39,8 +39,11 @@ export interface EditorNode extends ComfyNode {
   subgraph?: EditorGraph;
 }
 
-/** A file that a loader names: the folder as ComfyUI calls it, and the name in its list. */
+/**
+ * A file that a loader names: the folder as ComfyUI calls it, and the name in its list. In the folder `ran` are the models
+ * that runs had, by the fingerprint of what led to them.
+ */
 export interface ModelFile {
-  folder: "diffusion_models" | "checkpoints";
+  folder: "diffusion_models" | "checkpoints" | "unet_gguf" | "ran";
   name: string;
 }

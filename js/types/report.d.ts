@@ -186,4 +186,6 @@ export interface RunInputs {
   nodes: Record<string, { class_type: string; inputs: Record<string, unknown> }>;
   files: Record<string, string>;
   fingerprint: string;
+  /** Of what leads to the node's input `model`: by it the server knows the model that came. */
+  model: string;
 }

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 
 from comfy_page import ComfyPage
+from gguf_files import write_gguf
+from pack.nodes.core.files.header import read_header
 from support import ROOT
+
+from tools.server import ComfyServer
 
 WORKFLOW = ROOT / "workflows" / "Does this LoRA fit (Klein Nano).json"
 _BADGES = """
@@ -77,4 +81,60 @@ def test_other_loaders_say_it_where_the_user_wants_it(comfy_page: ComfyPage) -> 
     _wait(comfy_page, "LoraLoaderModelOnly", [["✓ fits"]])
     comfy_page.page.evaluate(switch, False)
     _wait(comfy_page, "LoraLoaderModelOnly", [[]])
+    comfy_page.assert_no_pack_errors()
+
+
+_ONE = """
+([type, widget, value]) => {
+  const { rootGraph } = window.app;
+  rootGraph.clear();
+  const [loader, check] = [type, "PatchbayCheckLora"].map((each, i) => {
+    const node = window.LiteGraph.createNode(each);
+    node.pos = [60 + i * 420, 120];
+    rootGraph.add(node);
+    return node;
+  });
+  loader.connect(0, check, 0);
+  loader.widgets.find(({ name }) => name === widget).value = value;
+  check.widgets.find(({ name }) => name === "lora_name").value = "klein-nano-duotone.safetensors";
+}
+"""
+"""One loader and a Check LoRA."""
+_SET = """
+([type, widget, value]) => {
+  const node = window.app.rootGraph.nodes.find((each) => each.type === type);
+  node.widgets.find(({ name }) => name === widget).value = value;
+  window.app.canvas.setDirty(true, true);
+}
+"""
+
+
+def test_a_gguf_loader_has_a_pill(comfy_page: ComfyPage, comfy_server: ComfyServer) -> None:
+    for name in ("klein-nano-distilled", "klein-nano-wide"):
+        header = read_header(ROOT / "models" / "diffusion_models" / f"{name}.safetensors")
+        shapes = {key: info.shape for key, info in header.tensors.items()}
+        write_gguf(comfy_server.base / "models" / "diffusion_models" / f"{name}.gguf", shapes)
+    comfy_page.page.evaluate(_ONE, ["ProbeGGUFLoader", "unet_name", "klein-nano-distilled.gguf"])
+    _wait(comfy_page, "PatchbayCheckLora", [["✓ fits"]])
+    comfy_page.page.evaluate(_SET, ["ProbeGGUFLoader", "unet_name", "klein-nano-wide.gguf"])
+    _wait(comfy_page, "PatchbayCheckLora", [["✗ does not fit"]])
+    comfy_page.assert_no_pack_errors()
+
+
+def test_a_loader_that_names_no_file_has_the_pill_of_its_last_run(comfy_page: ComfyPage) -> None:
+    """Another LoRA is judged against what came out of the loader; another loader is not known before it ran."""
+    loader, check = "ProbeLoader", "PatchbayCheckLora"
+    comfy_page.page.evaluate(_ONE, [loader, "which", "wide"])
+    comfy_page.page.wait_for_timeout(1000)
+    _wait(comfy_page, check, [[]])
+    comfy_page.queue_and_wait()
+    _wait(comfy_page, check, [["✗ does not fit"]])
+    comfy_page.page.evaluate(_SET, [loader, "which", "distilled"])
+    _wait(comfy_page, check, [[]])
+    comfy_page.queue_and_wait()
+    _wait(comfy_page, check, [["✓ fits"]])
+    comfy_page.page.evaluate(_SET, [check, "lora_name", "klein-nano-monochrome.safetensors"])
+    _wait(comfy_page, check, [["✓ fits"]])
+    comfy_page.page.evaluate(_SET, [loader, "which", "wide"])
+    _wait(comfy_page, check, [[]])
     comfy_page.assert_no_pack_errors()

@@ -9,7 +9,11 @@ import urllib.request
 from typing import Any
 
 import pytest
+from gguf_files import write_gguf
+from pack.nodes.core.files.header import read_header
+from support import ROOT
 
+from tools.client import ComfyClient
 from tools.server import ComfyServer
 
 LORA = "klein-nano-duotone.safetensors"
@@ -31,6 +35,27 @@ def test_a_lora_on_its_own_model_and_on_another(comfy_server: ComfyServer) -> No
     _, other = _get(comfy_server, "verdict", lora=LORA, **{**MODEL, "model": "klein-nano-wide.safetensors"})
     assert (other["fit"], other["level"], other["share"]) == ("does not fit", "error", 0.0)
     assert "does not fit" in other["summary"]
+
+
+def test_a_gguf_model_is_judged_wherever_its_loader_lists_it(comfy_server: ComfyServer) -> None:
+    for name, fit in (("klein-nano-distilled", "fits"), ("klein-nano-wide", "does not fit")):
+        header = read_header(ROOT / "models" / "diffusion_models" / f"{name}.safetensors")
+        shapes = {key: info.shape for key, info in header.tensors.items()}
+        write_gguf(comfy_server.base / "models" / "diffusion_models" / "sub" / f"{name}.gguf", shapes)
+        for folder in ("unet_gguf", "model_gguf", "diffusion_models"):
+            _, found = _get(comfy_server, "verdict", lora=LORA, folder=folder, model=f"sub/{name}.gguf")
+            assert found["fit"] == fit, found
+
+
+def test_a_model_of_a_run_is_judged_by_what_led_to_it(comfy_server: ComfyServer, comfy: ComfyClient) -> None:
+    loader = {"class_type": "UNETLoader", "inputs": {"unet_name": MODEL["model"], "weight_dtype": "default"}}
+    show = {"class_type": "PatchbayShowPatches", "inputs": {"model": ["1", 0]}}
+    outputs = comfy.run({"1": loader, "2": show})
+    inputs = outputs["2"]["patchbay_report"][0]["inputs"]
+    _, own = _get(comfy_server, "verdict", lora=LORA, folder="ran", model=inputs["model"])
+    assert own == _get(comfy_server, "verdict", lora=LORA, **MODEL)[1]
+    _, unknown = _get(comfy_server, "verdict", lora=LORA, folder="ran", model="0" * 24)
+    assert "No run had this model" in unknown["error"]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ export function promotedText(node, name) {
 }
 
 /** @param {EditorGraph} graph @returns {EditorNode | undefined} */
-const hostOf = (graph) => /** @type {EditorNode[]} */ (allNodes()).find((node) => node.subgraph === graph);
+export const hostOf = (graph) => /** @type {EditorNode[]} */ (allNodes()).find((node) => node.subgraph === graph);
 
 /** @type {Map<string, {at: number, answer: Promise<unknown>}>} */
 const asked = new Map();

@@ -10,8 +10,15 @@ import { originOf, SUBGRAPH_OUTPUT, linkInto } from "./origins.mjs";
  * @typedef {import("./origins.mjs").HostOf} HostOf
  */
 
-/** Widgets in which loaders keep the name of their model file. @type {[string, ModelFile["folder"]][]} */
-const LOADER_WIDGETS = [["unet_name", "diffusion_models"], ["ckpt_name", "checkpoints"], ["model_name", "diffusion_models"]];
+/**
+ * Widgets in which loaders keep the name of their model file: ComfyUI's own and those of other packs.
+ * @type {[string, ModelFile["folder"]][]}
+ */
+const LOADER_WIDGETS = [
+  ["unet_name", "diffusion_models"], ["ckpt_name", "checkpoints"], ["model_name", "diffusion_models"], ["gguf_name", "unet_gguf"],
+  ["source.model_name", "diffusion_models"], ["source.ckpt_name", "checkpoints"],
+];
+const GGUF = /\.gguf$/i;
 
 const LONGEST_WAY = 200;
 
@@ -42,18 +49,28 @@ export function modelFileOf(node, hostOf) {
   /** @type {EditorNode | null | undefined} */
   let at = node;
   for (let steps = 0; at && steps < LONGEST_WAY; steps += 1) {
-    for (const [name, folder] of at === node ? [] : LOADER_WIDGETS) {
-      const value = widgetText(at, name);
-      if (value) return { folder, name: value };
-    }
+    const file = at === node && takesModel(at) ? null : namedFile(at);
+    if (file) return file;
     const origin = originOf(at, modelSlot(at), hostOf);
     at = origin && "node" in origin ? origin.node : null;
   }
   return null;
 }
 
-/** @param {EditorNode} node */
-function modelSlot(node) {
+/** The file that a loader names. @param {EditorNode} node @returns {ModelFile | null} */
+function namedFile(node) {
+  for (const [name, folder] of LOADER_WIDGETS) {
+    const value = widgetText(node, name);
+    if (value) return { folder: GGUF.test(value) ? "unet_gguf" : folder, name: value };
+  }
+  return null;
+}
+
+/** A node that loads a model and its LoRA takes none. @param {EditorNode} node */
+const takesModel = (node) => slotNamed(node, "model") >= 0 || Boolean(node.inputs?.some(({ type }) => type === "MODEL"));
+
+/** The input at which a node's model comes in; -1 for none. @param {EditorNode} node */
+export function modelSlot(node) {
   const named = slotNamed(node, "model");
   if (named >= 0) return named;
   const typed = node.inputs?.findIndex(({ type }) => type === "MODEL") ?? -1;

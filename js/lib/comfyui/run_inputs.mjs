@@ -82,6 +82,18 @@ export function differences(inputs, node, hostOf) {
   return found.sort((a, b) => Number(b.own) - Number(a.own));
 }
 
+/**
+ * Whether what came in at an input of the run is what this output of the canvas would give now.
+ * @param {RunInputs} inputs
+ * @param {string} name of the input
+ * @param {{node: EditorNode, slot: number}} origin
+ * @param {HostOf} hostOf
+ */
+export function cameFrom(inputs, name, origin, hostOf) {
+  const ran = linkOf(inputs.nodes[inputs.node]?.inputs[name], inputs);
+  return ran !== null && ran.slot === origin.slot && differences({ ...inputs, node: ran.id }, origin.node, hostOf).length === 0;
+}
+
 /** @param {unknown} value @param {RunInputs} inputs */
 function linkOf(value, { nodes }) {
   if (!Array.isArray(value) || value.length !== 2) return null;

@@ -1,7 +1,8 @@
 // The list of LoRAs on nodes with one LoRA: ours and ComfyUI's own, from the node's menu.
 
 import { app } from "../comfyui/app.mjs";
-import { changeBegins, changeEnds, modelFile, writeWidget } from "../comfyui/editor.mjs";
+import { changeBegins, changeEnds, writeWidget } from "../comfyui/editor.mjs";
+import { knownModel } from "../comfyui/known_models.mjs";
 import { language } from "../comfyui/page_language.mjs";
 import { openPicker } from "../picker/picker.mjs";
 import { loadNotes } from "./note_store.mjs";
@@ -15,7 +16,7 @@ const LORA_WIDGET = "lora_name";
 export function chooseLora(node) {
   const at = /** @type {EditorNode} */ (node);
   void loadNotes();
-  openPicker(placeOf(at), pickerSource(modelFile(at), () => false, language()), language(), (name) => {
+  openPicker(placeOf(at), pickerSource(knownModel(at), () => false, language()), language(), (name) => {
     changeBegins();
     writeWidget(at, LORA_WIDGET, name);
     changeEnds();

@@ -42,7 +42,13 @@ function ask(route) {
 }
 
 /** @param {string} lora @param {ModelFile | null} model @returns {Verdict | Error | null} */
-export const knownVerdict = (lora, model) => (model && lora ? /** @type {Verdict | Error | null} */ (knownAnswer(verdictRoute(lora, model))) : null);
+export const knownVerdict = (lora, model) => (model && lora ? unlessForgotten(model, /** @type {Verdict | Error | null} */ (knownAnswer(verdictRoute(lora, model)))) : null);
+
+/** Whether there is an answer, be it that there is none. @param {string} lora @param {ModelFile} model */
+export const isJudged = (lora, model) => knownAnswer(verdictRoute(lora, model)) !== null;
+
+/** ComfyUI forgets what runs had when it ends, which is no fault of the LoRA's. @param {ModelFile} model @param {Verdict | Error | null} found */
+const unlessForgotten = ({ folder }, found) => (folder === "ran" && found instanceof Error ? null : found);
 
 /** @param {string} lora @returns {Facts | Error | null} */
 export const knownFacts = (lora) => /** @type {Facts | Error | null} */ (knownAnswer(factsRoute(lora)));

@@ -3,7 +3,7 @@
 
 import { redraw, setting } from "../comfyui/app.mjs";
 import { onCanvasChange, watchValue } from "../comfyui/canvas_watch.mjs";
-import { modelFile } from "../comfyui/editor.mjs";
+import { knownModel } from "../comfyui/known_models.mjs";
 import { isLinked, widgetText } from "../comfyui/links.mjs";
 import { attachedPanels } from "../comfyui/node_panels.mjs";
 import { language, onLanguageChange } from "../comfyui/page_language.mjs";
@@ -63,7 +63,7 @@ export function removePills(which) {
 function look(each) {
   const { node } = each;
   const lora = isLinked(node, LORA_WIDGET) ? "" : widgetText(node, LORA_WIDGET) ?? "";
-  const model = lora && lora !== "none" ? modelFile(node) : null;
+  const model = lora && lora !== "none" ? knownModel(node) : null;
   const asked = JSON.stringify([lora, model]);
   markPanel(each);
   if (asked === each.asked) return;

@@ -3,7 +3,7 @@
 import { formatShare } from "../ui/format.mjs";
 import { reportWords } from "../words/report_words.mjs";
 import { noteOf } from "./notes.mjs";
-import { askLines, knownFacts, knownVerdict, loraNames, previewUrl } from "./facts.mjs";
+import { askLines, isJudged, knownFacts, knownVerdict, loraNames, previewUrl } from "./facts.mjs";
 
 /**
  * @typedef {import("../../types/editor_app").ModelFile} ModelFile
@@ -32,7 +32,7 @@ export function verdictText(lora, model, { t, locale }) {
 export const pickerSource = (model, typed, language) => ({
   names: loraNames,
   typed,
-  isKnown: (name) => knownFacts(name) !== null && (model === null || knownVerdict(name, model) !== null),
+  isKnown: (name) => knownFacts(name) !== null && (model === null || isJudged(name, model)),
   level(name) {
     const found = knownVerdict(name, model);
     return found instanceof Error ? "error" : found?.level;
@@ -44,7 +44,7 @@ export const pickerSource = (model, typed, language) => ({
   ask: (names) => askLines(names, model),
   known(name) {
     const facts = knownFacts(name);
-    if (facts === null || (model && knownVerdict(name, model) === null)) return null;
+    if (facts === null || (model && !isJudged(name, model))) return null;
     const { level, short, words, verdict } = verdictText(name, model, language);
     if (facts instanceof Error) return { level: "error", verdict: "", reason: verdict || facts.message, words, ranks: "", preview: "" };
     const reason = level === "error" && facts.architecture ? language.t("picker.madeFor", { name: facts.architecture }) : "";

@@ -1,7 +1,8 @@
 // The rows of LoRAs as a part of a node. The node's text is the truth: this shows it and writes it.
 
 import { canvasMayHaveChanged, onCanvasChange, watchValue } from "../comfyui/canvas_watch.mjs";
-import { changeBegins, changeEnds, modelFile, writeWidget } from "../comfyui/editor.mjs";
+import { changeBegins, changeEnds, writeWidget } from "../comfyui/editor.mjs";
+import { knownModel } from "../comfyui/known_models.mjs";
 import { isLinked, widgetText } from "../comfyui/links.mjs";
 import { setHidden } from "../comfyui/node_panels.mjs";
 import { earlierLine } from "../comfyui/panel_host.mjs";
@@ -97,7 +98,7 @@ class RowsPanel {
   }
 
   get model() {
-    return modelFile(this.node);
+    return knownModel(this.node);
   }
 
   // Reading

@@ -2,9 +2,10 @@
 
 import { h } from "../ui/dom.mjs";
 import { setting } from "../comfyui/app.mjs";
+import { modelFile } from "../comfyui/editor.mjs";
 import { language } from "../comfyui/page_language.mjs";
 import { renderLoraCard } from "./lora_card.mjs";
-import { lorasOf, modelFileOf } from "./lora_names.mjs";
+import { lorasOf } from "./lora_names.mjs";
 import { showFile } from "./panel.mjs";
 import { ask } from "../comfyui/app.mjs";
 import { loraNames, openSidebar } from "./host.mjs";
@@ -52,7 +53,7 @@ const baseName = (name) => (name.split(/[\\/]/).pop() ?? name).replace(/[<>&"]/g
  * @param {string} name
  */
 export async function openLoraCard(node, name) {
-  const model = modelFileOf(node);
+  const model = modelFile(/** @type {import("../../types/editor_app").EditorNode} */ (node));
   /** @type {LoraCardState} */
   const state = { name, report: null, fit: null, hasModel: model !== null, error: "" };
   const dialog = h("dialog", { class: "patchbay-dialog", "aria-labelledby": "patchbay-lora-name", tabindex: -1 });

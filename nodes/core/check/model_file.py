@@ -82,7 +82,6 @@ def model_of_header(header: Header) -> ModelFile:
     stored, match = _stored(header)
     own = own_names(stored, match.id)
     layout = BlockLayout(own)
-    shapes = {f"{MODEL_PREFIX}{key}": shape for key, shape in own.items()}
     quantisation = read_quantisation(header)
     summary = ModelSummary(
         architecture=match.name if match.id else identified.kind_name,
@@ -94,9 +93,18 @@ def model_of_header(header: Header) -> ModelFile:
         hidden_size=match.hidden_size,
         evidence=match.evidence,
     )
-    names = ModelNames(shapes, match.id)
-    places = {key: layout.place(key) for key in shapes}
-    return ModelFile(header.name, CheckedModel(summary, match, layout, own), shapes, names, places)
+    return model_of_weights(header.name, CheckedModel(summary, match, layout, own))
+
+
+def model_of_weights(name: str, checked: CheckedModel) -> ModelFile:
+    """The same for weights whose shapes are known, wherever from.
+
+    Args:
+        name: Of the file, or what the model is called.
+    """
+    shapes = {f"{MODEL_PREFIX}{key}": shape for key, shape in checked.shapes.items()}
+    places = {key: checked.layout.place(key) for key in shapes}
+    return ModelFile(name, checked, shapes, ModelNames(shapes, checked.match.id), places)
 
 
 def model_tensors(header: Header) -> tuple[dict[str, TensorInfo], str]:

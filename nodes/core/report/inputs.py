@@ -44,6 +44,8 @@ class RunInputs:
     """``folder/name`` of each file that is named, with its size and time of change."""
     fingerprint: str = ""
     """The same for the same values, whatever the ids of the nodes."""
+    model: str = ""
+    """The fingerprint of what leads to the node's input ``model``; empty where nothing does."""
 
 
 def inputs_of(
@@ -63,13 +65,27 @@ def inputs_of(
         return None
     kept = {each: _plain_node(prompt[each]) for each in _and_before(prompt, node)}
     files = dict(sorted(_files(kept, stamp))) if stamp else {}
-    told = json.dumps([_tree(kept, node, {}), files], sort_keys=True, ensure_ascii=True, default=str)
-    return RunInputs(run, node, kept, files, hashlib.blake2b(told.encode(), digest_size=12).hexdigest())
+    model = _link_fingerprint(kept, files, kept[node]["inputs"].get("model"))
+    return RunInputs(run, node, kept, files, _fingerprint(_tree(kept, node, {}), files), model)
 
 
 def inputs_json(inputs: RunInputs) -> dict[str, Any]:
     """``js/types/report.d.ts``: ``RunInputs``."""
     return {name: getattr(inputs, name) for name in RunInputs.__dataclass_fields__}
+
+
+def _fingerprint(*values: Any) -> str:
+    told = json.dumps(values, sort_keys=True, ensure_ascii=True, default=str)
+    return hashlib.blake2b(told.encode(), digest_size=12).hexdigest()
+
+
+def _link_fingerprint(nodes: Mapping[str, dict[str, Any]], files: Mapping[str, str], link: Any) -> str:
+    """The fingerprint of one output with all that it depends on; empty where the value is no link."""
+    if not _is_link(link) or link[0] not in nodes:
+        return ""
+    before = {each: nodes[each] for each in _and_before(nodes, link[0])}
+    named = dict(sorted(_files(before, lambda folder, name: files.get(f"{folder}/{name}", ""))))
+    return _fingerprint(_tree(before, link[0], {}), link[1], named)
 
 
 def _and_before(prompt: Mapping[str, Any], node: str) -> list[str]:

@@ -98,6 +98,11 @@ class MatchCache:
             known[text_model] = read_model_keys(model, clip)
         return known[text_model]
 
+    def known_keys(self, model: Any) -> ModelKeys | None:
+        """Keys of the model, with whichever CLIP, where somebody read them already."""
+        known = self._keys.get(model.model)
+        return next(iter(known.values()), None) if known else None
+
     def match(self, lora: LoadedLora, keys: ModelKeys, as_stock: bool = False) -> MatchedFile:
         """The file's patches for the model behind ``keys``, as its writer meant them or as ComfyUI makes them."""
         known = [entry for entry in self._matches.setdefault(lora, []) if entry[0]() is not None]

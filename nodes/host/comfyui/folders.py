@@ -11,6 +11,7 @@ CONDITIONING_FOLDER = "patchbay_conditioning"
 """ComfyUI's name of the folder with saved prompts; also usable in ``extra_model_paths.yaml``."""
 
 BUNDLED_MODELS = Path(__file__).resolve().parents[3] / "models"
+GGUF_FOLDERS = ("unet_gguf", "model_gguf", "diffusion_models")
 _SHARED_FOLDERS = ("diffusion_models", "loras", "vae_approx")
 
 
@@ -40,6 +41,17 @@ def conditioning_files() -> list[str]:
     """Names of all files of saved conditioning."""
     register_model_folders()
     return folder_paths.get_filename_list(CONDITIONING_FOLDER)
+
+
+def model_path(folder: str, name: str) -> str | None:
+    """The path of a file that a loader lists; ``None`` where there is none.
+
+    Packs that load GGUF files list them under names of their own, and ComfyUI's list of diffusion models leaves them
+    out though they lie in its folders: a name that ends so is looked for in all of these.
+    """
+    folders = (folder, *GGUF_FOLDERS) if name.lower().endswith(".gguf") else (folder,)
+    known = [each for each in folders if each in folder_paths.folder_names_and_paths]
+    return next((path for each in known if (path := folder_paths.get_full_path(each, name))), None)
 
 
 def file_stamp(*paths: str | None) -> str:

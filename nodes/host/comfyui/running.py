@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import folder_paths
 from comfy_execution.utils import get_executing_context
 
 from ...core.report.inputs import RunInputs, inputs_of
 from .events import prompt_server
-from .folders import file_stamp
+from .folders import file_stamp, model_path
 
 
 def running_inputs() -> RunInputs | None:
@@ -26,7 +25,5 @@ def running_inputs() -> RunInputs | None:
 
 def _stamp(folder: str, name: str) -> str:
     """Size and time of a file as ComfyUI lists it; empty where there is none or no such folder."""
-    if folder not in folder_paths.folder_names_and_paths or "\0" in name:
-        return ""
-    path = folder_paths.get_full_path(folder, name)
+    path = model_path(folder, name) if "\0" not in name else None
     return file_stamp(path) if path else ""

@@ -31,7 +31,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import folder_paths
 from aiohttp import web
 
 from ...core.check.architecture import file_fit
@@ -42,11 +41,12 @@ from ...core.match.readings import config_stamp
 from ...core.report.report import to_json
 from ...core.report.text import report_text
 from ..comfyui.events import prompt_server
+from ..comfyui.folders import model_path
 from ..inspect.residency import loaded_models
 from ..norms.later import GONE, LATE_SIZES
 
 ANSWERS_KEPT = 48
-MODEL_FOLDERS = frozenset({"diffusion_models", "checkpoints", "unet", "unet_gguf"})
+MODEL_FOLDERS = frozenset({"diffusion_models", "checkpoints", "unet", "unet_gguf", "model_gguf"})
 """Folders in which ``/patchbay/fit`` looks for a model."""
 
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -201,7 +201,7 @@ def find_file(folder: str, name: str) -> tuple[str, tuple[Any, ...]]:
     """Path of a file that ComfyUI lists in ``folder``, and what tells it from another file of that name."""
     if not name:
         raise AnswerError(400, "Name the file, as ComfyUI lists it.")
-    path = folder_paths.get_full_path(folder, name) if "\0" not in name else None
+    path = model_path(folder, name) if "\0" not in name else None
     if path is None:
         raise AnswerError(200, f"There is no {name[:200]} in your {folder} folders.")
     status = os.stat(path)

@@ -2,7 +2,8 @@
 
 ``GET /patchbay/verdict?lora=NAME&folder=FOLDER&model=NAME``
     Whether the LoRA fits the model file, from the two headers: ``fit`` is ``fits``, ``doubts``, ``fits in part`` or
-    ``does not fit``, ``share`` how much of its layers lands, and the sentences to it.
+    ``does not fit``, ``share`` how much of its layers lands, and the sentences to it. The folder ``ran`` is that of the
+    models that runs had, by the fingerprint of what led to them.
 ``GET /patchbay/lora_facts?name=NAME``
     Trigger words, ranks, what the file is made for, from its header, and whether it has a picture.
 ``GET /patchbay/lora_preview?name=NAME``
@@ -30,12 +31,14 @@ from ...core.check.model_file import ModelFile, read_model_file
 from ...core.errors import PatchbayError
 from ...core.report.report import LayerReport, LayerState
 from ..comfyui.events import prompt_server
+from ..inspect.ran_models import RAN_MODELS
 from . import routes
 
 ANSWERS = routes.AnswerCache(24_000)
 MOST_LINES = 64
 MOST_BODY = 100_000
 MODELS_KEPT = 3
+RAN = "ran"
 _MODELS: dict[tuple[Any, ...], ModelFile] = {}
 """Headers of the models that were asked for last: reading one takes longer than checking a LoRA against it."""
 
@@ -131,10 +134,17 @@ async def _names(_request: web.Request) -> web.Response:
 
 def verdict_body(lora: str, folder: str, model: str) -> bytes:
     """The answer of ``/patchbay/verdict``."""
+    lora_path, lora_stamp = routes.find_file("loras", lora)
+    if folder == RAN:
+        ran = RAN_MODELS.get(model)
+        if ran is None:
+            raise routes.AnswerError(200, "No run had this model since ComfyUI started.")
+        # What another pack's loader loads may change without a change on the canvas.
+        key = ("verdict", *lora_stamp, RAN, model, hash(tuple(ran.shapes.items())))
+        return ANSWERS.get(key, lambda: _judge(lora_path, ran))
     if folder not in routes.MODEL_FOLDERS:
         known = ", ".join(sorted(routes.MODEL_FOLDERS))
         raise routes.AnswerError(400, f"folder is {folder[:80]!r}, expected one of {known}.")
-    lora_path, lora_stamp = routes.find_file("loras", lora)
     model_path, model_stamp = routes.find_file(folder, model)
     return ANSWERS.get(
         ("verdict", *lora_stamp, *model_stamp), lambda: _judge(lora_path, _model_file(model_path, model_stamp))

@@ -29,11 +29,11 @@ def host(comfy_in_process: Any) -> types.SimpleNamespace:
     from pack.nodes.core.check import files as file_check
     from pack.nodes.core.check import model_file
     from pack.nodes.core.report import report
-    from pack.nodes.host.inspect import check
+    from pack.nodes.host.inspect import check, ran_models
 
     return types.SimpleNamespace(
         sd=comfy.sd, State=report.LayerState, check=check.check_lora, check_file=file_check.check_file,
-        read=model_file.read_model_file,
+        read=model_file.read_model_file, RanModels=ran_models.RanModels,
     )  # fmt: skip
 
 
@@ -127,6 +127,24 @@ def made(host: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A nano model made here, loaded and as a file."""
     path = write(tmp_path_factory.mktemp("model") / "nano.safetensors", flux2_state_dict(**NANO))
     return host.sd.load_diffusion_model(path), host.read(path)
+
+
+def test_a_model_of_a_run_is_judged_as_its_file(host: Any, made: Any, tmp_path: Path) -> None:
+    """What the page asks of a model that no file on the canvas names; nothing is kept that nobody read."""
+    loaded, file = made
+    fresh = host.sd.load_diffusion_model_state_dict(flux2_state_dict(seed=2, **NANO))
+    ran = host.RanModels(2)
+    ran.keep("fresh", fresh)
+    assert ran.get("fresh") is None
+    lora = write(tmp_path / "x.safetensors", native_lora(**NANO))
+    host.check(lora, "x", loaded, None)
+    for source in ("a", "b", "c"):
+        ran.keep(source, loaded)
+    ran.keep("", loaded)
+    assert ran.get("a") is None, "only the last ones are kept"
+    model = ran.get("c")
+    assert model.shapes == file.shapes
+    assert_same(host, (loaded, model), lora)
 
 
 @pytest.mark.parametrize("name", SELF_MADE)

@@ -7,11 +7,12 @@ import tempfile
 from pathlib import Path
 
 import torch
+from gguf_files import write_gguf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lora_files import flux2_shapes, header_from
+from lora_files import flux2_shapes, header_from, lora_shapes
 from pack.nodes.core.check.files import check_header, check_lora_file
-from pack.nodes.core.check.model_file import model_of_header
+from pack.nodes.core.check.model_file import model_of_header, read_model_file
 from pack.nodes.core.check.report import Checked
 from pack.nodes.core.files.header import read_header
 from pack.nodes.core.files.tensors import Header, TensorInfo
@@ -94,3 +95,12 @@ def test_control_loras_of_bfl_land_as_comfyui_renames_them() -> None:
         ("diffusion_model.img_in", "diff_b", "applied"),
         ("diffusion_model.single_blocks.0.norm.key_norm", "set", "applied"),
     }
+
+
+def test_a_gguf_file_is_judged_as_the_model_that_it_holds(tmp_path: Path) -> None:
+    model = read_model_file(write_gguf(tmp_path / "klein.gguf", SHAPES))
+    assert model.shapes == MODEL.shapes
+    for shapes, lands in ((SHAPES, True), (flux2_shapes(32, 2, 2, 96), False)):
+        checked, as_plain = (check_header(header_from(lora_shapes(shapes)), each) for each in (model, MODEL))
+        assert checked.verdict.fits is lands
+        assert checked.verdict == as_plain.verdict

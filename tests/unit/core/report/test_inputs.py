@@ -61,3 +61,17 @@ def test_a_node_that_many_lead_to_is_read_once() -> None:
     for i in range(1, 60):
         prompt[str(i)] = {"class_type": "Both", "inputs": {"a": [str(i - 1), 0], "b": [str(i - 1), 0]}}
     assert len(_of(prompt, "59").nodes) == 60
+
+
+def test_what_leads_to_the_model_has_a_fingerprint_of_its_own() -> None:
+    of = {node: _of(PROMPT, node).model for node in PROMPT}
+    assert of["1"] == of["9"] == ""
+    assert len({of["1"], of["2"], of["3"]}) == 3
+    other = copy.deepcopy(PROMPT)
+    other["2"]["inputs"].update(lora_name="x.safetensors", blocks="")
+    other["5"] = {"class_type": "PatchbayCheckLora", "inputs": {"model": ["1", 0], "lora_name": "y.safetensors"}}
+    assert _of(other, "2").model == _of(other, "5").model == of["2"]
+    other["1"]["inputs"]["unet_name"] = "wide.safetensors"
+    other["5"]["inputs"]["model"] = ["1", 1]
+    changed = {_of(other, "2").model, _of(other, "5").model, _of(PROMPT, "2", "8:8").model}
+    assert len({*changed, of["2"]}) == 4

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { differences, earlierText, inputsOf } from "../../../../js/lib/comfyui/run_inputs.mjs";
+import { cameFrom, differences, earlierText, inputsOf } from "../../../../js/lib/comfyui/run_inputs.mjs";
 import { languageFor } from "../../../../js/lib/words/i18n.mjs";
 import { graph } from "../support.mjs";
 
@@ -96,4 +96,18 @@ test("a seed that ComfyUI changes after each run, and a text that it rewrites, a
 test("what is compared is found in whatever a node sends, and nothing is where nothing says", () => {
   assert.equal(inputsOf({ text: ["x"], patchbay_compare: [{ inputs: RAN }] }), RAN);
   for (const output of [undefined, {}, { patchbay_report: [{}] }, { patchbay_report: [null] }, { other: [{ inputs: RAN }] }]) assert.equal(inputsOf(output), null);
+});
+
+test("a model came from an output as long as all that leads to it is the same", () => {
+  const came = (change = () => {}, name = "model", slot = 0) => {
+    const made = canvas();
+    change(made);
+    return cameFrom(RAN, name, { node: made.loader, slot }, nobody);
+  };
+  assert.equal(came(), true);
+  assert.equal(came(({ set }) => set("lora_name", "duotone.safetensors")), true, "what comes after it does not count");
+  assert.equal(came(({ loader }) => (loader.widgets[0].value = "wide.safetensors")), false);
+  assert.equal(came(({ loader }) => (loader.comfyClass = "CheckpointLoaderSimple")), false);
+  assert.equal(came(undefined, "model", 1), false);
+  assert.equal(came(undefined, "clip"), false);
 });

@@ -21,6 +21,19 @@ test("the model file is found through other nodes and in and out of subgraphs", 
   assert.equal(modelFileOf({ id: 9, inputs: [{ name: "model", link: null }], graph: inner }, () => null), null);
 });
 
+test("a GGUF file is one whatever its loader calls it, a node that loads model and LoRA names its own, and a ring ends", () => {
+  const lora = { id: 2, inputs: [{ name: "clip", type: "CLIP" }, { name: "model", type: "MODEL" }], widgets: [{ name: "model_name", value: "no-model.safetensors" }] };
+  const loader = { id: 1, widgets: [{ name: "unet_name", value: "klein-Q4.GGUF" }] };
+  graph([loader, lora], [[1, 1, 0, 2, 1]]);
+  assert.deepEqual(modelFileOf(lora, () => null), { folder: "unet_gguf", name: "klein-Q4.GGUF" });
+  loader.widgets = [{ name: "source.model_name", value: "m.safetensors" }];
+  assert.deepEqual(modelFileOf(lora, () => null), { folder: "diffusion_models", name: "m.safetensors" });
+  assert.deepEqual(modelFileOf({ id: 3, widgets: [{ name: "ckpt_name", value: "sdxl.safetensors" }, { name: "lora_name", value: "x" }] }, () => null), { folder: "checkpoints", name: "sdxl.safetensors" });
+  const ring = { id: 4, inputs: [{ type: "MODEL", name: "model" }] };
+  graph([ring], [[1, 4, 0, 4, 0]]);
+  assert.equal(modelFileOf(ring, () => null), null);
+});
+
 test("a text node speaks of the LoRA that it leads to", () => {
   const apply = { id: 2, widgets: [{ name: "lora_name", value: "ink" }] };
   const text = { id: 1, widgets: [] };

@@ -5,7 +5,7 @@ import { extrasOf, measurementOf } from "../../../../js/lib/measure/block_figure
 import { renderHelp } from "../../../../js/lib/ui/help_page.mjs";
 import { languageFor } from "../../../../js/lib/words/i18n.mjs";
 import { renderLoraCard } from "../../../../js/lib/side_bar/lora_card.mjs";
-import { lorasOf, modelFileOf } from "../../../../js/lib/side_bar/lora_names.mjs";
+import { lorasOf } from "../../../../js/lib/side_bar/lora_names.mjs";
 import { exportName, layersCsv, layersTable } from "../../../../js/lib/map/export.mjs";
 import { atMost } from "../../../../js/lib/side_bar/progress.mjs";
 import { chooseSource, comparable, RUNS_KEPT, withRun } from "../../../../js/lib/side_bar/sources.mjs";
@@ -37,15 +37,6 @@ test("LoRAs of stock loaders, power loaders and missing files are found; other w
   const listed = new Set(["a.safetensors", "sub/b.safetensors"]);
   const widgets = [{ name: "lora_name", value: "gone.safetensors" }, { name: "x", value: { lora: "sub/b.safetensors", on: true } }, { name: "ckpt_name", value: "m.safetensors" }, { name: "y", value: "a.safetensors" }, { name: "lora_name", value: "None" }];
   assert.deepEqual(lorasOf({ id: 1, widgets }, listed), [{ name: "gone.safetensors", known: false }, { name: "sub/b.safetensors", known: true }, { name: "a.safetensors", known: true }]);
-});
-
-test("the model file is found up the wire, through a reroute and other loaders, and a ring ends", () => {
-  const loader = { id: 1, widgets: [{ name: "unet_name", value: "m.safetensors" }] };
-  const reroute = { id: 2, inputs: [{ type: "*" }], getInputNode: () => loader };
-  const lora = { id: 3, inputs: [{ type: "CLIP" }, { type: "MODEL", name: "model" }], getInputNode: (slot) => (slot === 1 ? reroute : null) };
-  assert.deepEqual(modelFileOf(lora), { folder: "diffusion_models", name: "m.safetensors" });
-  const ring = { id: 4, inputs: [{ type: "MODEL", name: "model" }], getInputNode: () => ring };
-  assert.equal(modelFileOf(ring), null);
 });
 
 test("figures of whole blocks come from shift and measuring nodes", () => {
