@@ -167,7 +167,13 @@ class PatchbayLoadConditioning(io.ComfyNode):
                 describe_prompts(listed),
             ]
         )
-        return io.NodeOutput(loaded.conditioning, text)
+        return io.NodeOutput(_as_encoded(loaded.conditioning), text)
+
+
+def _as_encoded(conditioning: Any) -> Any:
+    """With a pooled output in every entry, if only ``None``: ComfyUI's encoders give one, and its older FLUX models
+    read it without asking."""
+    return [[tensor, {"pooled_output": None, **options}] for tensor, options in conditioning]
 
 
 def _count(number: int) -> str:

@@ -16,6 +16,7 @@ from .versions import SOURCES, ComfySource, source_of
 SMOKE = (
     "tests/server/test_pack.py",
     "tests/server/test_panel_routes.py",
+    "tests/server/test_rows_and_sweep.py",
     "tests/host/apply/test_apply_lora.py",
 )
 SAID_AT_THE_END = "{:<10} {:<10} {:<8} {:>5.0f} s"
