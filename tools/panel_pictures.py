@@ -45,6 +45,7 @@ NODE_PICTURES: dict[str, tuple[str, str, int]] = {
     "PatchbayApplyLoras": ("Three LoRAs in one node", "PatchbayApplyLoras", 0),
     "PatchbayApplyLoraStack": ("Block strength presets and LoRA stacks", "PatchbayApplyLoraStack", 0),
     "PatchbayBenchmark": ("What does this LoRA cost", "PatchbayBenchmark", 0),
+    "PatchbayBlockSweep": ("Which blocks matter", "PatchbayBlockSweep", 0),
     "PatchbayBlockStrengths": ("Block strength presets and LoRA stacks", "PatchbayBlockStrengths", 0),
     "PatchbayCheckLora": ("Does this LoRA fit", "PatchbayCheckLora", 1),
     "PatchbayCompareImages": ("Compare with and without a LoRA", "PatchbayCompareImages", 0),
