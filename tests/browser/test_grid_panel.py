@@ -12,6 +12,13 @@ _WIDGETS = """
   .map(({ name, value }) => [name, value]))
 """
 
+_SEED = """
+(seed) => {
+  const grid = window.app.rootGraph.nodes.find((node) => node.type === "PatchbayLoraGrid");
+  grid.widgets.find(({ name }) => name === "seed").value = seed;
+}
+"""
+"""Another one for each renderer, or the second one's result comes from the cache."""
 _WATCH = """
 () => {
   window.__arrived = [];
@@ -23,6 +30,7 @@ _WATCH = """
 def test_a_grid_is_made_looked_at_and_used(comfy_page: ComfyPage) -> None:
     page = comfy_page.page
     comfy_page.load_workflow(WORKFLOW)
+    page.evaluate(_SEED, {"classic": 8, "nodes2": 7}[comfy_page.renderer])
     page.evaluate(_WATCH)
     comfy_page.queue_and_wait()
     assert page.evaluate("() => window.__arrived") == list(range(1, 11))
