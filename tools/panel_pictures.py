@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page
 
 from .chromium import chromium, load_workflow, open_comfyui, run_workflow, server_at, window
+from .errors import ToolError
 from .paths import ROOT
 
 DOCS, HELP, NODES = ROOT / "docs", ROOT / "js" / "help", ROOT / "js" / "docs"
@@ -31,13 +34,16 @@ SIDE_BAR_WIDTH, WIDE_SIDE_BAR = 440, 860
 EDGE = 12
 """Pixels of canvas around a node."""
 MARGIN = 10
+BADGE = 18
+"""Height of the verdict above a node's title."""
+JUDGED = ("PatchbayApplyLora", "PatchbayCheckLora", "PatchbayScheduleLora")
 NODE_LEFT, NODE_TOP = 110, 190
 """Where a node lies on the page, clear of ComfyUI's menus."""
 DUOTONE, CONCEPT = "klein-nano-duotone.safetensors", "klein-nano-concept-instruments.safetensors"
 
 TALLER = {
     "PatchbayBenchmark": 130, "PatchbayFeatureShift": 150, "PatchbayFitStrengths": 30, "PatchbayInspectFile": 450,
-    "PatchbayMergeLoras": -200,
+    "PatchbayMergeLoras": -200, "PatchbayApplyLoraStack": -250, "PatchbayApplyLora": -60, "PatchbayBlockSweep": 40,
 }  # fmt: skip
 """Pixels by which a node is taller than in its workflow, so that all that it shows is seen."""
 NODE_PICTURES: dict[str, tuple[str, str, int]] = {
@@ -250,8 +256,8 @@ class Pictures:
         width, height = self.page.evaluate(_PLACE, [node_type, index, NODE_LEFT, NODE_TOP, TALLER.get(node_type, 0)])
         self.page.mouse.move(NODE_LEFT - 40, NODE_TOP - 60)
         self.page.wait_for_timeout(1500)
-        title = 30
-        return self.clip(NODE_LEFT - EDGE, NODE_TOP - title - EDGE, width + 2 * EDGE, height + title + 2 * EDGE)
+        above = 30 + (BADGE if node_type in JUDGED else 0) + EDGE
+        return self.clip(NODE_LEFT - EDGE, NODE_TOP - above, width + 2 * EDGE, height + above + EDGE)
 
 
 def picture_name(node: str) -> str:
@@ -269,11 +275,23 @@ def pictures(browser: Browser, address: str, locale: str, words: Sequence[str]) 
     context.close()
 
 
+def require_japanese_font() -> None:
+    """Without one, Japanese is drawn as boxes.
+
+    Raises:
+        ToolError: the system's list of fonts has none; where there is no such list, nothing is asked.
+    """
+    program = shutil.which("fc-list")
+    if program and not subprocess.run([program, ":lang=ja"], capture_output=True, text=True).stdout.strip():
+        raise ToolError("no Japanese font on this machine: install one, for example the package fonts-noto-cjk.")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--address", default="")
     options = parser.parse_args()
+    require_japanese_font()
     with server_at(options.address) as address, chromium() as browser:
         for locale in LANGUAGES:
             with pictures(browser, address, locale, options.words) as made:
