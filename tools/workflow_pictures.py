@@ -39,6 +39,16 @@ TAKE_MINUTES = ("Teach a LoRA",)
 SPLIT = """
 () => [...document.querySelectorAll(".patchbay-compare button")].find((each) => each.textContent === "Slider")?.click()
 """
+SCROLLED_TO = {"Refit a LoRA": ".patchbay-fit-methods"}
+"""Part of a panel that is what came out, where it is not the panel's beginning."""
+_SCROLL = """
+(part) => {
+  const found = document.querySelector(part);
+  const panel = found?.closest(".patchbay-panel");
+  if (panel) panel.scrollTop += (found.getBoundingClientRect().top - panel.getBoundingClientRect().top)
+    / (panel.getBoundingClientRect().width / panel.offsetWidth) - 40;
+}
+"""
 _FIT = """
 ([width, height, x, y, outcomes, view]) => {
   const { canvas, rootGraph } = window.app;
@@ -99,6 +109,9 @@ def workflow_picture(page: Page, path: Path) -> Image.Image:
     if runs:
         run_workflow(page)
         page.evaluate(SPLIT)
+        for word, part in SCROLLED_TO.items():
+            if word in path.name:
+                page.evaluate(_SCROLL, part)
     page.keyboard.press("Escape")
     return _picture(page, OUTCOMES if runs else (), workflow["extra"].get("patchbay_view"))
 

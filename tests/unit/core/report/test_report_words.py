@@ -32,7 +32,7 @@ SOURCES = {
     "core/strengths/presets.py": ("STRUCTURE", "UNMEASURED", "_sentence"),
     "core/sweep/units.py": ("setting_words",),
     "core/sweep/report.py": ("_judge", "_notes", "_picture_notes", "_disagreements", "_method_notes"),
-    "host/sweep/sweep.py": ("_table", "_text_encoder_note"),
+    "host/sweep/sweep.py": ("run_sweep", "_text_encoder_note"),
     "core/transfer/shift_report.py": ("_judge_pair", "_judge_transfer", "_WORDS", "_method_notes"),
     "core/transfer/teach_report.py": ("_judge", "_notes", "forecast_text"),
     "host/transfer/moved_blocks.py": ("moved_sentence",),
