@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..errors import PatchbayError
-from ..match.diffusers_names import UNETS, unet_names
+from ..match.diffusers_names import UNETS
+from ..match.other_layout import unet_names
 from ..match.stack import fill_heights, read_stack
 from ..model.families import family
 from ..model.family import HALVES, HALVES_OF_TWO, STRAIGHT, Link

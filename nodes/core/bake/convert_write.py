@@ -15,8 +15,8 @@ from ..files.writer import TensorWriter, metadata_size
 from ..lora.adapters import SUFFIXES
 from ..lora.keys import split_key
 from ..lora.scale_sources import ADAPTER_METADATA, HEADER_ALPHAS
-from ..match.diffusers_names import unet_names
-from ..match.readings import CONFIG_NAME
+from ..match.other_layout import unet_names
+from ..match.peft_files import CONFIG_NAME
 from .convert import DIFFUSERS, KOHYA, PEFT, Changed, Conversion, Piece, describe_kind, stacked_factors
 from .convert_names import DiffusersNames, Module
 
@@ -199,5 +199,3 @@ def _write_config(path: Path, tensors: Mapping[str, Tensor]) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(json.dumps(fields, indent=2), encoding="utf-8")
     os.replace(temporary, path)
-
-

@@ -19,7 +19,8 @@ from ..lora.file import LoraFile, LoraLayer, read_lora
 from ..lora.file_kinds import made_for
 from ..match.matches import Patch, Takes, match_layers
 from ..match.model_names import ModelNames
-from ..match.readings import needs_renaming, read_adapter_config, understand
+from ..match.peft_files import read_adapter_config
+from ..match.readings import needs_renaming, understand
 from ..match.shapes import slice_shape
 from ..model.blocks import MODEL_PREFIX, BlockLayout, Place
 from ..model.facts import is_text_encoder_name

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ..errors import PatchbayError
 from ..files.elsewhere.source import Source
-from ..match.readings import config_stamp
+from ..match.peft_files import config_stamp
 from .scan import ScanRow
 
 _TABLE = """CREATE TABLE IF NOT EXISTS rows (

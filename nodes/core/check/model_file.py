@@ -6,7 +6,7 @@ From its header alone, for safetensors and GGUF alike; no tensor is read.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import IncompatibleModelError
 from ..files.elsewhere.source import Source
@@ -40,8 +40,7 @@ _NO_MODEL = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class ModelFile:
+class ModelFile(NamedTuple):
     """The diffusion model of a file."""
 
     name: str

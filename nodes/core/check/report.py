@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..files.metadata import Training, read_training
 from ..lora.file import LoraFile
 from ..lora.file_kinds import made_for
 from ..model.blocks import BlockLayout
 from ..model.identify import ArchitectureMatch
-from ..report.report import LayerReport, LoraSummary, ModelSummary, Report
+from ..report.report import LayerReport, LayerState, LoraSummary, ModelSummary, Report
 from .doubts import find_doubts
 from .doubts.provenance import distillation_patch
-from .hints import find_hints
-from .verdict import Stranger, Verdict, explain, judge, untouched_blocks
+from .verdict import Verdict, judge, untouched_blocks
+
+if TYPE_CHECKING:
+    from .stranger import Stranger
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(NamedTuple):
     """The verdict and the report that explains it."""
 
     verdict: Verdict
     report: Report
 
 
-@dataclass(frozen=True)
-class CheckedModel:
+class CheckedModel(NamedTuple):
     """What is known of the model that a file is checked against."""
 
     summary: ModelSummary
@@ -60,6 +61,14 @@ def summarise_lora(file: LoraFile, name: str, training: Training | None = None) 
     )
 
 
+def _hints(file: LoraFile, layers: Sequence[LayerReport], model: CheckedModel) -> tuple[str, ...]:
+    if all(layer.state is LayerState.APPLIED for layer in layers):
+        return ()
+    from .hints import find_hints
+
+    return find_hints(file, layers, model.match, model.shapes)
+
+
 def conclude(
     file: LoraFile,
     name: str,
@@ -76,8 +85,11 @@ def conclude(
     """
     base = os.path.basename(name)
     training = read_training(file.header.metadata)
-    layers = explain(layers, stranger)
-    hints = find_hints(file, layers, model.match, model.shapes)
+    if stranger is not None:
+        from .stranger import explain
+
+        layers = explain(layers, stranger)
+    hints = _hints(file, layers, model)
     doubts = () if stranger is not None else find_doubts(file, base, layers, model.match, model.shapes)
     report = Report(
         kind="check",
@@ -87,7 +99,7 @@ def conclude(
         lora=summarise_lora(file, name, training),
         strength_model=1.0,
         strength_clip=strength_clip,
-        layers=layers,
+        layers=tuple(layers),
     )
     verdict = judge(layers, base, model.match, model.summary.architecture, stranger, report.coverage, doubts, hints)
     provenance = training.provenance

@@ -6,22 +6,25 @@ Pure: who decides which layer lands is ComfyUI's own mapping (``nodes/host``); h
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..lora.dead import UNUSED
 from ..lora.file import LoraFile
 from ..lora.file_kinds import made_for
 from ..match.matches import NO_CLIP
-from ..model.blocks import BlockLayout, Place
-from ..model.facts import Facts, collect_facts, is_text_encoder_name
+from ..model.blocks import BlockLayout
+from ..model.facts import collect_facts
 from ..model.families import family
 from ..model.identify import ArchitectureMatch, identify_architecture
-from ..model.slices import Offset, fused_slices
 from ..report.report import Doubt, LayerReport, LayerState, Level
+
+if TYPE_CHECKING:
+    from .stranger import Stranger
 
 RELATIVES = frozenset({frozenset({"flux1", "chroma"}), frozenset({"sdxl", "sdxl_refiner"})})
 """Architectures that share most of their layers in meaning too: a LoRA of one is not foreign to the other."""
+
 
 class Fit(str, Enum):
     """The verdict on a file and a model."""
@@ -31,27 +34,7 @@ class Fit(str, Enum):
     NOT = "does not fit"
 
 
-@dataclass(frozen=True)
-class Stranger:
-    """A file that was made for something other than the model at hand."""
-
-    file: str
-    """What it was made for: ``FLUX.1``."""
-    model: str
-    evidence: tuple[str, ...]
-    """What was seen in the file, then in the model."""
-    other_size: bool = False
-    """The same architecture in another size, so that only the shapes differ."""
-
-    @property
-    def warning(self) -> str:
-        """One sentence for those who apply the file all the same."""
-        what = "Another size" if self.other_size else "Wrong architecture"
-        return f"{what}: the file is made for {self.file}, the model is {self.model} ({'; '.join(self.evidence)})."
-
-
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What to tell the user about a file and a model."""
 
     fit: Fit
@@ -100,86 +83,15 @@ def find_stranger(
     model = model or identify_weights(shapes)
     if not file.id or not model.id:
         return None
-    file_name, model_name = _plain_name(file), _plain_name(model)
     if file.id != model.id:
         relatives = any(frozenset({other, model.id}) in RELATIVES for other in file.candidates)
         if relatives or model.id in file.candidates or file.id in model.candidates:
             return None
-        evidence = (*file.evidence[:3], *_beyond(facts, shapes, model_name), *_seen_in_model(model, model_name))
-        return Stranger(file_name, model_name, tuple(dict.fromkeys(evidence)))
-    if file.hidden_size and model.hidden_size and file.hidden_size != model.hidden_size:
-        evidence = (
-            f"its layers have a hidden size of {file.hidden_size}, the model's {model.hidden_size}",
-            *_beyond(facts, shapes, model_name),
-        )
-        return Stranger(file.name, model.name, evidence, other_size=True)
-    return None
+    elif not file.hidden_size or not model.hidden_size or file.hidden_size == model.hidden_size:
+        return None
+    from .stranger import describe_stranger  # most files are none
 
-
-def _plain_name(match: ArchitectureMatch) -> str:
-    """A LoRA knows only the highest block it names, so its variant is no more than a guess."""
-    return match.name.partition(" (")[0]
-
-
-def _beyond(facts: Facts, shapes: Mapping[str, tuple[int, ...]], model: str) -> tuple[str, ...]:
-    """Blocks that the file names and the model does not have."""
-    pairs = {"transformer_blocks": "double_blocks", "single_transformer_blocks": "single_blocks"}
-    counts = BlockLayout(shapes).kinds
-    sentences: list[str] = []
-    for kind, count in facts.blocks.items():
-        own = counts.get(kind, counts.get(pairs.get(kind, ""), 0))
-        if 0 < own < count:
-            sentences.append(f"it names {kind} up to {count - 1}, {model} has {own} of them")
-    return tuple(sentences)
-
-
-def _seen_in_model(match: ArchitectureMatch, model: str) -> tuple[str, ...]:
-    return tuple(f"{model}: {sentence}" for sentence in match.evidence[:2])
-
-
-def explain(layers: Sequence[LayerReport], stranger: Stranger | None) -> tuple[LayerReport, ...]:
-    """The layers with the wrong architecture named beside what they would do, which stays what it is.
-
-    A layer that lands stays ``APPLIED``, with a remark; one that does not land because the file is foreign becomes
-    ``WRONG_ARCHITECTURE`` and keeps its own reason.
-    """
-    if stranger is None or stranger.other_size:
-        return tuple(layers)
-    return tuple(_explain(layer, stranger) for layer in layers)
-
-
-def _explain(layer: LayerReport, stranger: Stranger) -> LayerReport:
-    if is_text_encoder_name(layer.lora_key) or layer.block == "te":
-        return layer
-    if layer.state is LayerState.APPLIED:
-        remark = f"lands only because name and shape happen to be equal: the file is made for {stranger.file}"
-        return replace(layer, reason="; ".join(text for text in (layer.reason, remark) if text))
-    if layer.state in (LayerState.NO_SUCH_LAYER, LayerState.SHAPE_MISMATCH):
-        reason = f"{layer.reason} (the file is made for {stranger.file})"
-        return replace(layer, state=LayerState.WRONG_ARCHITECTURE, reason=reason)
-    return layer
-
-
-def torn_slice(place: Place, shape: tuple[int, ...], offset: Offset | None) -> str:
-    """Why a patch that lands on a slice of a fused weight tears one of its parts; empty where it does not.
-
-    ComfyUI writes FLUX.1's ``proj_mlp`` (4 x hidden rows) into FLUX.2's ``linear1``, whose MLP is gated (6 x hidden
-    rows): the whole of its first half and a third of the second.
-    """
-    if offset is None:
-        return ""
-    dim, start, length = offset
-    end = start + length
-    for part in fused_slices(place, shape):
-        part_dim, first, size = part.offset
-        last = first + size
-        if dim != part_dim or end <= first or start >= last or (start <= first and end >= last):
-            continue
-        return (
-            f"it writes into rows {start}-{end - 1}, which tears the {part.names[0]} part of {place.layer} "
-            f"(rows {first}-{last - 1})"
-        )
-    return ""
+    return describe_stranger(facts, file, shapes, model)
 
 
 def judge(
@@ -362,4 +274,3 @@ def _ranges(blocks: Sequence[str]) -> str:
         else:
             parts.append((kind, index, index))
     return ", ".join(f"{kind}.{first}" if first == last else f"{kind}.{first}-{last}" for kind, first, last in parts)
-

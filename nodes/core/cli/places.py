@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO, TypeAlias
 
-from ..files.elsewhere.address import RemoteFile
-from ..files.elsewhere.place import is_address
+from ..files.elsewhere.place import as_place
 from ..report.text import size
 from .output import say
 
-Place = Path | RemoteFile
+if TYPE_CHECKING:
+    from ..files.elsewhere.address import RemoteFile
+
+Place: TypeAlias = "Path | RemoteFile"
 
 
 def place(text: str) -> Place:
     """What was typed, as a path or an address."""
-    return RemoteFile(text) if is_address(text) else Path(text)
+    return as_place(text)
 
 
 @contextmanager
@@ -38,13 +39,15 @@ def here(file: Place, err: TextIO) -> Iterator[Path]:
             say(err, f"\r{file.name}: {size(done)} of {size(total)}", end="\n" * (done == total))
             err.flush()
 
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="lora-patchbay-") as folder:
         yield file.download(Path(folder), progress)
 
 
 def say_traffic(file: Place, err: TextIO) -> None:
     """What travelled for a file elsewhere."""
-    if isinstance(file, RemoteFile) and file.traffic.bytes:
+    if not isinstance(file, Path) and file.traffic.bytes:
         count = file.traffic.requests
         asked = f"{size(file.traffic.bytes)} of {size(file.size_bytes)} in {count} request{'s' * (count != 1)}"
         say(err, f"{file}: read {asked}.")

@@ -177,7 +177,7 @@ def _tags(frequency: Any, datasets: Any) -> tuple[tuple[str, int], ...]:
             number = _integer(count)
             if number and number > 0:
                 counts[" ".join(tag[:200].split())] += number
-    return tuple(counts.most_common(_MAX_TAGS))
+    return tuple(counts.most_common(_MAX_TAGS)) if counts else ()
 
 
 def _triggers(reader: _Reader, tags: tuple[tuple[str, int], ...], images: int | None) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from ..files.storage import StoredShapes
 from ..files.tensors import Header, TensorInfo
 from ..model.facts import Facts, collect_facts, is_text_encoder_name, strip_prefix
 from ..model.identify import ArchitectureMatch, identify_architecture
+from ..model.literals import may_occur
 from .file import LoraFile, is_lora
 from .shared import shared_by
 
@@ -102,7 +103,7 @@ def identify_model(header: Header) -> Identification:
         match = _architecture(model, header)
         parts = any(name.startswith(_PARTS_OF_CHECKPOINT) for name in names)
         return Identification("checkpoint" if parts else "diffusion_model", match)
-    text = "\n".join(names)
+    text = "\n".join(("", *names))
     # A diffusion model may hold layers that look like those of the kinds below (a language model inside); a mark of
     # an architecture counts more, but not in a ControlNet, which is the copy of a diffusion model.
     early = _kind_by_name(text, _KINDS[:3])
@@ -179,9 +180,7 @@ def _architecture(infos: Iterable[TensorInfo], header: Header) -> ArchitectureMa
     return identify_architecture(collect_facts(_model_layers(infos, StoredShapes(header)), whole=True))
 
 
-def _model_layers(
-    infos: Iterable[TensorInfo], stored: StoredShapes
-) -> Iterable[tuple[str, int | None, int | None]]:
+def _model_layers(infos: Iterable[TensorInfo], stored: StoredShapes) -> Iterable[tuple[str, int | None, int | None]]:
     for info in infos:
         name, _, last = info.key.rpartition(".")
         if not name or last not in ("weight", "scale", "bias", "modulation"):
@@ -198,8 +197,9 @@ def _known(match: ArchitectureMatch) -> ArchitectureMatch | None:
 
 
 def _kind_by_name(text: str, kinds: Sequence[tuple[str, tuple[str, ...]]]) -> str:
+    """The kind that a name speaks of; ``text`` has a line break before each name."""
     for kind, patterns in kinds:
-        if any(re.search(pattern, text, re.MULTILINE) for pattern in patterns):
+        if any(may_occur(pattern, text) and re.search(pattern, text, re.MULTILINE) for pattern in patterns):
             return kind
     return ""
 

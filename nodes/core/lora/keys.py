@@ -61,6 +61,8 @@ def _split(key: str) -> KeyParts | None:
             return KeyParts(key[: -len(suffix) - 1], role)
     if len(key) > 512:
         return None  # longer than any real key: the patterns below are not for it
+    if ":" not in key and "lora" not in key:
+        return None
     for pattern in _ODD:
         match = pattern.match(key)
         if match:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from ..model.families import family
 from ..model.family import Link
@@ -13,8 +13,7 @@ from ..model.family import Link
 _NUMBER = re.compile(r"\d+")
 
 
-@dataclass(frozen=True)
-class Linked:
+class Linked(NamedTuple):
     """A layer name of a file as one module of a link."""
 
     link: Link
@@ -49,21 +48,25 @@ class LinkIndex:
     """The links of a family by the names on the file's side."""
 
     def __init__(self, links: Iterable[Link]) -> None:
-        self._by_shape: dict[str, list[tuple[re.Pattern[str], Link, int]]] = {}
+        self._by_shape: dict[str, list[tuple[str, Link, int]]] = {}
         for link in links:
             for part, name in enumerate(link.file):
                 spelling = joined(name)
-                pattern = re.compile(r"(\d+)".join(map(re.escape, spelling.split("#"))))
-                shape = _NUMBER.sub("#", spelling)
-                self._by_shape.setdefault(shape, []).append((pattern, link, part))
+                self._by_shape.setdefault(_NUMBER.sub("#", spelling), []).append((spelling, link, part))
 
     def find(self, name: str) -> Iterator[Linked]:
         """The links in which a layer is a module, whatever joins its name; ``name`` has no prefix."""
         spelling = joined(name)
-        for pattern, link, part in self._by_shape.get(_NUMBER.sub("#", spelling), ()):
-            match = pattern.fullmatch(spelling)
+        for own, link, part in self._by_shape.get(_NUMBER.sub("#", spelling), ()):
+            match = _pattern(own).fullmatch(spelling)
             if match is not None:
                 yield Linked(link, part, match.groups())
+
+
+@lru_cache(1_024)
+def _pattern(spelling: str) -> re.Pattern[str]:
+    """A name with ``#`` for numbers as a pattern. A family has a hundred names, and a file asks for a few of them."""
+    return re.compile(r"(\d+)".join(map(re.escape, spelling.split("#"))))
 
 
 @lru_cache(64)

@@ -6,13 +6,14 @@ Decided from names and shapes alone, without a tensor. What is all zero, and how
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from types import MappingProxyType
+from typing import NamedTuple
 
 from ..errors import AdapterFormatError
 from ..files.peek import Peek
 from ..lora.adapters.base import Ranges, RowCut
 from ..lora.adapters.diff import directed, peft_ia3_dims
-from ..lora.adapters.rows import cut_rows, taken_shape
 from ..lora.dead import UNUSED, has_zero_factor
 from ..lora.file import LoraFile, LoraLayer
 from ..lora.shared import shared_by
@@ -32,13 +33,12 @@ Takes = Mapping[str, tuple[int, Ranges]]
 """Role to the dimension and the ranges of a tensor that are used; a role that is missing is used whole."""
 
 
-@dataclass(frozen=True)
-class Patch:
+class Patch(NamedTuple):
     """One weight, or slice of one, that a layer of a file changes."""
 
     target: Target
     """Key of a key map: the full model key, with a slice and ComfyUI's function where there are any."""
-    takes: Takes = field(default_factory=dict[str, tuple[int, Ranges]])
+    takes: Takes = MappingProxyType({})
     misfit: str = ""
     """Why the shapes do not go together; empty where they do."""
 
@@ -53,8 +53,7 @@ class Patch:
         return target_offset(self.target)
 
 
-@dataclass(frozen=True)
-class Match:
+class Match(NamedTuple):
     """What becomes of one layer of a file."""
 
     layer: LoraLayer
@@ -69,8 +68,7 @@ class Match:
     """Whether ComfyUI's key map has this very name."""
 
 
-@dataclass(frozen=True)
-class Matches:
+class Matches(NamedTuple):
     """What becomes of every tensor of a file, for one model."""
 
     layers: tuple[Match, ...]
@@ -190,13 +188,13 @@ class _Matcher:
             return "it scales rows or columns, and nothing in the file says which"
         return ""
 
-    def _patches(
-        self, layer: LoraLayer, tensors: Mapping[str, tuple[int, ...]], spot: Spot
-    ) -> list[Patch]:
+    def _patches(self, layer: LoraLayer, tensors: Mapping[str, tuple[int, ...]], spot: Spot) -> list[Patch]:
         key, offset = target_key(spot.target), target_offset(spot.target)
         weight = self._shapes[key]
         if spot.ranges is None or layer.adapter is None:
             return [Patch(spot.target, misfit=misfit(layer, tensors, weight, offset, self._on_input(layer)))]
+        from ..lora.adapters.rows import cut_rows  # many files are never cut
+
         rows = layer.out_features or sum(count for _, count in spot.ranges)
         stated = directed(tensors, self._on_input(layer))
         cuts = cut_rows(layer.adapter, stated, spot.ranges, rows, layer.dora == "dora_scale")
@@ -205,6 +203,8 @@ class _Matcher:
     def _cut(
         self, layer: LoraLayer, tensors: Mapping[str, tuple[int, ...]], target: Target, cut: RowCut, whole: bool
     ) -> Patch:
+        from ..lora.adapters.rows import taken_shape
+
         key, offset = target_key(target), target_offset(target)
         if not whole:
             offset = (0, cut.start + (offset[1] if offset is not None else 0), cut.rows)

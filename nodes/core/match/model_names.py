@@ -7,33 +7,29 @@ what ours does not know, and where the two disagree ours is taken and the differ
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..lora.adapters.base import Ranges
 from ..lora.file import LoraFile, LoraLayer
 from ..model.blocks import MODEL_PREFIX
 from ..model.families import family
-from ..model.family import HALVES, HALVES_OF_TWO, STRAIGHT
 from ..report.report import LayerState
-from .conditions import holds
 from .diffusers_names import own_key_map
 from .links import Linked, joined, links_of
-from .name_table import NameTable, Target, bias_of, target_function, target_key, target_offset
+from .name_table import NameTable, Target, bias_of, target_key
 from .readings import bare_name, candidate_names
-from .stack import fill_heights, read_stack
 
 _WEIGHT = ".weight"
 _REMEMBERED, _LONGEST = 16_384, 200
 """How many layers, and with names of which length at most, are remembered."""
-_OTHER_MLP = "it is the MLP of another model's single blocks: this model's is of another size"
+OTHER_MLP = "it is the MLP of another model's single blocks: this model's is of another size"
+"""Why a layer of FLUX.1 has no place in a FLUX.2."""
 
 OrderOf = Callable[[Any, int], Ranges | None]
 """The order of rows that a function of a key map makes of so many rows; ``None`` if it does anything else."""
 
 
-@dataclass(frozen=True)
-class Spot:
+class Spot(NamedTuple):
     """A weight, or a slice of it, and the rows of the file's module that it takes."""
 
     target: Target
@@ -41,8 +37,7 @@ class Spot:
     """In the weight's order; ``None``: all, as they are."""
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """Where a layer of a file goes."""
 
     spots: tuple[Spot, ...] = ()
@@ -136,20 +131,24 @@ class ModelNames:
         found = self._find_weight(layer, names)
         if layer.parameter != "bias" or not found.spots:
             return found
-        spots = tuple(replace(spot, target=bias_of(spot.target)) for spot in found.spots)
+        spots = tuple(spot._replace(target=bias_of(spot.target)) for spot in found.spots)
         if any(target_key(spot.target) not in self._shapes for spot in spots):
-            return replace(found, spots=(), problem="the model's layer has no bias")
-        return replace(found, spots=spots)
+            return found._replace(spots=(), problem="the model's layer has no bias")
+        return found._replace(spots=spots)
 
     def _find_weight(self, layer: LoraLayer, names: FileNames) -> Found:
         ours = self._ours(layer, names)
         exact = self._second.exact(layer.name) if self._second is not None else None
         if ours is not None and ours.spots:
-            return ours if exact is None else self._compared(ours, exact)
+            if exact is None:
+                return ours
+            from .second_opinion import compared
+
+            return compared(ours, exact, self._shapes, self._order_of)
         if self._second is None:
             return ours or Found()
         target, known, problem = self._second.find_weight(layer.name)
-        if ours is not None and (not known or ours.state is LayerState.SHAPE_MISMATCH or ours.problem == _OTHER_MLP):
+        if ours is not None and (not known or ours.state is LayerState.SHAPE_MISMATCH or ours.problem == OTHER_MLP):
             return ours  # of a name that stands for several layers, ComfyUI's table may know which
         if target is None:
             return Found(problem=problem, known=known)
@@ -158,10 +157,10 @@ class ModelNames:
     def _ours(self, layer: LoraLayer, names: FileNames) -> Found | None:
         """What our own tables say; ``None`` where they do not know the name."""
         candidates = candidate_names(layer.name, self.prefixes)
-        special = self._linked(layer, candidates, names, conditional=True)
+        special = self._linked(layer, candidates, names, conditional=True) if self._conditional else None
         if special is not None:
             return special
-        target, _, problem = self._table.find_weight(layer.name)
+        target, _, problem = self._table.find_weight(layer.name, candidates)
         if target is not None:
             return Found((Spot(target),))
         linked = self._linked(layer, candidates, names, conditional=False)
@@ -170,82 +169,21 @@ class ModelNames:
     def _linked(
         self, layer: LoraLayer, candidates: tuple[str, ...], names: FileNames, conditional: bool
     ) -> Found | None:
+        from .linked_places import place_linked  # where every name is the model's own there are no links to follow
+
         problem: Found | None = None
         for name in candidates:
             for linked in self._links.find(name):
-                if bool(linked.link.when) is not conditional or not holds(linked.link.when, names.file):
+                if bool(linked.link.when) is not conditional or (conditional and not _holds(linked, names.file)):
                     continue
-                found = self._place(layer, linked, names)
+                found = place_linked(self._shapes, layer, linked, names)
                 if found is not None and found.spots:
                     return found
                 problem = problem or found
         return problem
 
-    def _place(self, layer: LoraLayer, linked: Linked, names: FileNames) -> Found | None:
-        """The rows of a module on the layers of a link; ``None`` where the model lacks one of them."""
-        keys = [f"{MODEL_PREFIX}{name}" for name in linked.model]
-        keys = [f"{key}{_WEIGHT}" if f"{key}{_WEIGHT}" in self._shapes else key for key in keys]
-        if any(key not in self._shapes for key in keys):
-            return None
-        order = linked.link.order
-        if order == HALVES_OF_TWO:
-            shape = self._shapes[keys[0]]
-            order = HALVES if len(shape) > 1 and shape[0] == 2 * shape[1] else STRAIGHT
-        if len(keys) == 1 and len(linked.file) == 1 and not order:
-            shape, rows = self._shapes[keys[0]], layer.out_features
-            if linked.link.file[0].endswith("qkv") and shape and rows is not None and rows < shape[0]:
-                return Found((Spot((keys[0], (0, 0, rows))),))  # q, k and v of a weight that goes on with others
-            return Found((Spot(keys[0]),))
-        shapes = [self._shapes[key] for key in keys]
-        if not all(shapes):
-            return Found(problem="its rows are stacked, and the model's weight is a single number")
-        total = sum(shape[0] for shape in shapes)
-        known = [names.rows(name) for name in linked.file]
-        known[linked.part] = layer.out_features or known[linked.part]
-        if len(known) > 3:  # what follows may be another model's, and moves nothing before it
-            known[linked.part + 1 :] = [None] * (len(known) - linked.part - 1)
-        columns = shapes[0][1] if len(shapes[0]) > 1 else None
-        heights = fill_heights(linked.link.file, known, total, columns)
-        try:
-            pieces = read_stack(order, linked.part, heights, tuple(shape[0] for shape in shapes))
-        except ValueError as error:
-            if linked.file[linked.part].endswith("proj_mlp"):
-                return Found(problem=_OTHER_MLP)
-            return Found(problem=str(error), state=LayerState.SHAPE_MISMATCH)
-        spots = [
-            Spot(
-                keys[piece.layer]
-                if piece.rows == shapes[piece.layer][0]
-                else (keys[piece.layer], (0, piece.start, piece.rows)),
-                piece.ranges,
-            )
-            for piece in pieces
-        ]
-        return Found(tuple(spots))
 
-    def _compared(self, ours: Found, theirs: Target) -> Found:
-        """Ours beside what ComfyUI's key map says of the same name."""
-        if len(ours.spots) == 1 and self._same(ours.spots[0], theirs):
-            return Found((Spot(theirs),), known=True)
-        key, offset = target_key(theirs).removeprefix(MODEL_PREFIX), target_offset(theirs)
-        rows = "" if offset is None else f", rows {offset[1]}-{offset[1] + offset[2] - 1}"
-        function = " in another order of rows" if target_function(theirs) is not None else ""
-        return replace(ours, known=True, difference=f"the stock loader puts it on {key}{rows}{function}")
+def _holds(linked: Linked, file: LoraFile) -> bool:
+    from .conditions import holds  # two families have any
 
-    def _same(self, spot: Spot, theirs: Target) -> bool:
-        key = target_key(spot.target)
-        shape = self._shapes.get(key, ())
-        if target_key(theirs) != key or _rows(spot.target, shape) != _rows(theirs, shape):
-            return False
-        function = target_function(theirs)
-        if function is None:
-            return spot.ranges is None
-        order = self._order_of(function, shape[0]) if self._order_of is not None and shape else None
-        return order is not None and order == spot.ranges
-
-
-def _rows(target: Target, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
-    """The slice of a target, ``None`` where it is the whole weight."""
-    offset = target_offset(target)
-    whole = offset is not None and offset[0] < len(shape) and offset[1:] == (0, shape[offset[0]])
-    return None if whole else offset
+    return holds(linked.link.when, file)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from ..lora.adapters.base import Ranges
 from ..model.family import HALVES, STRAIGHT
@@ -17,8 +17,7 @@ from ..model.family import HALVES, STRAIGHT
 _ATTENTION = re.compile(r"(?:^|[^a-z]|w\d?)([qkv])(?:_proj|_linear|_lora)?$")
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """Rows of a module that go to rows of one layer of the model."""
 
     layer: int

@@ -7,11 +7,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from .literals import may_occur
+
 _PREFIXES = (
     "base_model.model.", "model.diffusion_model.", "diffusion_model.", "lora_unet_", "lora_transformer_",
     "lycoris_", "transformer.", "unet.", "unet_", "net.", "model.", "lora_prior_unet_", "Hunyuan_video_I2V_lora_",
     "conditional_transformer.",
 )  # fmt: skip
+PREFIX_WORDS = frozenset(prefix.replace(".", "_").partition("_")[0] for prefix in _PREFIXES)
+"""What they begin with, up to the first dot or underscore."""
 _TEXT_ENCODER = re.compile(
     r"^(?:lora_te\d?_|lora_prior_te|text_encoders?[._\d]|text_encoder:|te\d?[._]|conditioner\.|cond_stage_model\."
     r"|clip_[lgh]\.|(?:base_model\.model\.)?text_model\.)"
@@ -26,6 +30,17 @@ _MAX_NAMES = 200_000
 def is_text_encoder_name(name: str) -> bool:
     """Whether a layer of a LoRA or a tensor of a checkpoint belongs to a text encoder."""
     return _TEXT_ENCODER.match(name) is not None
+
+
+def has_prefix(name: str) -> bool:
+    """Whether tools put something before a layer name, written with dots or underscores."""
+    return name.startswith(_PREFIXES) or name.replace(".", "_").startswith(_PREFIXES)
+
+
+def may_get_prefix(container: str) -> bool:
+    """Whether :func:`has_prefix` may hold for a layer in a container of this name."""
+    begins = (f"{container}.", f"{container.replace('.', '_')}_")
+    return any(text.startswith(_PREFIXES) or any(p.startswith(text) for p in _PREFIXES) for text in begins)
 
 
 def strip_prefix(name: str) -> str:
@@ -66,7 +81,8 @@ class Facts:
         if _is_literal(pattern):  # most are, and to compile them all takes longer than to look
             first, last = (at := self.text.find(pattern)), at + len(pattern)
         else:
-            match = re.search(pattern, self.text, re.MULTILINE)
+            known = may_occur(pattern, f"\n{self.text}")
+            match = re.search(pattern, self.text, re.MULTILINE) if known else None
             first, last = match.span() if match is not None else (-1, -1)
         if first < 0:
             return ""
@@ -77,6 +93,8 @@ class Facts:
         """Every name in which ``pattern`` occurs."""
         if _is_literal(pattern):
             return [name for name in self.shapes if pattern in name]
+        if not may_occur(pattern, f"\n{self.text}"):
+            return []
         compiled = re.compile(pattern)
         return [name for name in self.shapes if compiled.search(name)]
 
@@ -110,13 +128,13 @@ def _parse(name: str) -> tuple[str, str, int, int]:
 def flat_names(name: str) -> Collection[str]:
     """How a layer name, ``#`` for block numbers, may stand in :attr:`Facts.text`: written with dots or underscores."""
     flat = name.replace(".", "_")
-    if not name.startswith(_PREFIXES) and not flat.startswith(_PREFIXES):
-        return (_numbered(flat),)
+    if not has_prefix(name):
+        return (numbered(flat),)
     bare = strip_prefix(name).replace(".", "_")
-    return frozenset([_numbered(text) for text in {bare, flat, strip_prefix(flat)}])
+    return frozenset([numbered(text) for text in {bare, flat, strip_prefix(flat)}])
 
 
-def _numbered(flat: str) -> str:
+def numbered(flat: str) -> str:
     """A flat name with ``#`` for every number inside, as :func:`_parse` leaves it."""
     if not _DIGIT.search(flat) and flat.count("#") == flat.count("_#_"):
         return flat

@@ -6,7 +6,6 @@ new file there and nothing else.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -114,12 +113,17 @@ class Family:
     advice: Mapping[str, Sampling | str] = field(default_factory=dict[str, "Sampling | str"])
     """How to draw with it, by the beginning of the variant's name (empty: any)."""
 
+    def layer_lines(self) -> Iterator[tuple[list[str], list[str]]]:
+        """The lines of :attr:`layers`: containers (an empty name for none), and the layers that each of them has."""
+        for line in self.layers.replace("\n ", " ").strip("\n").split("\n") if self.layers else ():
+            heads, _, names = line.partition(":")
+            yield heads.split() or [""], names.split()
+
     def layer_names(self) -> Iterator[str]:
         """Every name of :attr:`layers`, with ``#`` for block numbers."""
-        for line in re.sub(r"\n +", " ", self.layers).strip("\n").split("\n") if self.layers else ():
-            heads, _, names = line.partition(":")
-            for head in heads.split() or [""]:
-                yield from (f"{head}.{name}" if head else name for name in names.split())
+        for heads, names in self.layer_lines():
+            for head in heads:
+                yield from (f"{head}.{name}" if head else name for name in names)
 
     def hidden_size(self, facts: Facts) -> int | None:
         """The hidden size, or ``None`` where no layer tells."""

@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
-from .facts import Facts, flat_names
+from .facts import Facts
 from .families import FAMILIES
 from .family import Family
+from .name_index import PARAMETERS, NameIndex
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,7 @@ class ArchitectureMatch:
     """Ids of all families that it may be, where it is ambiguous."""
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     """A family that is asked about a file."""
 
     family: Family
@@ -43,6 +44,10 @@ class _Entry:
     """How many of the file's matrices have a name of this family."""
     own: str
     """One that no other family has, or an empty text."""
+
+    def stands(self, facts: Facts) -> bool:
+        """Whether no rule excludes the family."""
+        return not any(rule(facts) for rule in self.family.against)
 
     def evidence(self, facts: Facts) -> tuple[str, ...]:
         """The sentences of the marks that hold."""
@@ -53,18 +58,20 @@ _EVIDENCE_SHOWN = 3
 _MOST_OF_A_MODEL = 0.8
 _NAMES_SHOWN = 3
 _MANY_BLOCKS = 19
-_PARAMETERS = ("_table", "y_embedding", "pos_embed", "positional_encoding", "pos_embed_input")
-"""Ends of names that are no layers, and that models of many families have."""
 
 
 def identify_architecture(facts: Facts) -> ArchitectureMatch:
     """The architecture that names and shapes belong to; an unknown one is described by its own containers."""
-    table = _known_names()
-    layers = ((name, columns) for name, (_, columns) in facts.shapes.items() if not name.endswith(_PARAMETERS))
-    matrices = [name for name, columns in layers if columns is not None or (not facts.whole and name in table)]
-    entries = [entry for entry in _entries(matrices) if not any(rule(facts) for rule in entry.family.against)]
-    most = max((entry.known for entry in entries), default=0)
-    leading = [entry for entry in entries if entry.known == most or not entry.family.layers]
+    index = _index()
+    layers = ((name, columns) for name, (_, columns) in facts.shapes.items() if not name.endswith(PARAMETERS))
+    matrices = [
+        name for name, columns in layers if columns is not None or (not facts.whole and index.families_of(name))
+    ]
+    entries = list(_entries(index, matrices))
+    # What speaks against a family is asked of those that know the most, and of the others only where it matters.
+    counts = sorted({entry.known for entry in entries}, reverse=True)
+    most = next((n for n in counts if any(entry.known == n and entry.stands(facts) for entry in entries)), 0)
+    leading = [e for e in entries if (e.known == most or not e.family.layers) and e.stands(facts)]
     for entry in leading:
         evidence = entry.evidence(facts)
         if evidence:
@@ -72,7 +79,7 @@ def identify_architecture(facts: Facts) -> ArchitectureMatch:
     found = _by_names(facts, [entry for entry in leading if entry.family.layers], most, len(matrices))
     if found is not None:
         return found
-    return _by_hints(facts, entries) or _unknown(facts)
+    return _by_hints(facts, [entry for entry in entries if entry.stands(facts)]) or _unknown(facts)
 
 
 def _by_names(facts: Facts, leading: Sequence[_Entry], known: int, matrices: int) -> ArchitectureMatch | None:
@@ -146,31 +153,21 @@ def _ambiguous(facts: Facts, found: Sequence[tuple[Family, tuple[str, ...]]]) ->
 
 
 @lru_cache(1)
-def _known_names() -> dict[str, int]:
-    """Every layer name of every family, by the model's and by other writers' names, to a bit for each family."""
-    found: dict[str, int] = {}
-    for number, family in enumerate(FAMILIES):
-        others = (name for link in family.links for name in link.file)
-        for name in (*family.layer_names(), *others) if family.layers else ():
-            if name.endswith(_PARAMETERS):
-                continue
-            for flat in flat_names(name):
-                found[flat] = found.get(flat, 0) | 1 << number
-    return found
+def _index() -> NameIndex:
+    return NameIndex(FAMILIES)
 
 
-def _entries(names: Sequence[str]) -> Iterator[_Entry]:
+def _entries(index: NameIndex, names: Sequence[str]) -> Iterator[_Entry]:
     """The families that know one of these names, and those that are known by rules alone."""
-    table = _known_names()
-    masks = Counter(table.get(name, 0) for name in names)
+    masks = {name: index.families_of(name) for name in names}
     known = [0] * len(FAMILIES)
-    for mask, count in masks.items():
+    for mask, count in Counter(masks.values()).items():
         for number in _bits(mask):
             known[number] += count
     nothing = not any(known)  # names of a kind that no table has, such as those of old attention processors
     for number, family in enumerate(FAMILIES):
         if known[number] or nothing or not family.layers:
-            own = next((name for name in names if table.get(name) == 1 << number), "") if known[number] else ""
+            own = next((name for name in names if masks[name] == 1 << number), "") if known[number] else ""
             yield _Entry(family, known[number], own)
 
 

@@ -6,7 +6,7 @@ how wide each slice is, so that nothing has to be known of the model's size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .blocks import Place
 
@@ -14,8 +14,7 @@ Offset = tuple[int, int, int]
 """``(dim, start, length)``."""
 
 
-@dataclass(frozen=True)
-class WeightSlice:
+class WeightSlice(NamedTuple):
     """A range of rows (dim 0) or columns (dim 1) of a fused weight that has a meaning of its own."""
 
     offset: Offset
@@ -95,3 +94,25 @@ def overlap(part: Offset, whole: Offset | None) -> Offset | None:
         return None
     start, end = max(part[1], whole[1]), min(part[1] + part[2], whole[1] + whole[2])
     return (part[0], start, end - start) if start < end else None
+
+
+def torn_slice(place: Place, shape: tuple[int, ...], offset: Offset | None) -> str:
+    """Why a patch that lands on a slice of a fused weight tears one of its parts; empty where it does not.
+
+    ComfyUI writes FLUX.1's ``proj_mlp`` (4 x hidden rows) into FLUX.2's ``linear1``, whose MLP is gated (6 x hidden
+    rows): the whole of its first half and a third of the second.
+    """
+    if offset is None:
+        return ""
+    dim, start, length = offset
+    end = start + length
+    for part in fused_slices(place, shape):
+        part_dim, first, size = part.offset
+        last = first + size
+        if dim != part_dim or end <= first or start >= last or (start <= first and end >= last):
+            continue
+        return (
+            f"it writes into rows {start}-{end - 1}, which tears the {part.names[0]} part of {place.layer} "
+            f"(rows {first}-{last - 1})"
+        )
+    return ""

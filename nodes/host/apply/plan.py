@@ -13,7 +13,7 @@ from ...core.errors import BlockStrengthError
 from ...core.lora.file import LoraLayer
 from ...core.match.matches import Match, missing
 from ...core.match.name_table import Target, target_key
-from ...core.match.readings import config_stamp
+from ...core.match.peft_files import config_stamp
 from ...core.model.blocks import Place
 from ...core.model.slices import WeightSlice, fused_slices, overlap
 from ...core.report.report import LayerReport, LayerState

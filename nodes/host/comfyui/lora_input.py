@@ -8,7 +8,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ...core.errors import PatchbayError
-from ...core.match.readings import config_stamp
+from ...core.match.peft_files import config_stamp
 from ...core.strengths.stack import LoraStackError, find_name
 from .folders import file_stamp
 

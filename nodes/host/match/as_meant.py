@@ -50,7 +50,8 @@ def match_lora(file: LoraFile, tensors: Mapping[str, torch.Tensor], keys: ModelK
         file = read_lora(as_loaded(file.header))
     understood = understand(file)
     held = {**tensors, **stock.tensors}
-    understood = replace(understood, layers=tuple(_with_readable_alpha(layer, held) for layer in understood.layers))
+    layers = tuple(_with_readable_alpha(layer, held) for layer in understood.layers)
+    understood = Understanding(layers, understood.remarks, understood.config)
     matches = match_layers(file, understood, keys.names, keys.shapes, keys.has_text_encoder)
     matcher = _Matcher(file, understood, stock, keys, held)
     for match in matches.layers:
@@ -92,7 +93,8 @@ class _Matcher:
         for patch in match.patches:
             found = self._make(match, patch, tensors, theirs)
             if isinstance(found, str):
-                return self._miss(replace(match, patches=(), state=LayerState.NOT_UNDERSTOOD, reason=found), theirs)
+                state = LayerState.NOT_UNDERSTOOD
+                return self._miss(Match(layer, (), state, found, match.remark, match.known), theirs)
             made.append(found)
         if theirs is not None and all(theirs.target != patch.target for patch in made):
             self._drop(theirs)

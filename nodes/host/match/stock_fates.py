@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ...core.check.verdict import torn_slice
 from ...core.lora.file import LoraFile
 from ...core.match.matches import ONLY_COMFYUI
+from ...core.model.slices import torn_slice
 from ...core.report.report import LayerReport, LayerState
 from ..comfyui.model_keys import ModelKeys
 from .dry_run import dry_run

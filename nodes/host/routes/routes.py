@@ -37,7 +37,7 @@ from ...core.check.architecture import file_fit
 from ...core.check.files import check_file
 from ...core.check.inspect import inspect_file
 from ...core.errors import PatchbayError
-from ...core.match.readings import config_stamp
+from ...core.match.peft_files import config_stamp
 from ...core.report.report import to_json
 from ...core.report.text import report_text
 from ..comfyui.events import prompt_server

@@ -5,16 +5,13 @@ A doubt needs evidence in the file; a healthy file has none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ...lora.file import LoraFile
-from ...match.depth import depth_doubt
 from ...model.families import family
 from ...model.identify import ArchitectureMatch
 from ...report.report import Doubt, LayerReport, LayerState
-from .merged import merged_alpha
 from .provenance import other_version, training_adapter
-from .scale import alpha_left_out, scale_spread, whole_factors
 
 ALL_ZERO = "every layer of it that would land is all zero: it changes nothing in any model"
 
@@ -37,11 +34,26 @@ def find_doubts(
     states = {layer.state for layer in layers}
     if LayerState.DEAD in states and LayerState.APPLIED not in states:
         found.append(Doubt("all_zero", ALL_ZERO))
-    depth = depth_doubt(file, shapes, family(model.id) if model is not None else None)
-    if depth is not None:
-        found.append(Doubt(depth.id, depth.sentence))
-    questions = (whole_factors(file), scale_spread(file), alpha_left_out(file), merged_alpha(file))
-    found.extend(doubt for doubt in questions if doubt is not None)
+    known = family(model.id) if model is not None else None
+    if known is not None and known.insertions:
+        from ...match.depth import depth_doubt  # few families have deeper models
+
+        depth = depth_doubt(file, shapes, known)
+        if depth is not None:
+            found.append(Doubt(depth.id, depth.sentence))
+    if "ss_network_alpha" in file.header.metadata or any(layer.alpha is not None for layer in file.layers):
+        found.extend(_of_alpha(file))
     others = (other_version(file, model, shapes), training_adapter(file, name))
     found.extend(doubt for doubt in others if doubt is not None)
     return tuple(found)
+
+
+def _of_alpha(file: LoraFile) -> Iterator[Doubt]:
+    """Doubts about an alpha, in the file's tensors or in its metadata; most files of PEFT have none."""
+    from .merged import merged_alpha
+    from .scale import alpha_left_out, scale_spread, whole_factors
+
+    for question in (whole_factors, scale_spread, alpha_left_out, merged_alpha):
+        doubt = question(file)
+        if doubt is not None:
+            yield doubt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ...lora.file import LoraFile
 from ...model.identify import ArchitectureMatch
@@ -14,17 +14,19 @@ _SAYS = (
     "base_model_name_or_path", "ss_output_name",
 )  # fmt: skip
 _TITLES = ("modelspec.title", "ss_output_name", "title", "name")
-_WAN_21 = re.compile(r"wan[-_. ]?(?:video[-_. ]?)?v?2[._]?1(?!\d)", re.IGNORECASE)
-_TRAINING_ADAPTER = re.compile(
-    r"(?:^|[^a-z])(?:training[-_. ]?adapter|(?:training|train)[-_. ]?assist(?:ant)?)(?:[^a-z]|$)", re.IGNORECASE
-)
-_DISTILLATION_PATCH = re.compile(
-    r"(?:^|[^a-z])(?:lightning|lcm|dmd2?|lightx2v|causvid|accvid|fastwan|self[-_. ]?forcing|hyper[-_. ]?(?:sd|flux)"
-    r"|(?:turbo|distill(?:ed|ation)?)[-_. ]?(?:lora|patch)|(?<![0-9.])(?:1|2|4|6|8|16)[-_. ]?steps?)(?:[^a-z]|$)",
-    re.IGNORECASE,
+_WAN_21 = r"(?i)wan[-_. ]?(?:video[-_. ]?)?v?2[._]?1(?!\d)"
+_TRAINING_ADAPTER = r"(?i)(?:^|[^a-z])(?:training[-_. ]?adapter|(?:training|train)[-_. ]?assist(?:ant)?)(?:[^a-z]|$)"
+_DISTILLATION_PATCH = (
+    r"(?i)(?:^|[^a-z])(?:lightning|lcm|dmd2?|lightx2v|causvid|accvid|fastwan|self[-_. ]?forcing|hyper[-_. ]?(?:sd|flux)"
+    r"|(?:turbo|distill(?:ed|ation)?)[-_. ]?(?:lora|patch)|(?<![0-9.])(?:1|2|4|6|8|16)[-_. ]?steps?)(?:[^a-z]|$)"
 )
 """Names of LoRAs that make a few-step model of its base: SDXL-Lightning, LCM-LoRA, DMD2, lightx2v, Hyper-SD, ..."""
-_MADE_WITH_ONE = re.compile(r"(?:^|[^a-z])(?:with|without|using|via|no|on|from)[^a-z].*adapter|trained", re.IGNORECASE)
+_PATCH_WORDS = (
+    "lightning", "lcm", "dmd", "lightx2v", "causvid", "accvid", "fastwan", "forcing", "hyper", "turbo", "distill",
+    "step",
+)  # fmt: skip
+"""One of them is in every such name: a file without them is not asked any further."""
+_MADE_WITH_ONE = r"(?i)(?:^|[^a-z])(?:with|without|using|via|no|on|from)[^a-z].*adapter|trained"
 """A LoRA that says how it was trained is no training adapter."""
 _IMAGE_CHANNELS = 36
 """Input channels of Wan's image-to-video models."""
@@ -48,7 +50,7 @@ def other_version(
     """Wan 2.1 in the metadata, Wan 2.2 in the model: every layer lands, on weights that were trained anew."""
     if model is None or model.id != "wan" or not is_wan_22(shapes):
         return None
-    field = next((name for name in _SAYS if _WAN_21.search(file.header.metadata.get(name, "")[:300])), None)
+    field = next((name for name in _SAYS if re.search(_WAN_21, file.header.metadata.get(name, "")[:300])), None)
     if field is None:
         return None
     return Doubt(
@@ -60,8 +62,7 @@ def other_version(
 
 def training_adapter(file: LoraFile, name: str) -> Doubt | None:
     """A training adapter, which is added while others train and taken away to draw."""
-    titles = [name, *(file.header.metadata.get(field, "")[:300] for field in _TITLES)]
-    if not any(_TRAINING_ADAPTER.search(title) and not _MADE_WITH_ONE.search(title) for title in titles):
+    if not _called(file, name, ("train",), _TRAINING_ADAPTER):
         return None
     return Doubt(
         "training_adapter",
@@ -72,12 +73,16 @@ def training_adapter(file: LoraFile, name: str) -> Doubt | None:
 
 def distillation_patch(file: LoraFile, name: str) -> str:
     """What a distillation patch is for; empty for a file that does not call itself one."""
-    titles = [name, *(file.header.metadata.get(field, "")[:300] for field in _TITLES)]
-    if training_adapter(file, name) is not None:
-        return ""
-    if not any(_DISTILLATION_PATCH.search(title) and not _MADE_WITH_ONE.search(title) for title in titles):
+    if not _called(file, name, _PATCH_WORDS, _DISTILLATION_PATCH) or training_adapter(file, name) is not None:
         return ""
     return (
         "By its name it is a distillation patch: with it the base model draws in few steps, at CFG 1. To see what "
         "another LoRA does together with it, or to transfer one, use the base with the patch as the model."
     )
+
+
+def _called(file: LoraFile, name: str, words: Iterable[str], pattern: str) -> bool:
+    """Whether the file calls itself what the pattern says, and not a file that was made with one."""
+    titles = [name, *(file.header.metadata.get(field, "")[:300] for field in _TITLES)]
+    telling = [title for title in titles if any(word in title.lower() for word in words)]
+    return any(re.search(pattern, title) and not re.search(_MADE_WITH_ONE, title) for title in telling)

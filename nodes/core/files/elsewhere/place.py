@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .source import Source
+if TYPE_CHECKING:
+    from .address import RemoteFile
 
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+(://|::)")
 
@@ -15,7 +17,7 @@ def is_address(text: str) -> bool:
     return _ADDRESS.match(text) is not None
 
 
-def as_place(text: str) -> Path | Source:
+def as_place(text: str) -> Path | RemoteFile:
     """The path, or the file at the address; only an address brings in what knows protocols."""
     if not is_address(text):
         return Path(text)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pack.nodes.core.check import stranger as strangers
 from pack.nodes.core.check import verdict as compat
 from pack.nodes.core.files.tensors import Header, TensorInfo
 from pack.nodes.core.lora.file import LoraFile, read_lora
 from pack.nodes.core.model.blocks import BlockLayout
 from pack.nodes.core.model.identify import ArchitectureMatch
+from pack.nodes.core.model.slices import torn_slice
 from pack.nodes.core.report.report import LayerReport, LayerState, Level
 
 KLEIN_4B, KLEIN_9B = (3072, 5, 20, 7680), (4096, 8, 24, 12288)
@@ -85,22 +87,22 @@ def layer(state: LayerState, key: str = "a", **fields: Any) -> LayerReport:
     return LayerReport(state=state, lora_key=key, reason="" if state is LayerState.APPLIED else "because", **fields)
 
 
-def stranger(other_size: bool = False) -> compat.Stranger:
-    return compat.Stranger("FLUX.1", "FLUX.2 Klein 4B", ("evidence",), other_size)
+def stranger(other_size: bool = False) -> strangers.Stranger:
+    return strangers.Stranger("FLUX.1", "FLUX.2 Klein 4B", ("evidence",), other_size)
 
 
 def test_the_warning_stands_beside_what_lands_and_does_not_hide_it() -> None:
     before = (layer(LayerState.APPLIED), layer(LayerState.SHAPE_MISMATCH), layer(LayerState.DEAD))
-    after = compat.explain(before, stranger())
+    after = strangers.explain(before, stranger())
     assert [x.state for x in after] == [LayerState.APPLIED, LayerState.WRONG_ARCHITECTURE, LayerState.DEAD]
     assert "the file is made for FLUX.1" in after[0].reason
     assert after[1].reason == "because (the file is made for FLUX.1)"
-    assert compat.explain(before, stranger(other_size=True)) == before
-    assert compat.explain(before, None) == before
+    assert strangers.explain(before, stranger(other_size=True)) == before
+    assert strangers.explain(before, None) == before
 
 
 def judge(
-    layers: list[LayerReport], coverage: float | None = 1.0, who: compat.Stranger | None = None
+    layers: list[LayerReport], coverage: float | None = 1.0, who: strangers.Stranger | None = None
 ) -> compat.Verdict:
     return compat.judge(layers, "x", None, "the model", who, coverage)
 
@@ -139,11 +141,11 @@ def test_every_verdict_has_one_sentence_and_one_advice() -> None:
 
 def test_a_slice_that_tears_the_gated_mlp() -> None:
     place = BlockLayout(flux2(*KLEIN_4B)).place("single_blocks.0.linear1.weight")
-    tear = compat.torn_slice(place, (27648, 3072), (0, 9216, 12288))
+    tear = torn_slice(place, (27648, 3072), (0, 9216, 12288))
     assert "rows 9216-21503" in tear
     assert "rows 9216-27647" in tear
     for whole in (None, (0, 0, 3072), (0, 9216, 18432), (0, 0, 27648), (0, 0, 9216)):
-        assert compat.torn_slice(place, (27648, 3072), whole) == ""
+        assert torn_slice(place, (27648, 3072), whole) == ""
 
 
 def test_untouched_blocks_are_named_as_ranges() -> None:

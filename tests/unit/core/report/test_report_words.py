@@ -12,7 +12,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[4]
 TABLE = ROOT / "js" / "lib" / "words" / "strings_report.mjs"
 SOURCES = {
-    "core/check/verdict.py": ("sampling_advice", "_summary", "_advice", "_notes", "_explain", "torn_slice", "warning"),
+    "core/check/verdict.py": ("sampling_advice", "_summary", "_advice", "_notes"),
+    "core/check/stranger.py": ("_explain", "warning"),
+    "core/model/slices.py": ("torn_slice",),
     "core/model/families/flux1.py": ("ADVICE",),
     "core/model/families/flux2.py": ("ADVICE",),
     "core/check/hints.py": ("_image_to_video", "_pruned", "_other_inputs"),

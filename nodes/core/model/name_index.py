@@ -1,0 +1,81 @@
+"""Which families know a layer name: one table of the names of all, written out only as far as a file asks.
+
+Seventy families have three thousand names. What a file's names begin with tells which lines of which families they can
+stand in, and only those are written out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from .facts import PREFIX_WORDS, flat_names, has_prefix, may_get_prefix, numbered
+from .family import Family
+
+PARAMETERS = ("_table", "y_embedding", "pos_embed", "positional_encoding", "pos_embed_input")
+"""Ends of names that are no layers, and that models of many families have."""
+
+_WORDS = re.compile(r"^[^._\n]*", re.MULTILINE)
+
+_Line = tuple[int, str, Sequence[str]]
+"""A bit for the family, what stands before the names, and the names."""
+
+
+class NameIndex:
+    """Every layer name of every family, by the model's and by other writers' names, to a bit for each family."""
+
+    def __init__(self, families: Iterable[Family]) -> None:
+        self._waiting: dict[str, list[_Line]] = defaultdict(list)
+        """Lines that are not written out yet, by the word that their names begin with."""
+        self._known: dict[str, int] = {}
+        self._flat: dict[str, Collection[str]] = {}
+        """How the names that are written out may stand in a file; families of one kind have the same names."""
+        for number, family in enumerate(families):
+            for word, head, names in _lines(family):
+                self._waiting[word].append((1 << number, head, names))
+
+    def families_of(self, name: str) -> int:
+        """A bit for each family that has a layer of this name, which is flat as in ``Facts.text``."""
+        for bit, head, names in self._waiting.pop(_word(name), ()):
+            for end in names:
+                if not end.endswith(PARAMETERS):
+                    for flat in self._flat_names(head, end):
+                        self._known[flat] = self._known.get(flat, 0) | bit
+        return self._known.get(name, 0)
+
+    def _flat_names(self, head: str, end: str) -> Collection[str]:
+        name = f"{head}{end}"
+        found = self._flat.get(name)
+        if found is None:
+            found = self._flat[name] = (numbered(name.replace(".", "_")),) if head else flat_names(name)
+        return found
+
+
+def _lines(family: Family) -> Iterator[tuple[str, str, Sequence[str]]]:
+    """The names of a family: the word that some begin with, what stands before them, and they themselves."""
+    if not family.layers:
+        return
+    single = [name for link in family.links for name in link.file]
+    for heads, names in family.layer_lines():
+        for head in heads:
+            word = _word(head)
+            if not head or (word in PREFIX_WORDS and may_get_prefix(head)):
+                single += [f"{head}.{name}" if head else name for name in names]
+            else:
+                yield word, f"{head}.", names
+    by_word: dict[str, list[str]] = defaultdict(list)
+    words = _WORDS.findall("\n".join(single).replace("#", "0"))
+    for word, name in zip(words, single, strict=bool(single)):
+        by_word[word].append(name)
+    for word in PREFIX_WORDS & by_word.keys():
+        for name in [name for name in by_word[word] if has_prefix(name)]:
+            for flat in flat_names(name):
+                by_word[_word(flat)].append(name)
+    for word, names in by_word.items():
+        yield word, "", names
+
+
+def _word(name: str) -> str:
+    """What a name begins with, whether its parts are joined by dots or by underscores."""
+    return name.partition(".")[0].partition("_")[0].replace("#", "0")
