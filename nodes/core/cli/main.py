@@ -28,6 +28,9 @@ COMMANDS = {
 """The module of each command, in the order of the help."""
 
 
+_PROGRAM = "lora-patchbay"
+
+
 class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=_formatter, **options)
@@ -72,8 +75,9 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None, err:
 
 def _run(arguments: Sequence[str] | None, out: TextIO, err: TextIO) -> int:
     try:
-        words = sys.argv[1:] if arguments is None else arguments
-        options = parser(words[0] if words else "").parse_args(words)
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        known = bool(words) and words[0] in COMMANDS
+        options = _parser_of(words[0]).parse_args(words[1:]) if known else parser().parse_args(words)
         return int(options.run(options, out, err))
     except SystemExit as stop:
         return int(stop.code or 0)
@@ -89,18 +93,36 @@ def _drop(stdout: bool, code: int) -> int:
     return code
 
 
-def parser(command: str = "") -> argparse.ArgumentParser:
-    """The parser of the whole command line, or with one command alone: what the others need is not loaded then."""
+class _OneCommand:
+    """What a command adds itself to where it alone is asked for."""
+
+    parser: argparse.ArgumentParser
+
+    def add_parser(self, name: str, help: str = "", **options: Any) -> argparse.ArgumentParser:
+        """The parser of the command."""
+        self.parser = _Parser(prog=f"{_PROGRAM} {name}", **options)
+        return self.parser
+
+
+def _parser_of(command: str) -> argparse.ArgumentParser:
+    """The parser of one command; what the others need is not loaded."""
+    alone = _OneCommand()
+    importlib.import_module(COMMANDS[command], __package__).add_command(alone)
+    return alone.parser
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
     made = _Parser(
-        prog="lora-patchbay",
+        prog=_PROGRAM,
         description="Say what is in a LoRA or model file and whether they fit, from the headers of the files.",
         epilog="Exit codes: 0 all is well, 1 something asks for attention or fits only in part, 2 a file could not be "
         "read or written, 3 a LoRA does not fit, 4 a LoRA fits but not without doubt, 64 wrong usage, 130 interrupted.",
     )
     made.add_argument("--version", action="version", version=f"lora-patchbay {__version__}")
     commands = made.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    for name in (command,) if command in COMMANDS else COMMANDS:
-        importlib.import_module(COMMANDS[name], __package__).add_command(commands)
+    for module in COMMANDS.values():
+        importlib.import_module(module, __package__).add_command(commands)
     return made
 
 
