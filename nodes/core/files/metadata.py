@@ -158,7 +158,7 @@ def _integer(value: Any) -> int | None:
 
 
 def _resolution(text: str) -> str:
-    numbers = re.findall(r"\d{2,5}", text[:60])
+    numbers = re.findall(r"\d{2,5}", text[:60]) if text else ()
     return " x ".join(numbers[:2]) if numbers else text[:60]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -11,7 +10,7 @@ from ..files.storage import StoredShapes
 from ..files.tensors import Header, TensorInfo
 from ..model.facts import Facts, collect_facts, is_text_encoder_name, strip_prefix
 from ..model.identify import ArchitectureMatch, identify_architecture
-from ..model.literals import may_occur
+from ..model.literals import as_lines, occurs
 from .file import LoraFile, is_lora
 from .shared import shared_by
 
@@ -42,7 +41,7 @@ _EMBEDDING_NAMES = frozenset({"emb_params", "clip_l", "clip_g", "t5xxl", "clip_h
 # Kind, and names of which one must be there. Tried in order.
 _KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ip_adapter", (r"^ip_adapter\.", r"^image_proj\.", r"^ip_adapter_", r"\.to_k_ip\.")),
-    ("t2i_adapter", (r"^(?:adapter\.)?body\.\d+\.block", r"^adapter\.body\.", r"^body\.\d+\.resnets\.")),
+    ("t2i_adapter", (r"^(?:adapter\.body|body)\.\d+\.block", r"^adapter\.body\.", r"^body\.\d+\.resnets\.")),
     (
         "controlnet",
         (
@@ -103,16 +102,16 @@ def identify_model(header: Header) -> Identification:
         match = _architecture(model, header)
         parts = any(name.startswith(_PARTS_OF_CHECKPOINT) for name in names)
         return Identification("checkpoint" if parts else "diffusion_model", match)
-    text = "\n".join(("", *names))
+    lines = as_lines(names)
     # A diffusion model may hold layers that look like those of the kinds below (a language model inside); a mark of
     # an architecture counts more, but not in a ControlNet, which is the copy of a diffusion model.
-    early = _kind_by_name(text, _KINDS[:3])
+    early = _kind_by_name(lines, _KINDS[:3])
     if early:
         return Identification(early, _known(_architecture(keys.values(), header)))
     match = _architecture(keys.values(), header)
     if match.certainty == "certain":
         return Identification("diffusion_model", match)
-    kind = _kind_by_name(text, _KINDS[3:])
+    kind = _kind_by_name(lines, _KINDS[3:])
     if kind:
         return Identification(kind, None, _detail(kind, header))
     if match.id:
@@ -196,10 +195,10 @@ def _known(match: ArchitectureMatch) -> ArchitectureMatch | None:
     return match if match.id else None
 
 
-def _kind_by_name(text: str, kinds: Sequence[tuple[str, tuple[str, ...]]]) -> str:
-    """The kind that a name speaks of; ``text`` has a line break before each name."""
+def _kind_by_name(lines: str, kinds: Sequence[tuple[str, tuple[str, ...]]]) -> str:
+    """The kind that a name speaks of."""
     for kind, patterns in kinds:
-        if any(may_occur(pattern, text) and re.search(pattern, text, re.MULTILINE) for pattern in patterns):
+        if any(occurs(pattern, lines) for pattern in patterns):
             return kind
     return ""
 

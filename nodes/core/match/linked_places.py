@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from ..lora.file import LoraLayer
 from ..model.blocks import MODEL_PREFIX
 from ..model.family import HALVES, HALVES_OF_TWO, STRAIGHT
 from ..report.report import LayerState
-from .diffusers_names import WEIGHT
-from .links import Linked
+from .conditions import holds
+from .diffusers_names import WEIGHT, Shapes
+from .links import Linked, links_of
 from .model_names import OTHER_MLP, FileNames, Found, Spot
 from .stack import fill_heights, read_stack
 
 
-def place_linked(
-    shapes_by_key: Mapping[str, tuple[int, ...]], layer: LoraLayer, linked: Linked, names: FileNames
+def find_linked(
+    shapes: Shapes, architecture: str, layer: LoraLayer, candidates: Iterable[str], names: FileNames, conditional: bool
 ) -> Found | None:
+    """Where the links of the model's family put a layer; ``None`` where none of them leads to layers of the model.
+
+    Args:
+        shapes: Of the model's weights by their full keys.
+        candidates: What the layer may be called.
+        names: Of the layer's file.
+        conditional: Follow the links that depend on more of the file than its names, or the others.
+    """
+    problem: Found | None = None
+    links = links_of(architecture)
+    for name in candidates:
+        for linked in links.find(name):
+            if bool(linked.link.when) is not conditional or not holds(linked.link.when, names.file):
+                continue
+            found = _place(shapes, layer, linked, names)
+            if found is not None and found.spots:
+                return found
+            problem = problem or found
+    return problem
+
+
+def _place(shapes_by_key: Shapes, layer: LoraLayer, linked: Linked, names: FileNames) -> Found | None:
     """The rows of a module on the layers of a link; ``None`` where the model lacks one of them."""
     keys = [f"{MODEL_PREFIX}{name}" for name in linked.model]
     keys = [f"{key}{WEIGHT}" if f"{key}{WEIGHT}" in shapes_by_key else key for key in keys]

@@ -15,11 +15,9 @@ from ..model.blocks import MODEL_PREFIX
 from ..model.families import family
 from ..report.report import LayerState
 from .diffusers_names import own_key_map
-from .links import Linked, joined, links_of
 from .name_table import NameTable, Target, bias_of, target_key
 from .readings import bare_name, candidate_names
 
-_WEIGHT = ".weight"
 _REMEMBERED, _LONGEST = 16_384, 200
 """How many layers, and with names of which length at most, are remembered."""
 OTHER_MLP = "it is the MLP of another model's single blocks: this model's is of another size"
@@ -66,6 +64,8 @@ class FileNames:
     def rows(self, name: str) -> int | None:
         """Rows of the layer of this name without prefix, joined with underscores."""
         if self._rows is None:
+            from .links import joined
+
             self._rows = {joined(bare_name(x.name, self._prefixes)): x.out_features for x in self._layers}
         self.asked[name] = found = self._rows.get(name)
         return found
@@ -101,7 +101,7 @@ class ModelNames:
         self.text_encoder_keys = text_encoder_keys
         self._shapes = shapes
         self._table = NameTable(own_key_map(own, architecture, MODEL_PREFIX), shapes, prefixes=self.prefixes)
-        self._links = links_of(architecture)
+        self._architecture = architecture
         self._second = None if second is None else NameTable(second, shapes, text_encoder_keys)
         self._order_of = order_of
         self._conditional = any(link.when for link in known.links) if known is not None else False
@@ -156,34 +156,17 @@ class ModelNames:
 
     def _ours(self, layer: LoraLayer, names: FileNames) -> Found | None:
         """What our own tables say; ``None`` where they do not know the name."""
-        candidates = candidate_names(layer.name, self.prefixes)
-        special = self._linked(layer, candidates, names, conditional=True) if self._conditional else None
+        special = self._linked(layer, names, conditional=True) if self._conditional else None
         if special is not None:
             return special
-        target, _, problem = self._table.find_weight(layer.name, candidates)
+        target, _, problem = self._table.find_weight(layer.name)
         if target is not None:
             return Found((Spot(target),))
-        linked = self._linked(layer, candidates, names, conditional=False)
+        linked = self._linked(layer, names, conditional=False)
         return linked or (Found(problem=problem) if problem else None)
 
-    def _linked(
-        self, layer: LoraLayer, candidates: tuple[str, ...], names: FileNames, conditional: bool
-    ) -> Found | None:
-        from .linked_places import place_linked  # where every name is the model's own there are no links to follow
+    def _linked(self, layer: LoraLayer, names: FileNames, conditional: bool) -> Found | None:
+        from .linked_places import find_linked  # a file with the model's own names follows no links
 
-        problem: Found | None = None
-        for name in candidates:
-            for linked in self._links.find(name):
-                if bool(linked.link.when) is not conditional or (conditional and not _holds(linked, names.file)):
-                    continue
-                found = place_linked(self._shapes, layer, linked, names)
-                if found is not None and found.spots:
-                    return found
-                problem = problem or found
-        return problem
-
-
-def _holds(linked: Linked, file: LoraFile) -> bool:
-    from .conditions import holds  # two families have any
-
-    return holds(linked.link.when, file)
+        candidates = candidate_names(layer.name, self.prefixes)
+        return find_linked(self._shapes, self._architecture, layer, candidates, names, conditional)

@@ -96,15 +96,11 @@ class NameTable:
         dotted, joined = self._derived
         return frozenset((*dotted, *joined))
 
-    def find_weight(self, name: str, candidates: tuple[str, ...] = ()) -> tuple[Target | None, bool, str]:
-        """The weight that a layer of this name changes, whatever its parameter; see :meth:`find`.
-
-        Args:
-            candidates: :func:`candidate_names` of the name, where they are known already.
-        """
+    def find_weight(self, name: str) -> tuple[Target | None, bool, str]:
+        """The weight that a layer of this name changes, whatever its parameter; see :meth:`find`."""
         found = self._found.get(name)
         if found is None:
-            found = self._look_up(name, candidates)
+            found = self._look_up(name)
             if len(self._found) < _REMEMBERED and len(name) < _LONGEST:  # a collection repeats the same names
                 self._found[name] = found
         return found
@@ -114,14 +110,14 @@ class NameTable:
         found = self._key_map.get(name)
         return found if found is not None else self._key_map.get(name.removesuffix("_lora"))
 
-    def _look_up(self, name: str, candidates: tuple[str, ...]) -> tuple[Target | None, bool, str]:
+    def _look_up(self, name: str) -> tuple[Target | None, bool, str]:
         exact = self.exact(name)
         if exact is not None:
             return self._checked(name.removesuffix("_lora"), exact, True)
         if _NUMBERED.match(name):
             return None, False, "it is called by a number, and which layer that is depends on the writer's version"
         dotted, joined = self._derived
-        candidates = candidates or candidate_names(name, self._prefixes)
+        candidates = candidate_names(name, self._prefixes)
         for candidate in candidates:
             if candidate in dotted:
                 return self._checked(candidate, dotted[candidate], False)

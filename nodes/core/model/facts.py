@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from .literals import may_occur
+from .literals import find_line, find_lines
 
 _PREFIXES = (
     "base_model.model.", "model.diffusion_model.", "diffusion_model.", "lora_unet_", "lora_transformer_",
@@ -74,29 +74,12 @@ class Facts:
     def find(self, pattern: str) -> str:
         """The first name in which ``pattern`` occurs, or an empty text. ``^`` and ``$`` are the ends of a name."""
         if pattern not in self._found:
-            self._found[pattern] = self._search(pattern)
+            self._found[pattern] = find_line(pattern, f"\n{self.text}\n")
         return self._found[pattern]
-
-    def _search(self, pattern: str) -> str:
-        if _is_literal(pattern):  # most are, and to compile them all takes longer than to look
-            first, last = (at := self.text.find(pattern)), at + len(pattern)
-        else:
-            known = may_occur(pattern, f"\n{self.text}")
-            match = re.search(pattern, self.text, re.MULTILINE) if known else None
-            first, last = match.span() if match is not None else (-1, -1)
-        if first < 0:
-            return ""
-        start, end = self.text.rfind("\n", 0, first) + 1, self.text.find("\n", last)
-        return self.text[start : end if end >= 0 else len(self.text)]
 
     def names(self, pattern: str) -> list[str]:
         """Every name in which ``pattern`` occurs."""
-        if _is_literal(pattern):
-            return [name for name in self.shapes if pattern in name]
-        if not may_occur(pattern, f"\n{self.text}"):
-            return []
-        compiled = re.compile(pattern)
-        return [name for name in self.shapes if compiled.search(name)]
+        return list(find_lines(pattern, self.shapes)) if self.find(pattern) else []
 
     def columns(self, *patterns: str) -> int | None:
         """Columns of the first layer found that has a known width."""
@@ -105,10 +88,6 @@ class Facts:
     def rows(self, *patterns: str) -> int | None:
         """Rows of the first layer found that has a known height."""
         return next((r for p in patterns for n in self.names(p) if (r := self.shapes[n][0])), None)
-
-
-def _is_literal(pattern: str) -> bool:
-    return pattern.replace("_", "").replace("#", "").isalnum()
 
 
 def _parse(name: str) -> tuple[str, str, int, int]:

@@ -16,7 +16,7 @@ from .family import Family
 PARAMETERS = ("_table", "y_embedding", "pos_embed", "positional_encoding", "pos_embed_input")
 """Ends of names that are no layers, and that models of many families have."""
 
-_WORDS = re.compile(r"^[^._\n]*", re.MULTILINE)
+_WORDS = re.compile(r"([^._\n]*)[^\n]*\n")
 
 _Line = tuple[int, str, Sequence[str]]
 """A bit for the family, what stands before the names, and the names."""
@@ -65,8 +65,8 @@ def _lines(family: Family) -> Iterator[tuple[str, str, Sequence[str]]]:
             else:
                 yield word, f"{head}.", names
     by_word: dict[str, list[str]] = defaultdict(list)
-    words = _WORDS.findall("\n".join(single).replace("#", "0"))
-    for word, name in zip(words, single, strict=bool(single)):
+    words = _WORDS.findall("\n".join((*single, "")).replace("#", "0"))
+    for word, name in zip(words, single, strict=True):
         by_word[word].append(name)
     for word in PREFIX_WORDS & by_word.keys():
         for name in [name for name in by_word[word] if has_prefix(name)]:
