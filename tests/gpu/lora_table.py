@@ -76,9 +76,18 @@ def merged(old: Sequence[Result], new: Sequence[Result], partly: bool = False) -
     cases: dict[tuple[str, str], Result] = {}
     for result in (*old, *new):
         case = (result["shape"], result["mode"])
-        cases[case] = {**cases.get(case, {}), **result} if partly else result
+        cases[case] = _with_parts(cases[case], result) if partly and case in cases else result
     order = [*CASES, *SMOKE_CASES]
     return [cases[case] for case in sorted(cases, key=lambda case: order.index(case) if case in order else len(order))]
+
+
+def _with_parts(whole: Result, parts: Result) -> Result:
+    """The earlier figures of a case with those of some parts measured again; its time stays that of all parts."""
+    again = parts.get("part_seconds", {})
+    errors = {name: text for name, text in whole.get("errors", {}).items() if name not in again}
+    kept = {key: whole[key] for key in ("seconds", "machine") if key in whole}
+    seconds = {**whole.get("part_seconds", {}), **again}
+    return {**whole, **parts, **kept, "part_seconds": seconds, "errors": {**errors, **parts.get("errors", {})}}
 
 
 def _run(shape: str, mode: str, options: argparse.Namespace, seconds: float) -> Result:

@@ -75,13 +75,23 @@ def _readme() -> list[str]:
     ]
 
 
+def _survival() -> list[int]:
+    return [each["median_ms"] for each in read("gpu/results/survival.json")["formats"].values()]
+
+
+def _quantised() -> list[str]:
+    return [f"{min(_survival())} to {max(_survival())} ms on an H200"]
+
+
 def _gpu() -> list[str]:
     shift = read("gpu/results/earlier.json")["shift_cost"]
     more = [(r["memory_merge_ours"]["in_use"] - r["memory_merge_stock"]["in_use"]) / 2**30 for r in (L4, L9)]
     changed = [(r["merge_ours_change_ms"], r["merge_stock_change_ms"]) for r in (B4, B9)]
     return [
         f"{B4['apply_ours_first_ms']:.0f} ms in the node on 4B and {B9['apply_ours_first_ms']:.0f} ms on 9B with "
-        f"dynamic VRAM, ComfyUI's loader {B4['apply_stock_ms']:.0f} and {B9['apply_stock_ms']:.0f} ms",
+        f"dynamic VRAM, ComfyUI's loader {B4['apply_stock_first_ms']:.0f} and {B9['apply_stock_first_ms']:.0f} ms",
+        f"on a model {B4['apply_ours_very_first_ms']:.0f} and {B9['apply_ours_very_first_ms']:.0f} ms",
+        f"is measured in {min(_survival())} to {max(_survival())} ms by the format",
         f"differs from ComfyUI's by {more[0]:+.1f} GiB (4B) and {more[1]:+.1f} GiB (9B)",
         f"({changed[0][0]:.0f} and {changed[0][1]:.0f} ms on 4B, {changed[1][0]:.0f} and {changed[1][1]:.0f} ms on 9B)",
         f"{shift['prompts']} prompts, {shift['places']} places): {shift['seconds']} s for a profile",
@@ -93,7 +103,8 @@ def _measurement() -> list[str]:
     waiting = sorted(result["step_cost_of_synchronising"] * 100 for result in MEASURED.values())
     return [
         f"({waiting[0]:.1f} to {waiting[-1]:.1f} % in the table",
-        f"costs {B4['apply_ours_first_ms'] / B4['apply_stock_ms']:.1f} times ComfyUI's {B4['apply_stock_ms']:.0f} ms",
+        f"costs {B4['apply_ours_first_ms'] / B4['apply_stock_first_ms']:.1f} times ComfyUI's "
+        f"{B4['apply_stock_first_ms']:.0f} ms",
     ]
 
 
@@ -161,7 +172,13 @@ def _sweep() -> list[str]:
     spec.loader.exec_module(module)
     made = read("lab/sweep_results.json")
     assert all(3 * row["search"]["runs"] <= row["sets"] for row in made["search"])
-    return [line for table in module.markdown(made).values() for line in table.splitlines()]
+    ways = read("gpu/results/sweep_cost.json")["ways"]
+    cell, whole = ([ways[way][f"{of}_over_steps"] - 1 for way in ("merge", "bypass")] for of in ("cell", "whole"))
+    return [
+        *(line for table in module.markdown(made).values() for line in table.splitlines()),
+        f"a cell takes {cell[0]:.1%} more than its steps when merged and {cell[1]:.1%} with *bypass*",
+        f"around its cells, {whole[0]:.1%} and {whole[1]:.1%}",
+    ]
 
 
 PAGES: dict[str, Callable[[], list[str]]] = {
@@ -171,6 +188,7 @@ PAGES: dict[str, Callable[[], list[str]]] = {
     "docs/command_line.md": _command_line,
     "docs/workbench.md": _workbench,
     "docs/sweep.md": _sweep,
+    "docs/quantised.md": _quantised,
     "models/README.md": _klein_nano,
     "js/docs/PatchbayMeasure/en.md": _cost_of_measuring("{:+.2f} % of a step with FLUX.2 Klein 4B and {:+.2f} % with"),
     "js/docs/PatchbayMeasure/ja.md": _cost_of_measuring("4Bは{:+.2f} %、9Bは{:+.2f} %"),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...core.transfer.guidance import Guidance, measure_guidance
-from ...core.transfer.teaching import FEW_STEPS, fractions, full_shares, walks
+from ...core.transfer.teaching import FEW_STEPS, fractions, full_shares, own_picture_share, walks
 from ..transfer.probes import Conditioning
 from .batches import Evaluator, batch_size, inside
 from .student import Student
@@ -47,6 +47,8 @@ class Lesson:
     """Teach the reference's whole output at every level: for a model that is no relative of the reference."""
     own: dict[int, float] = field(default_factory=dict)
     """Distance of the two models without the LoRA, on the target's own walk, by level."""
+    spread: dict[int, float] = field(default_factory=dict)
+    """Mean squared distance between the target's outputs for two prompts on the same latents, by level."""
 
     @property
     def levels(self) -> int:
@@ -91,7 +93,8 @@ class Teacher:
         self._reference, self._patched, self._student = reference, patched, student
         self._prompts, self.lesson, self._stepped = prompts, lesson, stepped
         self.shares: dict[int, float] = {}
-        """Share of the full teacher by level, of the last examples."""
+        """Mean share of the full teacher by level, of the last examples."""
+        self._level_shares: dict[int, float] = {}
 
     def measure(self, seed: int, given: float | None) -> Guidance | None:
         """Measure the guidance that the target has built in, and how far apart the models are without the LoRA."""
@@ -100,6 +103,7 @@ class Teacher:
         with self._student.plain():
             rows = self._student_walk(rows)
             plain = self._student_says(rows)
+            spread = self._spread(rows, plain)
         reference, negative = self._both(rows)
         found: Guidance | None = None
         if negative is not None:
@@ -110,7 +114,20 @@ class Teacher:
             self.lesson = replace(
                 self.lesson, guidance=tuple(self._level_cfg(at, i) for i in range(self.lesson.levels))
             )
-        self.lesson = replace(self.lesson, own=self._distances(rows, plain, self._reference_says(rows)))
+        distances = self._distances(rows, plain, self._reference_says(rows))
+        self.lesson = replace(self.lesson, own=distances, spread=spread)
+        return found
+
+    def _spread(self, rows: Examples, plain: Tensor) -> dict[int, float]:
+        """How far the target's outputs are from those for another prompt that it is taught with."""
+        others = tuple(dict.fromkeys(self._prompts.taught))
+        after = {one: others[(number + len(others) // 2) % len(others)] for number, one in enumerate(others)}
+        swapped = torch.tensor([after.get(int(prompt), int(prompt)) for prompt in rows.prompt])
+        apart = _square(plain - self._student_says(replace(rows, prompt=swapped)))
+        moved = swapped != rows.prompt
+        found: dict[int, float] = {}
+        for level in sorted(set(rows.level[moved].tolist())):
+            found[level] = float(apart[moved & (rows.level == level)].mean())
         return found
 
     def _level_cfg(self, at: dict[int, float], level: int) -> float:
@@ -133,12 +150,21 @@ class Teacher:
         without = self._reference_says(rows)
         with self._student.plain():
             own = self._student_says(rows)
-        if not self.shares:
+        if not self._level_shares:
             led = self._distances(rows, own, without)
-            self.shares = dict.fromkeys(led, 1.0) if self.lesson.only_full else full_shares(self.lesson.own, led)
-        shares = torch.tensor([self.shares.get(int(level), 1.0) for level in rows.level])
-        shares = _over(shares, full)
-        return replace(rows, want=full + (1 - shares) * (own - without))
+            only_full = self.lesson.only_full
+            self._level_shares = dict.fromkeys(led, 1.0) if only_full else full_shares(self.lesson.own, led)
+        shares = self._row_shares(rows, own - without)
+        self.shares = {level: float(shares[rows.level == level].mean()) for level in sorted(set(rows.level.tolist()))}
+        return replace(rows, want=full + (1 - _over(shares, full)) * (own - without))
+
+    def _row_shares(self, rows: Examples, apart: Tensor) -> Tensor:
+        """[rows] shares of the full teacher: that of the level, or more where the two models draw two pictures."""
+        shares: list[float] = []
+        for level, distance in zip(rows.level.tolist(), _square(apart).tolist(), strict=True):
+            own = own_picture_share(distance, self.lesson.spread.get(level, 0.0))
+            shares.append(max(self._level_shares.get(level, 1.0), own))
+        return torch.tensor(shares)
 
     def _walk_rows(self, which: Sequence[int], scenes: int, seed: int) -> Examples:
         """A row for every stop of every walk; the latents are pure noise until it is walked."""
@@ -290,6 +316,11 @@ def evaluate_rows(
         parts.append(found.float().cpu())
         stepped(len(found))
     return torch.cat(parts)
+
+
+def _square(values: Tensor) -> Tensor:
+    """[rows] squared sizes of [rows, ...]."""
+    return values.double().square().flatten(1).sum(1)
 
 
 def _over(values: Tensor, like: Tensor) -> Tensor:

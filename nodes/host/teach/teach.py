@@ -41,7 +41,7 @@ from .prompts import with_mixtures
 from .student import Student
 from .training import Course, State, checkpoint_path, train
 
-_DECAY = {True: 1.0, False: 3.0}
+_DECAY = {True: 5.0, False: 3.0}
 """Pull towards the start, from zero and from factors."""
 _SMALL = 1 << 14
 """Latents of fewer numbers are learned in batches of 16."""

@@ -33,9 +33,9 @@ PSNR to the true styled picture, in dB:
   find the map from the weights, Apply LoRA and Save LoRA take it in *block_map*. That brings back 4.3 of the 5.6 dB
   that are lost; strengths alone bring back 2.1.
 * **Another width** (Klein Nano wide; 9B to 4B): no layer lands. *Transfer LoRA* makes a new LoRA from the old one and
-  its model.
+  its model (below).
 * **A concept** (ten new subjects on distilled: 20.4 dB, 28.4 on its own model): what holds whole pictures loses most.
-  Train it on the model itself, or try *Transfer LoRA*.
+  *Transfer LoRA* brings it back (below).
 
 Feature Shift says *transfers* of the first kind and *transfers with losses* of the second.
 """

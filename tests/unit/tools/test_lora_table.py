@@ -37,6 +37,15 @@ def test_newer_cases_replace_older_ones_and_the_others_stay(table: Any) -> None:
     assert [x["warm_ms"] for x in found] == [1, 3, 4]
 
 
+def test_parts_measured_again_leave_the_rest_of_a_case_as_it_was(table: Any) -> None:
+    old = {**case("klein-9b", "dynamic", warm_ms=2, apply_ours_ms=9, seconds=100), "errors": {"products": "late"}}
+    again = {**case("klein-9b", "dynamic", apply_ours_ms=5, seconds=7), "part_seconds": {"applying": 7}, "errors": {}}
+    (found,) = table.merged([old], [again], partly=True)
+    assert (found["warm_ms"], found["apply_ours_ms"], found["seconds"]) == (2, 5, 100)
+    assert found["errors"] == {"products": "late"}
+    assert table.merged([old], [again]) == [again]
+
+
 def test_a_case_that_lacks_a_figure_has_a_gap_and_its_reason(table: Any) -> None:
     whole = case("klein-4b", "dynamic", warm_ms=404.0, merge_stock_warm_ms=439.0)
     broken = {**case("klein-9b", "dynamic", warm_ms=765.0), "errors": {"merge stock": "Traceback\nTimeoutError: late"}}

@@ -12,6 +12,7 @@ from pack.nodes.core.transfer.teaching import (
     is_better,
     largest_rate,
     learning_rate,
+    own_picture_share,
     walks,
 )
 
@@ -30,6 +31,14 @@ def test_the_full_teacher_takes_over_where_the_models_part() -> None:
     assert full_share(0.1, 0.2) == pytest.approx(0.75)
     assert full_share(0.0, 0.1) == 1
     assert full_shares({0: 0.1}, {0: 0.1, 3: 0.2}) == {0: 0.0, 3: pytest.approx(0.75)}
+
+
+def test_two_models_that_draw_two_pictures_are_told_by_what_another_prompt_makes() -> None:
+    """Squared distances in units of the spread between prompts; without a second prompt nothing can be told."""
+    assert own_picture_share(0.05, 1.0) == own_picture_share(0.1, 1.0) == 0
+    assert own_picture_share(0.25, 2.0) == pytest.approx(0.5)
+    assert own_picture_share(0.15, 1.0) == own_picture_share(7.0, 1.0) == 1
+    assert own_picture_share(1.0, 0.0) == 0
 
 
 def test_the_rate_warms_up_and_ends_near_zero() -> None:
