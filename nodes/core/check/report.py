@@ -13,8 +13,7 @@ from ..lora.file_kinds import made_for
 from ..model.blocks import BlockLayout
 from ..model.identify import ArchitectureMatch
 from ..report.report import LayerReport, LayerState, LoraSummary, ModelSummary, Report
-from .doubts import find_doubts
-from .doubts.provenance import distillation_patch
+from .doubts import distillation_note, find_doubts
 from .verdict import Verdict, judge, untouched_blocks
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def conclude(
         *verdict.notes,
         *((text,) if (text := untouched_blocks(layers, model.layout)) else ()),
         *((trained,) if provenance.kind else ()),
-        *((patch,) if (patch := distillation_patch(file, base)) else ()),
+        *((patch,) if (patch := distillation_note(file, base)) else ()),
         *file.notes,
     )
     report = replace(

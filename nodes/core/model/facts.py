@@ -69,7 +69,7 @@ class Facts:
     """Whether this is a whole model (counts are exact) or a LoRA (counts are lower bounds)."""
     said: str = ""
     """What the file's metadata say that it was trained on; chooses among families that fit alike, never against."""
-    _found: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    _found: dict[str, str] = field(default_factory=dict[str, str], repr=False, compare=False)
 
     def find(self, pattern: str) -> str:
         """The first name in which ``pattern`` occurs, or an empty text. ``^`` and ``$`` are the ends of a name."""

@@ -60,8 +60,21 @@ _NAMES_SHOWN = 3
 _MANY_BLOCKS = 19
 
 
+_LAST: list[tuple[Facts, ArchitectureMatch]] = []
+"""What was asked last: of a model file twice, for its kind and for its weights."""
+
+
 def identify_architecture(facts: Facts) -> ArchitectureMatch:
     """The architecture that names and shapes belong to; an unknown one is described by its own containers."""
+    for asked, match in _LAST:
+        if asked == facts:
+            return match
+    match = _identify(facts)
+    _LAST[:] = [(facts, match)]
+    return match
+
+
+def _identify(facts: Facts) -> ArchitectureMatch:
     index = _index()
     layers = ((name, columns) for name, (_, columns) in facts.shapes.items() if not name.endswith(PARAMETERS))
     matrices = [

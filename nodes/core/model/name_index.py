@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from .facts import PREFIX_WORDS, flat_names, has_prefix, may_get_prefix, numbered
 from .family import Family
@@ -17,6 +17,8 @@ PARAMETERS = ("_table", "y_embedding", "pos_embed", "positional_encoding", "pos_
 """Ends of names that are no layers, and that models of many families have."""
 
 _WORDS = re.compile(r"([^._\n]*)[^\n]*\n")
+
+_NUMBER = re.compile(r"[#\d]")
 
 _Line = tuple[int, str, Sequence[str]]
 """A bit for the family, what stands before the names, and the names."""
@@ -29,27 +31,18 @@ class NameIndex:
         self._waiting: dict[str, list[_Line]] = defaultdict(list)
         """Lines that are not written out yet, by the word that their names begin with."""
         self._known: dict[str, int] = {}
-        self._flat: dict[str, Collection[str]] = {}
-        """How the names that are written out may stand in a file; families of one kind have the same names."""
         for number, family in enumerate(families):
             for word, head, names in _lines(family):
                 self._waiting[word].append((1 << number, head, names))
 
     def families_of(self, name: str) -> int:
         """A bit for each family that has a layer of this name, which is flat as in ``Facts.text``."""
+        known = self._known
         for bit, head, names in self._waiting.pop(_word(name), ()):
-            for end in names:
-                if not end.endswith(PARAMETERS):
-                    for flat in self._flat_names(head, end):
-                        self._known[flat] = self._known.get(flat, 0) | bit
-        return self._known.get(name, 0)
-
-    def _flat_names(self, head: str, end: str) -> Collection[str]:
-        name = f"{head}{end}"
-        found = self._flat.get(name)
-        if found is None:
-            found = self._flat[name] = (numbered(name.replace(".", "_")),) if head else flat_names(name)
-        return found
+            for flat in _written_out(head, names):
+                if not flat.endswith(PARAMETERS):
+                    known[flat] = known.get(flat, 0) | bit
+        return known.get(name, 0)
 
 
 def _lines(family: Family) -> Iterator[tuple[str, str, Sequence[str]]]:
@@ -74,6 +67,16 @@ def _lines(family: Family) -> Iterator[tuple[str, str, Sequence[str]]]:
                 by_word[_word(flat)].append(name)
     for word, names in by_word.items():
         yield word, "", names
+
+
+def _written_out(head: str, names: Sequence[str]) -> Iterable[str]:
+    """How the names of a line may stand in a file."""
+    if not head:
+        return (flat for name in names for flat in flat_names(name))
+    flat_head, ends = head.replace(".", "_"), "\n".join(names).replace(".", "_")
+    if numbered(f"{flat_head}x") == f"{flat_head}x" and not _NUMBER.search(ends):
+        return [f"{flat_head}{end}" for end in ends.split("\n")]
+    return [numbered(f"{flat_head}{end}") for end in ends.split("\n")]
 
 
 def _word(name: str) -> str:

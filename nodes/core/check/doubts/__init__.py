@@ -11,9 +11,17 @@ from ...lora.file import LoraFile
 from ...model.families import family
 from ...model.identify import ArchitectureMatch
 from ...report.report import Doubt, LayerReport, LayerState
-from .provenance import other_version, training_adapter
 
 ALL_ZERO = "every layer of it that would land is all zero: it changes nothing in any model"
+
+
+_TITLES = ("modelspec.title", "ss_output_name", "title", "name")
+_ADAPTER_WORDS = ("train",)
+_PATCH_WORDS = (
+    "lightning", "lcm", "dmd", "lightx2v", "causvid", "accvid", "fastwan", "forcing", "hyper", "turbo", "distill",
+    "step",
+)  # fmt: skip
+"""One of them is in what every such file calls itself: a file without them is not asked any further."""
 
 
 def find_doubts(
@@ -43,9 +51,46 @@ def find_doubts(
             found.append(Doubt(depth.id, depth.sentence))
     if "ss_network_alpha" in file.header.metadata or any(layer.alpha is not None for layer in file.layers):
         found.extend(_of_alpha(file))
-    others = (other_version(file, model, shapes), training_adapter(file, name))
-    found.extend(doubt for doubt in others if doubt is not None)
+    found.extend(_of_provenance(file, name, model, shapes))
     return tuple(found)
+
+
+def distillation_note(file: LoraFile, name: str) -> str:
+    """What a distillation patch is for; empty for a file that does not call itself one."""
+    titles = _titles(file, name)
+    if not _have_word(titles, _PATCH_WORDS):
+        return ""
+    from .provenance import distillation_patch
+
+    return distillation_patch(titles)
+
+
+def _titles(file: LoraFile, name: str) -> list[str]:
+    """What a file calls itself."""
+    return [name, *(file.header.metadata.get(field, "")[:300] for field in _TITLES)]
+
+
+def _have_word(titles: Iterable[str], words: Iterable[str]) -> bool:
+    text = "\n".join(titles).lower()
+    return any(word in text for word in words)
+
+
+def _of_provenance(
+    file: LoraFile, name: str, model: ArchitectureMatch | None, shapes: Mapping[str, tuple[int, ...]]
+) -> Iterator[Doubt]:
+    titles = _titles(file, name)
+    if model is not None and model.id == "wan":
+        from .provenance import other_version
+
+        doubt = other_version(file, model, shapes)
+        if doubt is not None:
+            yield doubt
+    if _have_word(titles, _ADAPTER_WORDS):
+        from .provenance import training_adapter
+
+        doubt = training_adapter(titles)
+        if doubt is not None:
+            yield doubt
 
 
 def _of_alpha(file: LoraFile) -> Iterator[Doubt]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from ...lora.file import LoraFile
 from ...model.identify import ArchitectureMatch
@@ -13,7 +13,6 @@ _SAYS = (
     "ss_base_model_version", "ss_sd_model_name", "modelspec.architecture", "modelspec.title", "base_model",
     "base_model_name_or_path", "ss_output_name",
 )  # fmt: skip
-_TITLES = ("modelspec.title", "ss_output_name", "title", "name")
 _WAN_21 = r"(?i)wan[-_. ]?(?:video[-_. ]?)?v?2[._]?1(?!\d)"
 _TRAINING_ADAPTER = r"(?i)(?:^|[^a-z])(?:training[-_. ]?adapter|(?:training|train)[-_. ]?assist(?:ant)?)(?:[^a-z]|$)"
 _DISTILLATION_PATCH = (
@@ -21,11 +20,6 @@ _DISTILLATION_PATCH = (
     r"|(?:turbo|distill(?:ed|ation)?)[-_. ]?(?:lora|patch)|(?<![0-9.])(?:1|2|4|6|8|16)[-_. ]?steps?)(?:[^a-z]|$)"
 )
 """Names of LoRAs that make a few-step model of its base: SDXL-Lightning, LCM-LoRA, DMD2, lightx2v, Hyper-SD, ..."""
-_PATCH_WORDS = (
-    "lightning", "lcm", "dmd", "lightx2v", "causvid", "accvid", "fastwan", "forcing", "hyper", "turbo", "distill",
-    "step",
-)  # fmt: skip
-"""One of them is in every such name: a file without them is not asked any further."""
 _MADE_WITH_ONE = r"(?i)(?:^|[^a-z])(?:with|without|using|via|no|on|from)[^a-z].*adapter|trained"
 """A LoRA that says how it was trained is no training adapter."""
 _IMAGE_CHANNELS = 36
@@ -60,9 +54,13 @@ def other_version(
     )
 
 
-def training_adapter(file: LoraFile, name: str) -> Doubt | None:
-    """A training adapter, which is added while others train and taken away to draw."""
-    if not _called(file, name, ("train",), _TRAINING_ADAPTER):
+def training_adapter(titles: Sequence[str]) -> Doubt | None:
+    """A training adapter, which is added while others train and taken away to draw.
+
+    Args:
+        titles: What the file calls itself.
+    """
+    if not _called(titles, _TRAINING_ADAPTER):
         return None
     return Doubt(
         "training_adapter",
@@ -71,9 +69,9 @@ def training_adapter(file: LoraFile, name: str) -> Doubt | None:
     )
 
 
-def distillation_patch(file: LoraFile, name: str) -> str:
+def distillation_patch(titles: Sequence[str]) -> str:
     """What a distillation patch is for; empty for a file that does not call itself one."""
-    if not _called(file, name, _PATCH_WORDS, _DISTILLATION_PATCH) or training_adapter(file, name) is not None:
+    if not _called(titles, _DISTILLATION_PATCH) or training_adapter(titles) is not None:
         return ""
     return (
         "By its name it is a distillation patch: with it the base model draws in few steps, at CFG 1. To see what "
@@ -81,8 +79,6 @@ def distillation_patch(file: LoraFile, name: str) -> str:
     )
 
 
-def _called(file: LoraFile, name: str, words: Iterable[str], pattern: str) -> bool:
+def _called(titles: Sequence[str], pattern: str) -> bool:
     """Whether the file calls itself what the pattern says, and not a file that was made with one."""
-    titles = [name, *(file.header.metadata.get(field, "")[:300] for field in _TITLES)]
-    telling = [title for title in titles if any(word in title.lower() for word in words)]
-    return any(re.search(pattern, title) and not re.search(_MADE_WITH_ONE, title) for title in telling)
+    return any(re.search(pattern, title) and not re.search(_MADE_WITH_ONE, title) for title in titles)
