@@ -3,16 +3,18 @@
 In a real Chromium: time in scripts and tasks (CDP ``Performance``), the heap, and how often timers and frames that our
 modules asked for came due. Run it with the runtime's Python: ``python tests/bench/page_idle.py [--seconds 10]``.
 
-``--running`` measures while ComfyUI samples Klein Nano and tells this page of each step: pictures a second, and the
-part of the time by which they came late. Compare the two lines of one run only.
+``--running`` measures while ComfyUI samples Klein Nano and tells this page of each step: pictures a second, the part of
+the time by which they came late, and what scripts took, all of them and ours. Compare the two lines of one run only.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import statistics
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -70,7 +72,23 @@ SEEN = "() => ({ ...window.__frames, seconds: (performance.now() - window.__fram
 CLIENT = "() => window.comfyAPI.api.api.clientId"
 WORKFLOW = ROOT / "workflows" / "Compare with and without a LoRA (Klein Nano).json"
 RUNS = 3
+ROUNDS = 3
+KINDS = {"30 of ComfyUI": STOCK, "30 of ours": OURS}
+_SEEDS = itertools.count(1)
 FIGURES = ("ScriptDuration", "TaskDuration", "RecalcStyleDuration", "LayoutDuration")
+
+
+class Seen(NamedTuple):
+    """What a page did while ComfyUI sampled."""
+
+    pictures: float
+    """Drawn in a second."""
+    late: float
+    """Percent of the time by which pictures came late."""
+    script: float
+    """Milliseconds of a second that scripts took."""
+    ours: float
+    """Of these, those of our modules and of what they called, by the browser's own profiler."""
 
 
 def main() -> None:
@@ -85,7 +103,7 @@ def main() -> None:
     print("renderer  nodes        script ms/s   task ms/s   timers/s   frames/s   heap MiB")
     with server_at(options.address) as address, chromium() as browser:
         for nodes2 in (False, True):
-            for name, kinds in (("30 of ComfyUI", STOCK), ("30 of ours", OURS)):
+            for name, kinds in KINDS.items():
                 seen = measure(browser, address, nodes2, kinds, options.seconds)
                 print(
                     f"{'nodes2' if nodes2 else 'classic':9} {name:14} {seen['script']:9.2f} {seen['task']:11.2f} "
@@ -95,27 +113,60 @@ def main() -> None:
 
 
 def print_running(address: str) -> None:
-    """The same pages while ComfyUI samples."""
-    print("renderer  nodes          pictures/s   late, % of the time")
+    """The same pages while ComfyUI samples: medians of rounds in which the two kinds take turns."""
+    print("renderer  nodes          pictures/s   late, % of the time   script ms/s   of it ours")
     with server_at(address) as address, chromium() as browser:
         client = ComfyClient(address)
         prompt = to_api(load_workflow(WORKFLOW), client.object_info())
-        sampler = next(node for node in prompt.values() if node["class_type"] == "RandomNoise")
         for nodes2 in (False, True):
-            for at, (name, kinds) in enumerate((("30 of ComfyUI", STOCK), ("30 of ours", OURS))):
-                context = browser.new_context(viewport=window(1440, 900))
-                page = open_comfyui(context, address, nodes2)
-                page.evaluate(FILL, kinds)
-                page.wait_for_timeout(6000)
-                client.client_id = page.evaluate(CLIENT)
-                page.evaluate(FRAMES)
-                for run in range(RUNS):
-                    sampler["inputs"]["noise_seed"] = 100 * (2 * nodes2 + at) + run
-                    client.run(prompt)
-                seen = page.evaluate(SEEN)
-                context.close()
-                rate, late = seen["count"] / seen["seconds"], seen["late"] / seen["seconds"] / 10
-                print(f"{'nodes2' if nodes2 else 'classic':9} {name:14} {rate:10.1f} {late:14.1f}", flush=True)
+            seen: dict[str, list[Seen]] = {name: [] for name in KINDS}
+            for turn in range(ROUNDS):
+                for name, kinds in list(KINDS.items())[:: 1 if turn % 2 else -1]:
+                    seen[name].append(_while_sampling(browser, client, prompt, nodes2, kinds))
+            for name, rounds in seen.items():
+                rate, late, script, ours = (statistics.median(each) for each in zip(*rounds, strict=True))
+                renderer = "nodes2" if nodes2 else "classic"
+                print(f"{renderer:9} {name:14} {rate:10.1f} {late:14.1f} {script:18.1f} {ours:12.1f}", flush=True)
+
+
+def _while_sampling(
+    browser: Browser, client: ComfyClient, prompt: dict[str, Any], nodes2: bool, kinds: dict[str, int]
+) -> Seen:
+    sampler = next(node for node in prompt.values() if node["class_type"] == "RandomNoise")
+    context = browser.new_context(viewport=window(1440, 900))
+    page = open_comfyui(context, client.address, nodes2)
+    page.evaluate(FILL, kinds)
+    page.wait_for_timeout(6000)
+    client.client_id = page.evaluate(CLIENT)
+    session = context.new_cdp_session(page)
+    for command in ("Performance.enable", "Profiler.enable", "Profiler.start"):
+        session.send(command)
+    before = _metrics(session)
+    page.evaluate(FRAMES)
+    for _ in range(RUNS):
+        sampler["inputs"]["noise_seed"] = next(_SEEDS)
+        client.run(prompt)
+    seen, after = page.evaluate(SEEN), _metrics(session)
+    ours = own_milliseconds(session.send("Profiler.stop")["profile"])
+    context.close()
+    seconds = seen["seconds"]
+    script = (after["ScriptDuration"] - before["ScriptDuration"]) * 1000
+    return Seen(seen["count"] / seconds, seen["late"] / seconds / 10, script / seconds, ours / seconds)
+
+
+def own_milliseconds(profile: dict[str, Any]) -> float:
+    """Time of a CPU profile in which a function of ours runs, or something that it called."""
+    nodes = {node["id"]: node for node in profile["nodes"]}
+    above = {child: node["id"] for node in profile["nodes"] for child in node.get("children", ())}
+    ours: dict[int, bool] = {}
+
+    def is_ours(node: int) -> bool:
+        if node not in ours:
+            ours[node] = "lora-patchbay" in nodes[node]["callFrame"]["url"] or (node in above and is_ours(above[node]))
+        return ours[node]
+
+    sys.setrecursionlimit(10_000)
+    return sum(d for node, d in zip(profile["samples"], profile["timeDeltas"], strict=True) if is_ours(node)) / 1000
 
 
 def measure(browser: Browser, address: str, nodes2: bool, kinds: dict[str, int], seconds: float) -> dict[str, float]:
