@@ -28,6 +28,21 @@ export function keepTextShort(node) {
   }
 }
 
+/** What ComfyUI calls the line that it puts under a node while it runs, and leaves there. */
+const PROGRESS_TEXT = "$$node-text-preview";
+
+/**
+ * Keeps that line from taking half of the room that is free on the classic canvas: the rest is the panel's.
+ * @param {EditorNode} node
+ */
+export function keepProgressShort(node) {
+  const widget = /** @type {{options?: Record<string, unknown>} | undefined} */ (node.widgets?.find(({ name }) => name === PROGRESS_TEXT));
+  const { options } = widget ?? {};
+  if (!options || typeof options.getMinHeight !== "function" || typeof options.getMaxHeight === "function") return;
+  options.getMaxHeight = options.getMinHeight;
+  redraw();
+}
+
 /** Above the lines stands the input's name. */
 const NODES2_FRAME_PIXELS = 30;
 

@@ -2,7 +2,7 @@
 
 import { allNodes, app, ask, forwardWheel, lastOutput, viewUrl } from "./app.mjs";
 import { onCanvasChange } from "./canvas_watch.mjs";
-import { hideIdleStrength, keepTextRowShort, keepTextShort } from "./compact.mjs";
+import { hideIdleStrength, keepProgressShort, keepTextRowShort, keepTextShort } from "./compact.mjs";
 import { pastRuns } from "./history.mjs";
 import { attachedPanels, growthOf, takePlaces } from "./node_panels.mjs";
 import { language, onLanguageChange } from "./page_language.mjs";
@@ -26,6 +26,7 @@ export function hostFor(entry) {
       for (const entry of attachedPanels()) {
         markEarlier(entry);
         hideIdleStrength(/** @type {EditorNode} */ (entry.node));
+        keepProgressShort(/** @type {EditorNode} */ (entry.node));
         keepTextRowShort(/** @type {EditorNode} */ (entry.node), entry.root);
       }
     });
