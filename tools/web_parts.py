@@ -17,21 +17,25 @@ START = ("extension.mjs",)
 """What every page loads; no part names it again."""
 PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "host": ("comfyui/panel_host.mjs", ("panel",)),
-    "report": ("report/widget.mjs", ("panel", "report_card", "workbench")),
-    "editor": ("editor/widget.mjs", ("panel", "strength_editor", "strength_hand")),
+    "report": ("report/widget.mjs", ("panel", "report_card", "report_layers", "workbench")),
+    "editor": ("editor/widget.mjs", ("panel", "strength_editor", "strength_detail", "menu", "strength_hand")),
     "rows": (
-        "rows/widget.mjs", ("panel", "report_card", "strength_editor", "strength_hand", "rows", "picker"),
+        "rows/widget.mjs",
+        ("panel", "report_card", "strength_editor", "strength_detail", "menu", "strength_hand", "rows", "picker"),
     ),
     "pill": ("rows/pill.mjs", ()),
     "choose": ("rows/choose.mjs", ("panel", "report_card", "rows", "picker")),
     "compare": ("compare/widget.mjs", ("panel", "compare")),
-    "grid": ("grid/widget.mjs", ("panel", "report_card", "grid")),
+    "grid": ("grid/widget.mjs", ("panel", "report_card", "arrivals", "menu", "grid")),
     "measure": ("measure/widget.mjs", ("panel", "report_card", "measure")),
-    "shift": ("shift/widget.mjs", ("panel", "report_card", "shift", "fit")),
-    "sweep": ("sweep/widget.mjs", ("panel", "report_card", "shift", "fit", "sweep")),
+    "shift": ("shift/widget.mjs", ("panel", "report_card", "shift", "shift_measured", "fit")),
+    "sweep": ("sweep/widget.mjs", ("panel", "report_card", "arrivals", "shift", "fit", "sweep")),
     "side_bar": (
         "side_bar/extension.mjs",
-        ("panel", "report_card", "workbench", "strength_editor", "measure", "map", "sidebar", "lora_card"),
+        (
+            "panel", "report_card", "report_layers", "workbench", "strength_editor", "measure", "map", "map_legend",
+            "sidebar", "lora_card",
+        ),
     ),
 }
 """Name of a part to its main module and its style sheets."""

@@ -31,7 +31,7 @@ export function renderLayerTable(layers, language) {
     { class: "patchbay-row patchbay-row-head", role: "row" },
     ...columns.map((name) => h("span", { role: "columnheader" }, columnTitle(name, language))),
   );
-  const rows = h("div", { class: "patchbay-rows", role: "rowgroup", style: { height: `${layers.length * ROW_PIXELS}px` } });
+  const rows = h("div", { class: "patchbay-layer-rows", role: "rowgroup", style: { height: `${layers.length * ROW_PIXELS}px` } });
   const height = Math.min(layers.length, ROWS_IN_VIEW) * ROW_PIXELS;
   const scroller = h(
     "div",

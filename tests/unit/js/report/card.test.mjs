@@ -147,5 +147,5 @@ test("a long table makes only the rows in view, a short one all of them", () => 
   assert.deepEqual(visibleRows(10_000, 22 * 500, 242), { from: 494, to: 517 });
   assert.deepEqual(visibleRows(10_000, 22 * 9_999, 242).to, 10_000);
   const many = report(Array.from({ length: 10_000 }, (_, i) => layer({ block: `double_blocks.${i % 2}`, layer: `l${i}` })));
-  assert.ok(render(many, { open: ["layers"] }).querySelectorAll(".patchbay-rows > [role=row]").length < 40);
+  assert.ok(render(many, { open: ["layers"] }).querySelectorAll(".patchbay-layer-rows > [role=row]").length < 40);
 });

@@ -111,7 +111,7 @@ for (const [page, palette] of Object.entries(PAGES)) {
   test(`strength editor and its menu, ${page}`, () => {
     const sheet = css("strength_editor");
     const editor = { ...rule(css("panel"), ".patchbay-panel"), ...rule(sheet, ".patchbay-editor"), ...palette };
-    const menu = { ...rule(sheet, ".patchbay-menu"), ...palette };
+    const menu = { ...rule(css("menu"), ".patchbay-menu"), ...palette };
     const low = [[EDITOR_PAIRS, editor], [MENU_PAIRS, menu]].flatMap(([pairs, variables]) =>
       Object.entries(pairs).map(([name, [ink, ground, least]]) => [name, contrast(colour(ink, variables), colour(ground, variables)), least]));
     assert.deepEqual(low.filter(([, ratio, least]) => ratio < least).map(([name, ratio, least]) => `${name}: ${ratio.toFixed(2)} < ${least}`), []);
@@ -138,7 +138,7 @@ for (const [page, palette] of Object.entries(PAGES)) {
     const variables = { ...rule(css("panel"), ".patchbay-panel"), ...rule(sheet, ".patchbay-shift"), ...palette };
     const low = Object.entries(SHIFT_PAIRS).map(([name, [ink, ground, least]]) => [name, contrast(colour(ink, variables), colour(ground, variables)), least]).filter(([, ratio, least]) => ratio < least);
     assert.deepEqual(low.map(([name, ratio, least]) => `${name}: ${ratio.toFixed(2)} < ${least}`), []);
-    for (const [of, selector] of [[sheet, ".patchbay-shift-zone.patchbay-is-here"], [sheet, ".patchbay-shift-zone-0.patchbay-is-here"], [css("fit"), ".patchbay-fit-tag"]]) {
+    for (const [of, selector] of [[css("shift_measured"), ".patchbay-shift-zone.patchbay-is-here"], [css("shift_measured"), ".patchbay-shift-zone-0.patchbay-is-here"], [css("fit"), ".patchbay-fit-tag"]]) {
       const { background } = rule(of, selector);
       assert.ok(contrast([255, 255, 255], colour(background, {})) >= 4.5, selector);
     }
