@@ -19,6 +19,10 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 FORMULA_WRITERS = ("aitoolkit", "onetrainer", "peftraw")
 """Whose files are held against plain formulas, under the names of a real file's header."""
 
+SIZES = {"hidden": 128, "double": 2, "single": 3}
+EXACT = 1e-5
+"""Relative error of what is meant to be the same product."""
+
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 

@@ -29,6 +29,8 @@ FEWEST, MOST = 3, 16
 """Files in a folder. Fewer are a part of another room, more are two rooms."""
 LONGEST = 400
 """Lines of a file."""
+SOURCES = {"nodes": (".py",), "js": (".mjs", ".js", ".css"), "tools": (".py", ".js"), "tests": (".py", ".mjs", ".js")}
+"""Folders of the project to the kinds of files in them that are written by hand."""
 LISTS = ("nodes/core/model/families/", "js/lib/words/")
 """Files that are tables: a line an entry."""
 TABLES = {"nodes/core/model/families"}
@@ -164,11 +166,12 @@ def test_rooms_are_neither_closets_nor_halls(top: str) -> None:
 
 def test_no_file_is_longer_than_one_can_hold_in_the_head() -> None:
     """Tables apart: a file an entry, or texts in two languages."""
-    files = [*(ROOT / "nodes").rglob("*.py"), *(ROOT / "js").rglob("*.mjs"), *(ROOT / "js").rglob("*.js")]
+    files = [path for top, kinds in SOURCES.items() for path in (ROOT / top).rglob("*") if path.suffix in kinds]
     named = {path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     long = {name: lines for name, lines in named.items() if lines > LONGEST and not name.startswith(tuple(LISTS))}
     assert long == {}
-    assert len(named) > 200
+    assert {Path(name).suffix for name in named} == {kind for kinds in SOURCES.values() for kind in kinds}
+    assert len(named) > 400
 
 
 def test_one_door_leads_to_the_insides_of_comfyui() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from bypass_support import relative, sample
 from nano_models import flux2_state_dict, native_lora, write
-from test_bypass import relative, sample
 
 pytestmark = pytest.mark.host
 SIZES = {"hidden": 128, "double": 1, "single": 2}

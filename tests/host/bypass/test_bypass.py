@@ -3,79 +3,20 @@
 from __future__ import annotations
 
 import gc
-import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from bypass_files import FORMATS, adapter_file
+from bypass_support import ROUNDING, SIZES, apply, relative, sample
 from nano_models import flux2_state_dict, native_lora, write
 
 pytestmark = pytest.mark.host
-SIZES = {"hidden": 128, "double": 1, "single": 2}
-ROUNDING = 2e-5
-"""Relative difference of merged and beside in float32: sums of up to 512 products in another order."""
-
-
-@pytest.fixture(scope="module")
-def host(comfy_in_process: Any) -> types.SimpleNamespace:
-    """The pack's host modules and the parts of ComfyUI that the tests compare them with."""
-    import comfy.model_management
-    import comfy.samplers
-    import comfy.sd
-    import comfy.utils
-    from pack.nodes.core.report import report
-    from pack.nodes.host.apply import apply
-    from pack.nodes.host.bypass import hooks as bypass
-
-    return types.SimpleNamespace(
-        sd=comfy.sd,
-        utils=comfy.utils,
-        State=report.LayerState,
-        apply=apply.apply_lora,
-        bypass=bypass,
-        samplers=comfy.samplers,
-        management=comfy.model_management,
-    )
-
-
-@pytest.fixture(scope="module")
-def model(host: Any) -> Any:
-    return host.sd.load_diffusion_model_state_dict(flux2_state_dict(seed=2, **SIZES))
-
-
-def sample(host: Any, model: Any, callback: Any = None) -> torch.Tensor:
-    """Two Euler steps with fixed noise through ComfyUI's own guider."""
-    generator = torch.Generator().manual_seed(5)
-    conditioning = [[torch.randn(1, 4, 64, generator=generator), {"pooled_output": torch.zeros(1, 8)}]]
-    guider = host.samplers.CFGGuider(model)
-    guider.set_conds(conditioning, conditioning)
-    guider.set_cfg(1.0)
-    noise = torch.randn(1, 128, 4, 4, generator=generator)
-    sampler = host.samplers.sampler_object("euler")
-    sigmas = torch.tensor([1.0, 0.6, 0.0])
-    with torch.inference_mode():
-        return guider.sample(
-            noise, torch.zeros_like(noise), sampler, sigmas, callback=callback, seed=0, disable_pbar=True
-        )
-
-
-def apply(host: Any, path: str, model: Any, method: str, strength: float = 1.0, blocks: str = "") -> Any:
-    return host.apply(path, Path(path).name, model, None, strength, 0.0, blocks, method=method)
-
-
-def relative(a: torch.Tensor, b: torch.Tensor) -> float:
-    return float((a - b).double().norm() / b.double().norm())
 
 
 def hooked(model: Any) -> int:
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.model.modules())
-
-
-@pytest.fixture
-def lora_path(tmp_path: Path) -> str:
-    return write(tmp_path / "native.safetensors", native_lora(seed=7, **SIZES))
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -280,73 +221,6 @@ def test_convolutions_of_a_unet(host: Any, tmp_path: Path) -> None:
     assert relative(evaluate(beside.model), expected) < ROUNDING
 
 
-def test_the_low_rank_term_is_part_of_the_layers_own_product_where_the_layer_lets_it(
-    host: Any, model: Any, lora_path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pack.nodes.host.bypass import layer_hooks as bypass_ops
-
-    taken: list[tuple[int, ...]] = []
-    product = bypass_ops.LinearCall.product
-
-    def counted(self: Any, x: Any, weight: Any, bias: Any) -> torch.Tensor:
-        taken.append(tuple(weight.shape))
-        return product(self, x, weight, bias)
-
-    monkeypatch.setattr(bypass_ops.LinearCall, "product", counted)
-    beside = apply(host, lora_path, model, "bypass", 0.7).model
-    inside = sample(host, beside)
-    stack = host.bypass.bypass_stack(beside)
-    assert len(taken) == 2 * len(stack.hooks)
-    monkeypatch.setattr(bypass_ops, "INSIDE", False)
-    assert relative(inside, sample(host, beside)) < ROUNDING
-    assert len(taken) == 2 * len(stack.hooks)
-
-
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("kind", ["own", "another product first", "other weight", "forward replaced", "twice", "empty"])
-def test_layers_that_compute_in_another_way_get_the_term_afterwards(host: Any, kind: str, bias: bool) -> None:
-    from pack.nodes.core.lora.bypass_factors import LowRank
-    from pack.nodes.host.bypass.layer_hooks import InsideHook, LinearInput, make_hook
-    from pack.nodes.host.bypass.terms import Beside, LayerKind
-
-    class Layer(torch.nn.Linear):
-        def forward(self, input: Any) -> torch.Tensor:
-            if kind == "another product first":
-                assert type(torch.nn.functional.linear(input, torch.ones(3, 16))) is torch.Tensor
-            if kind == "other weight":  # of another dtype: the layer casts its input too
-                return torch.nn.functional.linear(input.double(), self.weight.double()).float() + (
-                    0 if self.bias is None else self.bias
-                )
-            first = super().forward(input)
-            return first + super().forward(input) if kind == "twice" else first
-
-    torch.manual_seed(3)
-    layer = Layer(16, 24, bias=bias).requires_grad_(False)
-    down, up = torch.randn(8, 16), torch.randn(24, 8)
-    factors = host.bypass.LayerFactors(
-        [Beside("layer", False, None, LowRank(down, up, 0.5))], LayerKind("linear"), (24, 16), torch.float32
-    )
-    hook = make_hook(factors.calls([0.6]), layer)
-    assert isinstance(hook, InsideHook)
-    x = torch.randn(2, 0 if kind == "empty" else 5, 16)
-    expected = layer(x) + 0.3 * x @ down.T @ up.T
-    if kind == "forward replaced":
-        replaced = layer.forward
-
-        def forward(input: Any) -> torch.Tensor:
-            assert type(input) is not LinearInput
-            return replaced(input)
-
-        layer.forward = forward
-    handles = hook.register(layer)
-    out = layer(x)
-    for handle in handles:
-        handle.remove()
-    assert type(out) is torch.Tensor
-    assert out.shape == expected.shape
-    assert torch.allclose(out, expected, atol=1e-4)
-
-
 def test_auto_knows_what_is_loaded_and_what_would_have_to_be_staged(host: Any, model: Any, lora_path: str) -> None:
     from pack.nodes.host.apply import method_choice as method_select
     from pack.nodes.host.apply.lora_cache import LORA_CACHE
@@ -416,28 +290,3 @@ def test_auto_builds_no_difference_before_it_chooses(
     assert {tensor.device.type for tensor in kept if isinstance(tensor, torch.Tensor)} == {"meta"}
 
 
-@pytest.mark.parametrize("by_name", [False, True])
-def test_a_glora_takes_its_input_by_name_and_keeps_nothing_after_an_error(host: Any, by_name: bool) -> None:
-    from pack.nodes.core.lora.bypass_factors import small_factors
-    from pack.nodes.host.bypass.calls import LayerFactors
-    from pack.nodes.host.bypass.layer_hooks import GloraHook, make_hook
-    from pack.nodes.host.bypass.terms import Beside, LayerKind
-
-    g = torch.Generator().manual_seed(6)
-    shapes = {"a1": (12, 2), "a2": (2, 12), "b1": (8, 2), "b2": (2, 12)}
-    part = small_factors("glora", {role: torch.randn(s, generator=g) for role, s in shapes.items()}, 1.0, (8, 12))
-    term = Beside("layer", False, None, part)
-    hook = make_hook(LayerFactors([term], LayerKind("linear"), (8, 12), torch.float32).calls([0.5]))
-    assert isinstance(hook, GloraHook)
-    layer = torch.nn.Linear(12, 8).requires_grad_(False)
-    handles = hook.register(layer)
-    x = torch.randn(3, 12, generator=g)
-    change = layer.weight @ part.a1 @ part.a2 + part.b1 @ part.b2
-    expected = torch.nn.functional.linear(x, layer.weight + 0.5 * change, layer.bias)
-    assert torch.allclose(layer(input=x) if by_name else layer(x), expected, atol=1e-5)
-    layer.weight.data = layer.weight.data.double()
-    with pytest.raises(RuntimeError):
-        layer(input=x) if by_name else layer(x)
-    assert hook.inputs == []
-    for handle in handles:
-        handle.remove()

@@ -2,95 +2,25 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from nano_models import flux2_shapes, flux2_state_dict, kohya_lora, native_lora, write
-from support import one_of_each, some
+from check_support import NANO, SELF_MADE, State, check_state, pair
+from nano_models import flux2_state_dict, native_lora, write
+from support import one_of_each
 from writer_files import kind_of_file
 
 pytestmark = pytest.mark.host
 REAL_LORAS = Path(__file__).resolve().parents[4] / "shared" / "data" / "loras"
-NANO = {"hidden": 128, "double": 2, "single": 3, "context": 192}
-KLEIN_4B = {"hidden": 3072, "double": 5, "single": 20, "context": 7680}
-KLEIN_9B = {"hidden": 4096, "double": 8, "single": 24, "context": 12288}
-State = dict[str, torch.Tensor]
 Region = tuple[str, tuple[int, int, int] | None]
-
-
-@pytest.fixture(scope="module")
-def host(comfy_in_process: Any) -> types.SimpleNamespace:
-    """The pack's host modules and the parts of ComfyUI that the tests compare them with."""
-    import comfy.sd
-    import comfy.utils
-    from pack.nodes.core.report import report
-    from pack.nodes.core.report import text as report_text
-    from pack.nodes.host.apply import apply
-    from pack.nodes.host.inspect import check
-
-    return types.SimpleNamespace(
-        sd=comfy.sd, utils=comfy.utils, State=report.LayerState, Level=report.Level, apply=apply.apply_lora,
-        check=check.check_lora, text=report_text.report_text,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def model(host: Any) -> Any:
     return host.sd.load_diffusion_model_state_dict(flux2_state_dict(**NANO))
-
-
-def meta_model(host: Any, shapes: dict[str, tuple[int, ...]]) -> Any:
-    """A model of any size without a weight in memory."""
-    import comfy.model_detection
-    import comfy.model_patcher
-
-    state = {f"diffusion_model.{key}": torch.empty(shape, device="meta") for key, shape in shapes.items()}
-    config = comfy.model_detection.model_config_from_unet(state, "diffusion_model.")
-    config.set_inference_dtype(torch.bfloat16, None)
-    loaded = config.get_model(state, "diffusion_model.", device=torch.device("meta"))
-    cpu = torch.device("cpu")
-    return comfy.model_patcher.ModelPatcher(loaded, load_device=cpu, offload_device=cpu)
-
-
-@pytest.fixture(scope="module")
-def klein_4b(host: Any) -> Any:
-    return meta_model(host, flux2_shapes(**KLEIN_4B))
-
-
-@pytest.fixture(scope="module")
-def klein_9b(host: Any) -> Any:
-    return meta_model(host, flux2_shapes(**KLEIN_9B))
-
-
-def pair(prefix: str, rows: int, columns: int, rank: int = 1) -> State:
-    """One LoRA layer with PEFT's suffixes."""
-    return {
-        f"{prefix}.lora_A.weight": torch.full((rank, columns), 0.01),
-        f"{prefix}.lora_B.weight": torch.full((rows, rank), 0.01),
-    }
-
-
-def flux1_diffusers(attention_only: bool = True, double: int = 19, single: int = 38) -> State:
-    """A FLUX.1 LoRA as diffusers saves it."""
-    h = 3072
-    state: State = {}
-    for index in range(double):
-        for layer in ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"):
-            state |= pair(f"transformer.transformer_blocks.{index}.attn.{layer}", h, h)
-        if not attention_only:
-            state |= pair(f"transformer.transformer_blocks.{index}.ff.net.0.proj", 4 * h, h)
-            state |= pair(f"transformer.transformer_blocks.{index}.ff.net.2", h, 4 * h)
-    for index in range(single):
-        for layer in ("to_q", "to_k", "to_v"):
-            state |= pair(f"transformer.single_transformer_blocks.{index}.attn.{layer}", h, h)
-        if not attention_only:
-            state |= pair(f"transformer.single_transformer_blocks.{index}.proj_mlp", 4 * h, h)
-            state |= pair(f"transformer.single_transformer_blocks.{index}.proj_out", h, 5 * h)
-    return state
 
 
 def changed(model: Any, patched: Any) -> dict[str, torch.Tensor]:
@@ -141,70 +71,9 @@ def test_files_of_real_tools_land_where_the_report_says(host: Any, model: Any, p
     assert_columns_are_true(host, model, str(path))
 
 
-def _with(state: State, change: Callable[[State], State]) -> State:
-    return change(dict(state))
-
-
-def _text_encoder(state: State) -> State:
-    return state | pair("lora_te_text_model_encoder_layers_0_mlp_fc1", 8, 8)
-
-
-def _dead(state: State) -> State:
-    state["diffusion_model.double_blocks.1.img_mlp.0.lora_B.weight"] = torch.zeros(768, 4)
-    return state
-
-
-def _partial(state: State) -> State:
-    del state["diffusion_model.single_blocks.1.linear1.lora_B.weight"]
-    return state
-
-
-def _half_converted(state: State) -> State:
-    return {key.replace("_attn.qkv", "_attn_qkv").replace("_mlp.0", "_mlp_0"): value for key, value in state.items()}
-
-
-def _reshaped(state: State) -> State:
-    """As many elements as the weight, in another shape: ComfyUI's reshape takes it."""
-    prefix = "diffusion_model.double_blocks.0.img_attn.proj"
-    return {key: value for key, value in state.items() if not key.startswith(prefix)} | pair(prefix, 256, 64)
-
-
-def _wrong_kinds(state: State) -> State:
-    base = "diffusion_model.single_blocks"
-    return state | {
-        f"{base}.0.linear1.lokr_w1": torch.ones(3, 4), f"{base}.0.linear1.lokr_w2": torch.ones(5, 6),
-        f"{base}.1.linear2.oft_blocks": torch.full((3, 4, 4), 0.1),
-        f"{base}.2.linear2.diff": torch.ones(5, 5),
-        "diffusion_model.img_in.hada_w1_a": torch.ones(64, 2), "diffusion_model.img_in.hada_w1_b": torch.ones(2, 32),
-        "diffusion_model.img_in.hada_w2_a": torch.ones(64, 2), "diffusion_model.img_in.hada_w2_b": torch.ones(2, 32),
-        "diffusion_model.txt_in.diff_b": torch.ones(128),
-        "diffusion_model.time_in.in_layer.set_weight": torch.ones(128, 256),
-    }  # fmt: skip
-
-
-SELF_MADE: dict[str, Callable[[], State]] = {
-    "native": lambda: native_lora(**NANO),
-    "kohya": lambda: kohya_lora(**NANO),
-    "bare": lambda: {k.removeprefix("diffusion_model."): v for k, v in native_lora(**NANO).items()},
-    "peft": lambda: {k.replace("diffusion_model.", "base_model.model."): v for k, v in native_lora(**NANO).items()},
-    "text encoder": lambda: _with(native_lora(**NANO), _text_encoder),
-    "dead": lambda: _with(native_lora(**NANO), _dead),
-    "partial": lambda: _with(native_lora(**NANO), _partial),
-    "half converted": lambda: _with(native_lora(**NANO), _half_converted),
-    "reshaped": lambda: _with(native_lora(**NANO), _reshaped),
-    "wrong kinds": lambda: _with({}, _wrong_kinds),
-    "wide": lambda: native_lora(hidden=256, double=2, single=3, context=192),
-    "deep": lambda: native_lora(hidden=128, double=4, single=6, context=192),
-}
-
-
 @pytest.mark.parametrize("name", SELF_MADE)
 def test_self_made_files_land_where_the_report_says(host: Any, model: Any, tmp_path: Path, name: str) -> None:
     assert_columns_are_true(host, model, write(tmp_path / "x.safetensors", SELF_MADE[name]()))
-
-
-def check_state(host: Any, model: Any, tmp_path: Path, state: State, metadata: dict[str, str] | None = None) -> Any:
-    return host.check(write(tmp_path / "x.safetensors", state, metadata), "x.safetensors", model, None)
 
 
 def test_a_file_that_fits(host: Any, model: Any, tmp_path: Path) -> None:
@@ -263,99 +132,6 @@ def test_a_shape_that_only_the_stock_loader_takes_differs(host: Any, model: Any,
     checked = check_state(host, model, tmp_path, SELF_MADE["reshaped"]())
     odd = [layer for layer in checked.report.layers if layer.layer == "img_attn.proj" and layer.block.endswith("s.0")]
     assert [(layer.state, layer.stock) for layer in odd] == [(host.State.SHAPE_MISMATCH, host.State.APPLIED)]
-
-
-# --- full-size models, without a weight in memory ---------------------------------------------------------
-
-
-def states(checked: Any) -> dict[str, int]:
-    return checked.report.counts
-
-
-def test_a_klein_4b_lora_fits_klein_4b_and_says_how_to_sample(host: Any, klein_4b: Any, tmp_path: Path) -> None:
-    checked = check_state(host, klein_4b, tmp_path, native_lora(rank=1, **KLEIN_4B))
-    assert states(checked) == {"applied": 80}
-    assert checked.verdict.fits
-    assert checked.verdict.coverage == pytest.approx(1.0)
-    assert checked.report.model.architecture == "FLUX.2 Klein 4B"
-    assert any("4 steps at CFG 1" in note for note in checked.report.notes)
-    assert {layer.stock for layer in checked.report.layers} == {host.State.APPLIED}
-
-
-def test_a_lora_of_the_base_model_fits_the_distilled_one(host: Any, klein_4b: Any, tmp_path: Path) -> None:
-    metadata = {"ss_base_model_version": "flux2_klein_base_4b"}
-    checked = check_state(host, klein_4b, tmp_path, native_lora(rank=1, **KLEIN_4B), metadata)
-    assert checked.verdict.fits
-    assert any("Trained on a base model" in note for note in checked.report.notes)
-
-
-@pytest.mark.parametrize("style", ["native", "kohya"])
-def test_a_4b_lora_on_9b_lands_nowhere_by_shape(host: Any, klein_9b: Any, tmp_path: Path, style: str) -> None:
-    make = native_lora if style == "native" else kohya_lora
-    checked = check_state(host, klein_9b, tmp_path, make(rank=1, **KLEIN_4B))
-    assert states(checked) == {"shape_mismatch": 80}
-    assert checked.verdict.coverage == 0.0
-    assert checked.report.level is host.Level.ERROR
-    assert "made for FLUX.2 Klein 4B" in checked.report.summary
-    assert "FLUX.2 Klein 9B" in checked.report.advice
-    assert any("hidden size of 3072" in note for note in checked.report.notes)
-    assert {layer.stock for layer in checked.report.layers} == {host.State.SHAPE_MISMATCH}
-
-
-def test_a_9b_lora_on_4b_lands_nowhere(host: Any, klein_4b: Any, tmp_path: Path) -> None:
-    checked = check_state(host, klein_4b, tmp_path, native_lora(rank=1, **KLEIN_9B))
-    assert states(checked) == {"no_such_layer": 3 * 8 + 4 * 2, "shape_mismatch": 80}
-    assert "made for FLUX.2 Klein 9B" in checked.report.summary
-    assert any("double_blocks up to 7" in note for note in checked.report.notes)
-
-
-def test_flux1_attention_on_klein_4b_is_caught_though_it_lands(host: Any, klein_4b: Any, tmp_path: Path) -> None:
-    checked = check_state(host, klein_4b, tmp_path, flux1_diffusers())
-    assert states(checked) == {"applied": 100, "wrong_architecture": 166}
-    assert checked.verdict.coverage == pytest.approx(100 / 266, rel=1e-4)
-    assert not checked.verdict.fits
-    assert checked.report.verdict == "does not fit"
-    assert "made for FLUX.1" in checked.report.summary
-    assert "100 of its 266 layers" in checked.report.summary
-    landing = [layer for layer in checked.report.layers if layer.state is host.State.APPLIED]
-    assert all("the file is made for FLUX.1" in layer.reason for layer in some(landing))
-    assert {layer.stock for layer in landing} == {host.State.APPLIED}
-    assert any("has 5 of them" in note for note in checked.report.notes)
-
-
-def test_flux1_mlp_that_tears_the_gated_one_is_named(host: Any, klein_4b: Any, tmp_path: Path) -> None:
-    checked = check_state(host, klein_4b, tmp_path, flux1_diffusers(attention_only=False))
-    torn = [layer for layer in checked.report.layers if "tears the mlp part" in layer.stock_reason]
-    assert len(torn) == 20
-    assert "rows 9216-21503" in torn[0].stock_reason
-    assert "rows 9216-27647" in torn[0].stock_reason
-    assert {layer.stock for layer in torn} == {host.State.APPLIED}
-    assert {layer.state for layer in torn} == {host.State.WRONG_ARCHITECTURE}
-    assert any("would apply 20 layers that Apply LoRA (Patchbay) leaves out" in note for note in checked.report.notes)
-
-
-def test_flux1_with_native_names_is_caught(host: Any, klein_4b: Any, tmp_path: Path) -> None:
-    h = 3072
-    state: State = {}
-    for index in range(19):
-        for stream in ("img", "txt"):
-            block = f"lora_unet_double_blocks_{index}_{stream}"
-            for layer, rows, columns in (("attn_qkv", 3 * h, h), ("attn_proj", h, h), ("mlp_0", 4 * h, h),
-                                         ("mlp_2", h, 4 * h), ("mod_lin", 6 * h, h)):  # fmt: skip
-                state |= pair(f"{block}_{layer}", rows, columns)
-    checked = check_state(host, klein_4b, tmp_path, state)
-    assert states(checked) == {"applied": 20, "wrong_architecture": 170}
-    assert any("its MLP is gated: 6 x hidden rows, FLUX.1 has 4 x" in note for note in checked.report.notes)
-    reasons = {layer.reason for layer in checked.report.layers if layer.state is host.State.WRONG_ARCHITECTURE}
-    assert any("12288 x 3072" in reason for reason in reasons)  # its own reason stays
-
-
-def test_apply_warns_of_a_foreign_file_and_applies_it_all_the_same(host: Any, klein_4b: Any, tmp_path: Path) -> None:
-    path = write(tmp_path / "x.safetensors", flux1_diffusers())
-    result = host.apply(path, "x.safetensors", klein_4b, None, 1.0, 0.0, "")
-    assert result.report.counts["applied"] == 100
-    assert result.report.notes[0].startswith("Wrong architecture: the file is made for FLUX.1")
-    assert result.report.level is host.Level.WARNING
 
 
 # --- the node -------------------------------------------------------------------------------------------
@@ -421,7 +197,6 @@ def test_a_plain_weight_replaces_the_models_own(host: Any, model: Any, tmp_path:
     assert states["img_in"] == (host.State.APPLIED, "set")
     assert states["nothing.of.that.name"][0] is host.State.NOT_UNDERSTOOD
     assert checked.verdict.fit.value == "fits in part"
-
 
 
 @pytest.mark.parametrize(("mode", "lines"), [("warn", 1), ("report only", 0)])

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from check_support import NANO, SELF_MADE
 from nano_models import flux2_state_dict, kohya_lora, native_lora, write
 from support import one_of_each
-from test_check_lora import NANO, SELF_MADE
 from writer_files import TOOL_FILES, kind_of_file, write_tool_file
 
 pytestmark = pytest.mark.host
