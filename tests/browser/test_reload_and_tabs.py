@@ -149,7 +149,7 @@ def _missing_files_are_said(comfy_page: ComfyPage) -> None:
     workflow = json.loads(text.replace("klein-nano-duotone", "gone").replace("klein-nano-base", "gone too"))
     another = str(uuid4())
     page.evaluate(OPEN, {**workflow, "id": another})
-    wait_for_text(comfy_page, "Run a workflow with a Patchbay node")
+    wait_for_text(comfy_page, "Run the workflow: the map of the model")
     page.wait_for_function(EDITOR_SAYS, arg="There is no gone.safetensors in your loras folders.")
     select_node(comfy_page, "PatchbayApplyLora")
     page.locator("#graph-canvas").focus()
