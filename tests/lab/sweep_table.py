@@ -34,6 +34,7 @@ MODEL = "klein-nano-distilled"
 SEARCHED = ("klein-nano-duotone", "klein-nano-monochrome")
 RANKED = {"klein-nano-duotone-distilled": "duotone", "klein-nano-duotone": "duotone"}
 """The first was trained on this model, the second on its base."""
+RANKED_CAPTIONS = 16
 STEPS, CFG, SEED = 4, 1.0, 1000
 QUIET = 0.005
 """Strength of the blocks that shall not matter: they are in the file, but do nearly nothing."""
@@ -64,7 +65,7 @@ class Lab:
         held = self.data["is_held_out"]
         self.captions = [int(index) for number, index in enumerate(np.flatnonzero(held)) if number % 4]
         """Captions that no LoRA saw in training."""
-        self.seen = [int(index) for index in np.flatnonzero(~held & ~self.data["is_concept"])][::16]
+        self.seen = [int(index) for index in np.flatnonzero(~held & ~self.data["is_concept"])][::6]
 
     def lora(self, path: Path) -> Any:
         """A file of a LoRA."""
@@ -139,7 +140,7 @@ def ranking(lab: Lab) -> list[Figures]:
 
     rows: list[Figures] = []
     for name, style in RANKED.items():
-        for group, captions in (("seen", lab.seen[:6]), ("unseen", lab.captions[:6])):
+        for group, captions in (("seen", lab.seen[:RANKED_CAPTIONS]), ("unseen", lab.captions[:RANKED_CAPTIONS])):
             begun, truth = time.monotonic(), lab.truth(style, captions)
             result = lab.sweep(lab.lora(lab.shipped(name)), captions, feature_shift=True)
             bench, units = result.bench, result.table.rows
