@@ -20,6 +20,7 @@ BADGE_PIXELS = 32
 
 _NODES = "[window.app.rootGraph, ...window.app.rootGraph.subgraphs.values()].flatMap((graph) => graph.nodes)"
 _NODE = f"((at) => {_NODES}.filter((node) => node.type === 'PatchbayApplyLoras')[at])"
+_RECORDED = "() => window.app.extensionManager.workflow.activeWorkflow.changeTracker.undoQueue.length"
 _VALUE = f"(at) => {_NODE}(at).widgets.find((w) => w.name === 'rows').value"
 
 
@@ -125,12 +126,13 @@ def test_solo_all_menu_undo_and_tags(comfy_page: ComfyPage) -> None:
     panel.locator("[data-act=menu]").nth(2).click()
     comfy_page.page.get_by_role("menuitem", name="To the top").click()
     _wait_for(comfy_page, f"rows[0].lora === '{MONO}'")
-    panel.locator("[data-act=menu]").nth(0).click()
-    comfy_page.page.get_by_role("menuitem", name="Own strength").click()
-    _wait_for(comfy_page, "rows[0].clip === 1")
-    panel.locator("[data-act=menu]").nth(0).click()
-    comfy_page.page.get_by_role("menuitem", name="Remove").click()
-    _wait_for(comfy_page, "rows.length === 2")
+    for item, told in (("Own strength", "rows[0].clip === 1"), ("Remove", "rows.length === 2")):
+        before = comfy_page.page.evaluate(_RECORDED)
+        panel.locator("[data-act=menu]").nth(0).click()
+        comfy_page.page.get_by_role("menuitem", name=item).click()
+        _wait_for(comfy_page, told)
+        # ComfyUI records a change a moment after it; what is not recorded is not undone.
+        comfy_page.page.wait_for_function(f"(before) => ({_RECORDED})() > before", arg=before)
     comfy_page.page.locator("#graph-canvas").focus()
     comfy_page.page.keyboard.press("Control+z")
     _wait_for(comfy_page, "rows.length === 3 && rows[0].clip === 1")

@@ -1,6 +1,6 @@
 """Which model each class of ComfyUI and of diffusers is: its family, and where its weights are built.
 
-A source is a name of ``model_zoo.CONFIGS`` or of ``test_blocks_of_every_model.BUILT``, or one of ``UNETS`` below.
+A source is a name of ``model_zoo.CONFIGS`` or of ``built_models.BUILT``, or one of ``UNETS`` below.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ def shapes_of(source: str) -> dict[str, tuple[int, ...]]:
         return _of_config(ZOO[source])
     if source in UNETS:
         return _of_unet(UNETS[source])
-    from test_blocks_of_every_model import model_shapes
+    from built_models import model_shapes
 
     return {key.removeprefix("diffusion_model."): shape for key, shape in model_shapes(source).items()}
 
