@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from .core.errors import PatchbayError
-from .core.report.report import to_json
+from .core.report.report import picture_data, to_json
 from .core.report.text import report_text
 from .core.transfer.guidance import check_reference_cfg
 from .core.transfer.shift_report import LARGELY, PARTLY, SAME, shift_text
@@ -165,14 +165,6 @@ def shift_data(measured: Measured) -> dict[str, Any]:
     """What the picture on the node is drawn from."""
     report = measured.report
     return {
-        **to_json(measured.table),
-        "schema": "patchbay.shift",
-        "version": 1,
-        "level": report.level.value,
-        "title": report.title,
-        "summary": report.summary,
-        "verdict": report.verdict,
-        "advice": report.advice,
-        "notes": list(report.notes),
+        **picture_data(report, measured.table, "patchbay.shift"),
         "bounds": [SAME, LARGELY, PARTLY],
     }

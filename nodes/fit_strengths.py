@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from .core.errors import PatchbayError
-from .core.report.report import to_json
+from .core.report.report import picture_data, to_json
 from .core.report.text import report_text
 from .core.transfer.fit_report import PLAIN, fit_text, least_gain
 from .core.transfer.guidance import check_reference_cfg
@@ -178,15 +178,7 @@ def fit_data(fitted: Fitted) -> dict[str, Any]:
     """What the picture on the node is drawn from."""
     report, plain = fitted.report, fitted.table.candidate(PLAIN)
     return {
-        **to_json(fitted.table),
-        "schema": "patchbay.fit",
-        "version": 1,
-        "level": report.level.value,
-        "title": report.title,
-        "summary": report.summary,
-        "verdict": report.verdict,
-        "advice": report.advice,
-        "notes": list(report.notes),
+        **picture_data(report, fitted.table, "patchbay.fit"),
         "blocks": fitted.blocks,
         "worthwhile": 0.0 if plain is None else least_gain(plain.error.mean),
     }

@@ -27,14 +27,7 @@ _ENOUGH = 5
 """Keys with a prefix that make it the prefix of the model (ComfyUI's rule)."""
 _NO_MODEL = frozenset(
     {
-        "vae",
-        "taesd",
-        "text_encoder",
-        "embedding",
-        "ip_adapter",
-        "t2i_adapter",
-        "clip_vision",
-        "upscaler",
+        "vae", "taesd", "text_encoder", "embedding", "ip_adapter", "t2i_adapter", "clip_vision", "upscaler",
         "conditioning",
     }  # fmt: skip
 )

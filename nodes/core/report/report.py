@@ -259,6 +259,21 @@ def to_json(report: Any) -> dict[str, Any]:
     return data
 
 
+def picture_data(report: Report, table: Any, schema: str) -> dict[str, Any]:
+    """What the picture of a table is drawn from: the table, and what the report says of it."""
+    return {
+        **to_json(table),
+        "schema": schema,
+        "version": 1,
+        "level": report.level.value,
+        "title": report.title,
+        "summary": report.summary,
+        "verdict": report.verdict,
+        "advice": report.advice,
+        "notes": list(report.notes),
+    }
+
+
 _DERIVED = ("counts", "coverage", "norm_ratio")
 _AS_IT_IS = frozenset({str, int, bool, type(None)})
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..report.report import Level, LoraSummary, ModelSummary, Report, to_json
+from ..report.report import Level, LoraSummary, ModelSummary, Report, picture_data
 from ..transfer.least_squares import Interval
 from .modes import KNOCK_OUT, SEARCH, SOLO
 from .table import DEAD, SweepTable, UnitRow, agreement
@@ -23,17 +23,7 @@ def sweep_report(table: SweepTable, title: str, model: ModelSummary | None, lora
 
 def sweep_data(report: Report, table: SweepTable) -> dict[str, Any]:
     """Everything as JSON: what the picture on the node is drawn from, and what the command line prints."""
-    return {
-        **to_json(table),
-        "schema": "patchbay.sweep",
-        "version": 1,
-        "level": report.level.value,
-        "title": report.title,
-        "summary": report.summary,
-        "verdict": report.verdict,
-        "advice": report.advice,
-        "notes": list(report.notes),
-    }
+    return picture_data(report, table, "patchbay.sweep")
 
 
 def verdict_of(table: SweepTable) -> str:

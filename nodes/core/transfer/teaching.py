@@ -71,9 +71,9 @@ def own_picture_share(apart: float, spread: float) -> float:
         spread: Mean ``|target - target with another prompt|^2`` on the same latents at this noise level.
 
     Returns:
-        0 up to :data:`SAME_PICTURE` of the spread, 1 from :data:`OTHER_PICTURE` on, a line between. On Klein Nano's
-        students, prompts that base and student know came to 0.001 to 0.05, mixtures of two such to 0.13 at most, and
-        names that neither model knows to 0.14 to 0.9 where the student had moved away from its base.
+        0 up to :data:`SAME_PICTURE` of the spread, 1 from :data:`OTHER_PICTURE` on, a line between. The two lie between
+        what Klein Nano's students come to for prompts that they know, or mixtures of these, and for names that neither
+        model knows.
     """
     if spread <= 0:
         return 0.0
