@@ -170,6 +170,44 @@ def teach(job: str) -> dict[str, Any]:
     return result
 
 
+def apart(job: str) -> dict[str, Any]:
+    """How far a student is from the base without a LoRA, in squared distances between prompts: by kind of prompt, and
+    the smallest, the median and the largest of all noise levels."""
+    from pack.nodes.host.apply.lora_cache import LORA_CACHE
+    from pack.nodes.host.teach.examples import Lesson, Teacher, square_sizes
+    from pack.nodes.host.teach.teach import Student, Teaching, TeachSettings
+
+    bench, name = Bench("duotone"), "klein-nano-duotone"
+    base = bench.model(MODELS / "diffusion_models" / "klein-nano-base.safetensors")
+    target = bench.model(student_file(job))
+    lora = LORA_CACHE.load(str(MODELS / "loras" / f"{name}.safetensors"), name)
+    seen, concept = bench.seen[: 6 if ARGS.smoke else 24], bench.concept[: 4 if ARGS.smoke else 10]
+    prompts = [bench.prompt(i) for i in (*seen, *concept)]
+    settings = TeachSettings(
+        prompts, bench.sigmas(STUDENTS[job]), {"samples": torch.zeros(1, 128, 8, 8)}, seed=5, held=(0,),
+        negative=[bench.prompt("empty")], taught=tuple(range(len(seen))),
+    )  # fmt: skip
+    found: dict[str, list[float]] = {}
+    with torch.inference_mode(False):
+        teaching = Teaching(target, base, lora, settings, None)
+        student = Student(target, teaching.factors, False)
+        student.to_device()
+        lesson = Lesson(tuple(map(float, settings.sigmas)), 1.0, torch.zeros(1, 128, 8, 8))
+        teacher = Teacher(base, base, student, teaching.prompts, lesson)
+        teacher.measure(6, None)
+        kinds = {
+            "known": tuple(range(len(seen))), "mixtures of known": tuple(teaching.prompts.mixed),
+            "names that neither model knows": tuple(range(len(seen), len(prompts))),
+        }  # fmt: skip
+        for kind, which in kinds.items():
+            rows, own, without = teacher.compared(which, len(which), 77)
+            spread = torch.tensor([teacher.lesson.spread[level] for level in rows.level.tolist()])
+            shares = (square_sizes(own - without) / spread).sort().values
+            found[kind] = [round(float(shares[at]), 4) for at in (0, len(shares) // 2, -1)]
+            print(kind, found[kind], flush=True)
+    return {"apart": found}
+
+
 def upper() -> dict[str, Any]:
     """Train the style on wide itself with the lab's training, and score the file through ComfyUI."""
     sys.path.insert(0, str(ROOT / "tests" / "lab"))
@@ -291,5 +329,7 @@ def write(result: dict[str, Any]) -> None:
 if __name__ == "__main__":
     if ":" in ARGS.job:
         write(cost(*ARGS.job.split(":")))
+    elif ARGS.job.startswith("apart-"):
+        write(apart(ARGS.job.removeprefix("apart-")))
     else:
         write(upper() if ARGS.job == "upper" else teach(ARGS.job))

@@ -27,6 +27,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CHILD = HERE / "teach_child.py"
 JOBS = ("upper", "wide", "concept", "pruned", "distilled", "mild", "strong")
+APART = ("apart-pruned", "apart-distilled", "apart-mild", "apart-strong")
+"""How far students are from the base without a LoRA: what the limits of ``own_picture_share`` lie between."""
 COSTS = ("klein-4b:bf16", "klein-4b:int8")
 SMOKE_COSTS = ("tiny:bf16", "tiny:int8")
 COST_SECONDS = 90.0
@@ -43,12 +45,14 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT") or "."))
     parser.add_argument("--seconds", type=float, default=530.0, help="for everything")
+    parser.add_argument("--gpus", type=int, default=1, help="the jobs take turns on so many")
+    parser.add_argument("--into", type=Path, help="figures of earlier runs; jobs that are run now replace theirs")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + options.seconds
     costs = [name for name in (SMOKE_COSTS if options.smoke else COSTS) if _wanted(options, name)]
-    jobs = [name for name in JOBS if _wanted(options, name)]
-    results: dict[str, Any] = {}
+    jobs = [name for name in (*APART, *JOBS) if _wanted(options, name)]
+    results: dict[str, Any] = json.loads(options.into.read_text(encoding="utf-8"))["results"] if options.into else {}
     _run(jobs, options, end - COST_SECONDS * len(costs), results)
     for name in costs:
         _run([name], options, min(end, time.monotonic() + COST_SECONDS), results)
@@ -63,7 +67,7 @@ def _wanted(options: argparse.Namespace, name: str) -> bool:
 def _run(names: Sequence[str], options: argparse.Namespace, end: float, results: dict[str, Any]) -> None:
     """Run jobs side by side until they are done or the time is up, and write what there is after each."""
     running: dict[str, tuple[subprocess.Popen[bytes], Path, Path]] = {}
-    for name in names:
+    for number, name in enumerate(names):
         stem = name.replace(":", "_")
         answer, log = options.out / f"teach_{stem}.json", options.out / f"teach_{stem}.log"
         answer.unlink(missing_ok=True)
@@ -73,6 +77,8 @@ def _run(names: Sequence[str], options: argparse.Namespace, end: float, results:
             *(["--smoke"] if options.smoke else []),
         ]  # fmt: skip
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        if options.gpus > 1:
+            environment["CUDA_VISIBLE_DEVICES"] = str(number % options.gpus)
         with log.open("wb") as file:
             process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
         running[name] = (process, answer, log)
@@ -106,8 +112,7 @@ def _summary(results: dict[str, Any]) -> dict[str, Any]:
             for other in ways.keys() - {"taught"}:
                 pairs = zip(ways["taught"], ways[other], strict=True)
                 found[name][f"taught over {other}"] = mean_interval([own - theirs for own, theirs in pairs])
-        if "cost" in result:
-            found[name] = result["cost"]
+        found[name] = result.get("cost") or result.get("apart") or found[name]
     upper, wide = (results.get(name, {}).get("psnr", {}) for name in ("upper", "wide"))
     if "trained there" in upper and "taught" in wide:
         pairs = zip(wide["taught"], upper["trained there"], strict=True)

@@ -185,6 +185,7 @@ export const REPORT_SENTENCES = {
     ["Started from the LoRA as it is.", "そのままのLoRAから始めました。"],
     ["Started from the LoRA with its blocks renumbered.", "ブロック番号を付け直したLoRAから始めました。"],
     ["{#layers} layers, {#steps} steps of {#batch}, {#prompts} prompts with their mixtures, {#held} held out, {#seconds} s.", "{#layers} 層、{#batch} 例ずつ {#steps} ステップ、プロンプト {#prompts} 個とその混合、確認用 {#held} 個、{#seconds} 秒。"],
+    ["Ended before step {#n}: the last rounds brought nothing, and were taken back.", "ステップ {#n} の前に終了：最後の数回では良くならず、取り消しました。"],
     ["Share of the reference's whole output in what was taught, by noise level: {*shares}. The rest is this model's own output with the LoRA's change.", "教えた内容のうち参照モデルの出力そのものの割合（ノイズレベル順）：{*shares}。残りは、このモデル自身の出力にLoRAの変化を加えたものです。"],
     ["{#n} layers never ran and stay as they were.", "{#n} 層は一度も実行されず、元のままです。"],
     ["Written to loras: {*name}", "lorasに保存しました：{*name}"],

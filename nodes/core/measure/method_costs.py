@@ -13,13 +13,13 @@ from dataclasses import dataclass
 METHODS = ("auto", "merge", "bypass", "cheapest")
 """As the nodes offer them, the default first. ``auto`` is right first, ``cheapest`` compares costs (below)."""
 
-STAGE_MS_PER_GB = {"legacy": 128.0, "dynamic": 15.4}
+STAGE_MS_PER_GB = {"legacy": 155.0, "dynamic": 15.4}
 """What a GB of weights with another merge adds to the next run. Measured on one H200 with FLUX.2 Klein 4B and 9B shapes
 in bf16, rank 32 (``tests/gpu/results/lora_table.json``, which a test compares them with): strength 1 to 0.5 less the
-warm run, 15.0 and 15.8 ms/GB with dynamic VRAM, 131 and 125 with legacy loading."""
+warm run, 18.8 and 12.8 ms/GB with dynamic VRAM, 165 and 145 with legacy loading."""
 
 BYPASS_MS_PER_GB = 0.56
-"""What running beside a GB of weights adds to one step at 1024 x 1024 pixels, from the same table: 0.71 and 0.41 ms."""
+"""What running beside a GB of weights adds to one step at 1024 x 1024 pixels, from the same table: 0.85 and 0.37 ms."""
 
 ASSUMED_STEPS = 20
 """Where the workflow does not say: the default of ComfyUI's sampler nodes."""

@@ -32,6 +32,8 @@ class Lessons:
     """The new file; empty where none was written."""
     forecast: str = ""
     """What was said before the first step."""
+    planned: int = 0
+    """Steps that were asked for."""
 
 
 def forecast_text(seconds: float, memory: int) -> str:
@@ -82,6 +84,8 @@ def _notes(lessons: Lessons) -> list[str]:
         f"{lessons.layers} layers, {lessons.steps} steps of {lessons.batch}, {lessons.prompts} prompts with their "
         f"mixtures, {lessons.held} held out, {lessons.seconds:.0f} s.",
     ]
+    if lessons.steps < lessons.planned:
+        notes.append(f"Ended before step {lessons.planned}: the last rounds brought nothing, and were taken back.")
     if lessons.forecast:
         notes.append(f"Said before the first step: {lessons.forecast}.")
     if lessons.shares:

@@ -22,9 +22,14 @@ FEW_STEPS = 8
 FROM_ZERO_RATE, FROM_FACTORS_RATE = 4e-3, 1.5e-3
 """Largest learning rate at :data:`RATE_WIDTH` features."""
 RATE_WIDTH = 128
-SAME_PICTURE, OTHER_PICTURE = 0.1, 0.15
+SAME_PICTURE, OTHER_PICTURE = 0.05, 0.1
 """Squared distance of two models for one prompt, in squared distances between prompts: where they still draw the same
 picture, and from where on they draw another."""
+LEAST_GAIN = 0.01
+"""Part of the squared held-out error that a round has to bring. Where the LoRA lands, pictures never gained from less;
+from zero most of the error is what the two models differ in, so that any gain counts."""
+FRUITLESS_ROUNDS = 2
+"""Teaching of a LoRA that lands ends after so many rounds in a row that bring less."""
 WARM_UP = 0.03
 AVERAGE = 0.98
 """Decay of the running mean of the factors, which is what is judged and kept."""
@@ -72,8 +77,8 @@ def own_picture_share(apart: float, spread: float) -> float:
 
     Returns:
         0 up to :data:`SAME_PICTURE` of the spread, 1 from :data:`OTHER_PICTURE` on, a line between. The two lie between
-        what Klein Nano's students come to for prompts that they know, or mixtures of these, and for names that neither
-        model knows.
+        what Klein Nano's students come to for prompts that they know and for names that neither model knows
+        (``tests/gpu/teach_table.py --only apart-pruned,...``).
     """
     if spread <= 0:
         return 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from ...core.transfer.guidance import Guidance, measure_guidance
 from ...core.transfer.teaching import FEW_STEPS, fractions, full_shares, own_picture_share, walks
 from ..transfer.probes import Conditioning
 from .batches import Evaluator, batch_size, inside
+from .prompts import Mixture
 from .student import Student
 
 
@@ -27,6 +28,8 @@ class Prompts:
     held: tuple[int, ...]
     """Numbers of those that are not."""
     negative: int | None = None
+    mixed: Mapping[int, Mixture] = field(default_factory=dict[int, Mixture])
+    """Those that are mixtures of others."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class Teacher:
         others = tuple(dict.fromkeys(self._prompts.taught))
         after = {one: others[(number + len(others) // 2) % len(others)] for number, one in enumerate(others)}
         swapped = torch.tensor([after.get(int(prompt), int(prompt)) for prompt in rows.prompt])
-        apart = _square(plain - self._student_says(replace(rows, prompt=swapped)))
+        apart = square_sizes(plain - self._student_says(replace(rows, prompt=swapped)))
         moved = swapped != rows.prompt
         found: dict[int, float] = {}
         for level in sorted(set(rows.level[moved].tolist())):
@@ -147,9 +150,7 @@ class Teacher:
         rows = self._walk_rows(which, scenes, seed)
         rows = self._student_walk(rows) if of_student else self._teacher_walk(rows)
         full = self._says(self._patched, rows)
-        without = self._reference_says(rows)
-        with self._student.plain():
-            own = self._student_says(rows)
+        own, without = self._unpatched(rows)
         if not self._level_shares:
             led = self._distances(rows, own, without)
             only_full = self.lesson.only_full
@@ -158,13 +159,42 @@ class Teacher:
         self.shares = {level: float(shares[rows.level == level].mean()) for level in sorted(set(rows.level.tolist()))}
         return replace(rows, want=full + (1 - _over(shares, full)) * (own - without))
 
+    def compared(self, which: Sequence[int], scenes: int, seed: int) -> tuple[Examples, Tensor, Tensor]:
+        """Walks of the teacher, and what the student and the reference say there without the LoRA."""
+        rows = self._teacher_walk(self._walk_rows(which, scenes, seed))
+        return rows, *self._unpatched(rows)
+
+    def _unpatched(self, rows: Examples) -> tuple[Tensor, Tensor]:
+        without = self._reference_says(rows)
+        with self._student.plain():
+            return self._student_says(rows), without
+
     def _row_shares(self, rows: Examples, apart: Tensor) -> Tensor:
-        """[rows] shares of the full teacher: that of the level, or more where the two models draw two pictures."""
-        shares: list[float] = []
-        for level, distance in zip(rows.level.tolist(), _square(apart).tolist(), strict=True):
-            own = own_picture_share(distance, self.lesson.spread.get(level, 0.0))
-            shares.append(max(self._level_shares.get(level, 1.0), own))
-        return torch.tensor(shares)
+        """[rows] shares of the full teacher: that of the level, or more where the two models draw two pictures.
+
+        A mixture is taught as the prompts that it is mixed of: no model was trained on it, so that two models come
+        apart there even where both know its parts. Nor is the negative prompt a name to be known.
+        """
+        at = list(zip(rows.prompt.tolist(), rows.level.tolist(), strict=True))
+        spread = self.lesson.spread
+        distances = zip(at, square_sizes(apart).tolist(), strict=True)
+        own = [own_picture_share(distance, spread.get(level, 0.0)) for (_, level), distance in distances]
+        by_prompt: dict[tuple[int, int], list[float]] = {}
+        for place, share in zip(at, own, strict=True):
+            by_prompt.setdefault(place, []).append(share)
+
+        def of_prompt(prompt: int, level: int) -> float:
+            found = by_prompt.get((prompt, level), (0.0,))
+            return sum(found) / len(found)
+
+        for row, (prompt, level) in enumerate(at):
+            mixture = self._prompts.mixed.get(prompt)
+            if prompt == self._prompts.negative:
+                own[row] = 0.0
+            elif mixture is not None:
+                one, two = of_prompt(mixture.one, level), of_prompt(mixture.two, level)
+                own[row] = mixture.share * one + (1 - mixture.share) * two
+        return torch.tensor([max(self._level_shares.get(lv, 1.0), s) for (_, lv), s in zip(at, own, strict=True)])
 
     def _walk_rows(self, which: Sequence[int], scenes: int, seed: int) -> Examples:
         """A row for every stop of every walk; the latents are pure noise until it is walked."""
@@ -318,7 +348,7 @@ def evaluate_rows(
     return torch.cat(parts)
 
 
-def _square(values: Tensor) -> Tensor:
+def square_sizes(values: Tensor) -> Tensor:
     """[rows] squared sizes of [rows, ...]."""
     return values.double().square().flatten(1).sum(1)
 

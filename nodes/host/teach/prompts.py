@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,28 +16,38 @@ _LEAST, _SPAN = 0.2, 0.6
 _MOST = 128
 
 
+@dataclass(frozen=True)
+class Mixture:
+    """What a prompt is mixed of."""
+
+    one: int
+    two: int
+    share: float
+    """Of the first."""
+
+
 def with_mixtures(
-    which: tuple[int, ...], target: Conditioning, reference: Conditioning, seed: int
-) -> tuple[tuple[int, ...], Conditioning, Conditioning]:
+    which: Sequence[int], target: Conditioning, reference: Conditioning, seed: int
+) -> tuple[dict[int, Mixture], Conditioning, Conditioning]:
     """As many mixtures as there are prompts to learn from, behind all others.
 
     Only prompts of one shape and without anything besides can be mixed; the two models get the same mixtures.
 
     Returns:
-        The numbers of what is learned from, and the prompts of both models.
+        The mixtures by their numbers, and the prompts of both models.
     """
     generator = torch.Generator().manual_seed(seed)
-    target, reference, taught = list(target), list(reference), list(which)
+    target, reference, mixed = list(target), list(reference), dict[int, Mixture]()
     for _ in range(min(len(which), _MOST)):
         one, two = (which[int(torch.randint(len(which), (1,), generator=generator))] for _ in range(2))
         share = _LEAST + _SPAN * float(torch.rand(1, generator=generator))
         for_target, for_reference = (_mixture(side[one], side[two], share) for side in (target, reference))
         if one == two or for_target is None or for_reference is None:
             continue
-        taught.append(len(target))
+        mixed[len(target)] = Mixture(one, two, share)
         target.append(for_target)
         reference.append(for_reference)
-    return tuple(taught), target, reference
+    return mixed, target, reference
 
 
 def _mixture(one: list[Any], two: list[Any], share: float) -> list[Any] | None:

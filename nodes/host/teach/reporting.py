@@ -17,7 +17,7 @@ def report_on(taught: Taught, model: Any, settings: TeachSettings, lora_name: st
     lessons = Lessons(
         taught.start, len(taught.factors), taught.calls, taught.state.step, taught.batch, len(settings.conditioning),
         len(taught.judged[0].errors), taught.seconds, taught.shares, taught.written,
-        forecast_text(taught.ahead.seconds, taught.ahead.memory),
+        forecast_text(taught.ahead.seconds, taught.ahead.memory), settings.steps,
     )  # fmt: skip
     notes = [
         guidance_note(taught.guidance, settings.reference_cfg or None),

@@ -21,7 +21,7 @@ from ...core.files.writer import TensorWriter, metadata_size
 from ...core.match.alignment import MeasuredMap
 from ...core.transfer.guidance import Guidance
 from ...core.transfer.teach_report import FROM_PLAIN, FROM_REMAPPED, FROM_ZERO, PLAIN, REMAPPED, forecast_text
-from ...core.transfer.teaching import Held, held_out, is_better, largest_rate
+from ...core.transfer.teaching import FRUITLESS_ROUNDS, LEAST_GAIN, Held, held_out, is_better, largest_rate
 from ..apply.lora_cache import LORA_CACHE, LoadedLora
 from ..apply.plan import MATCHES
 from ..apply.renumber import number_lora
@@ -127,9 +127,9 @@ class Teaching:
                  node_id: str | None) -> None:  # fmt: skip
         self._model, self._reference, self._lora, self._settings = model, reference, lora, settings
         self._latent = _empty_latent(model, settings)
-        self._prompts = _prompts(settings)
-        check_prompts(model, "model", self._prompts.target, self._latent)
-        check_prompts(reference, "the reference", self._prompts.reference, self._latent)
+        self.prompts = _prompts(settings)
+        check_prompts(model, "model", self.prompts.target, self._latent)
+        check_prompts(reference, "the reference", self.prompts.reference, self._latent)
         self._moved = moved_blocks(reference, model)
         self.factors, self._start = self._choose_start()
         self._course = self._plan()
@@ -171,8 +171,10 @@ class Teaching:
         batch = s.batch or (16 if self._latent[0].numel() < _SMALL else 1)
         stops = min(len(s.sigmas) - 1, 8)
         walks = s.walks or -(-s.steps * batch // (2 * s.rounds * stops))
-        walks = max(min(len(self._prompts.taught), 8), min(walks, _MOST_WALKS))
-        return Course(s.steps, s.rounds, walks, batch, rate, s.seed, _DECAY[self._start == FROM_ZERO])
+        walks = max(min(len(self.prompts.taught), 8), min(walks, _MOST_WALKS))
+        from_zero = self._start == FROM_ZERO
+        gain, patience = (0.0, 0) if from_zero else (LEAST_GAIN, FRUITLESS_ROUNDS)
+        return Course(s.steps, s.rounds, walks, batch, rate, s.seed, _DECAY[from_zero], gain, patience)
 
     def _rows(self) -> int:
         """About how many latents will be evaluated without a gradient."""
@@ -190,27 +192,27 @@ class Teaching:
         s = self._settings
         student = Student(self._model, self.factors, s.recompute)
         student.to_device()
-        ahead = forecast(student, self._prompts.target, self._latent, s.steps, self._course.batch, self._rows())
+        ahead = forecast(student, self.prompts.target, self._latent, s.steps, self._course.batch, self._rows())
         self._costs.say(forecast_text(ahead.seconds, ahead.memory))
         sigmas = tuple(float(x) for x in s.sigmas)
         # Where nothing of the LoRA lands the two models are no relatives, and the change alone teaches little: measured
         # on Klein Nano wide, 17.7 dB with it and 26.7 with the whole output.
         lesson = Lesson(sigmas, s.cfg, self._latent, s.teacher_steps, only_full=self._start == FROM_ZERO)
         patched = patch_model(self._reference, self._lora, "")
-        teacher = Teacher(self._reference, patched, student, self._prompts, lesson, lambda count: self._costs.step())
+        teacher = Teacher(self._reference, patched, student, self.prompts, lesson, lambda count: self._costs.step())
         guidance = teacher.measure(s.seed + 1, s.reference_cfg or None)
-        held = teacher.examples(self._prompts.held, max(12, len(self._prompts.held)), s.seed + 2, of_student=False)
-        judge = Judge(student, self._prompts, held)
+        held = teacher.examples(self.prompts.held, max(12, len(self.prompts.held)), s.seed + 2, of_student=False)
+        judge = Judge(student, self.prompts, held)
         others = self._others(judge)
 
         def learned(step: int, error: float) -> None:
             self._costs.step(f"step {step} of {s.steps}, held-out error {error**0.5:.3f}")
 
         checkpoint = self.checkpoint()
-        state = train(student, teacher, self._prompts, self._course, judge, checkpoint, learned, self.go_on)
+        state = train(student, teacher, self.prompts, self._course, judge, checkpoint, learned, self.go_on)
         taught = judge.student()
         better = is_better(taught, others)
-        written, note = self._write(student, taught, others) if better and s.file_name.strip() else ("", "")
+        written, note = self._write(student, state.step, taught, others) if better and s.file_name.strip() else ("", "")
         self._costs.finish()
         return Taught(
             student.factors, (taught, *others), state, self._start, guidance, teacher.shares, self._moved, better,
@@ -228,29 +230,29 @@ class Teaching:
         """Where the run is kept after each round; ``None`` where something cannot be told from another run."""
         s = self._settings
         digests = (
-            model_digest(self._model), model_digest(self._reference), conditioning_digest(self._prompts.target),
-            conditioning_digest(self._prompts.reference),
+            model_digest(self._model), model_digest(self._reference), conditioning_digest(self.prompts.target),
+            conditioning_digest(self.prompts.reference),
         )  # fmt: skip
         if any(digest is None for digest in digests):
             return None
         folder = Path(folder_paths.get_user_directory()) / "lora_patchbay" / "teaching"
         folder.mkdir(parents=True, exist_ok=True)
         same = (digests, self._lora.key, self._course, s.sigmas.tolist(), tuple(self._latent.shape), s.cfg,
-                s.reference_cfg, s.rank, s.layers, s.teacher_steps, self._prompts.held)  # fmt: skip
+                s.reference_cfg, s.rank, s.layers, s.teacher_steps, self.prompts.held)  # fmt: skip
         return checkpoint_path(folder, same)
 
-    def _write(self, student: Student, taught: Held, others: Sequence[Held]) -> tuple[str, str]:
+    def _write(self, student: Student, steps: int, taught: Held, others: Sequence[Held]) -> tuple[str, str]:
         root = Path(writable_lora_folder()).resolve()
         path, note = free_path(file_in_folder(root, self._settings.file_name, "loras"), False)
         tensors = tensors_of(student.factors)
-        metadata = self._metadata(taught, others)
+        metadata = self._metadata(steps, taught, others)
         with TensorWriter(path, tensors, metadata_size(metadata)) as writer:
             for key, tensor in tensors.items():
                 writer.add(key, tensor)
             writer.finish(metadata)
         return relative_name(path, root), note
 
-    def _metadata(self, taught: Held, others: Sequence[Held]) -> dict[str, str]:
+    def _metadata(self, steps: int, taught: Held, others: Sequence[Held]) -> dict[str, str]:
         s = self._settings
         summary = MATCHES.model_keys(self._model, None).summary
         errors = ", ".join(f"{one.name} {one.error:.3f}" for one in (taught, *others))
@@ -258,7 +260,7 @@ class Teaching:
             "patchbay.taught_from": os.path.basename(self._lora.name),
             "patchbay.taught_from_sha256": file_hashes(Path(self._lora.key[0]), self._lora.header.data_start)["sha256"],
             "patchbay.taught_for": summary.architecture,
-            "patchbay.taught_with": f"{s.steps} steps of {self._course.batch}, {len(self._prompts.taught)} prompts, "
+            "patchbay.taught_with": f"{steps} steps of {self._course.batch}, {len(self.prompts.taught)} prompts, "
             f"seed {s.seed}, CFG {s.cfg:g}, {len(s.sigmas) - 1} steps of the schedule",
             "patchbay.taught_start": self._start,
             "patchbay.held_out_error": errors,
@@ -288,10 +290,10 @@ def _prompts(settings: TeachSettings) -> Prompts:
         )
     held = settings.held or held_out(len(target))
     own = settings.taught or tuple(number for number in range(len(target)) if number not in held)
-    taught, target, reference = with_mixtures(own, target, reference, settings.seed)
+    mixed, target, reference = with_mixtures(own, target, reference, settings.seed)
     negative = None
     if settings.negative:
         negative = len(target)
         target.append(settings.negative[0])
         reference.append((settings.reference_negative or settings.negative)[0])
-    return Prompts(target, reference, taught, tuple(held), negative)
+    return Prompts(target, reference, (*own, *mixed), tuple(held), negative, mixed)

@@ -41,6 +41,10 @@ class Course:
     seed: int
     decay: float = 0.0
     """Weight decay of AdamW (Loshchilov and Hutter 2019), towards the start."""
+    least_gain: float = 0.0
+    """Part of the squared held-out error that a round has to bring, or it is taken back."""
+    patience: int = 0
+    """After so many rounds in a row that were taken back it ends; 0: never."""
 
 
 @dataclass
@@ -61,7 +65,9 @@ class State:
     curve: list[float] = field(default_factory=list[float])
     """Held-out error, before the first round and after each."""
     slowed: float = 1.0
-    """Times the learning rate: a round that brings nothing is taken back, and the next ones go half as fast."""
+    """Times the learning rate: a round that brings too little is taken back, and the next ones go half as fast."""
+    fruitless: int = 0
+    """How many rounds in a row were taken back."""
 
     def lists(self) -> dict[str, list[Tensor]]:
         """The tensors by name."""
@@ -92,7 +98,7 @@ def train(
         start = student.values()
         error = judge.student().square_mean
         state = State(0, 0, start, start, start, zeros, [z.clone() for z in zeros], start, error, [error])
-    while state.round < course.rounds and go_on():
+    while state.round < course.rounds and not 0 < course.patience <= state.fruitless and go_on():
         state = _round(student, teacher, prompts, course, state, judge, learned)
         if checkpoint is not None:
             _save(checkpoint, state)
@@ -133,13 +139,13 @@ def _round(
     with student.holding(mean):
         error = judge.student().square_mean
     logging.info("LoRA Patchbay: %d of %d steps, held-out error %.4f", until, course.steps, error**0.5)
-    best, best_error, slowed = mean, error, state.slowed
-    if error >= state.best_error:
-        best, best_error, slowed = state.best, state.best_error, state.slowed / 2
+    best, best_error, slowed, fruitless = mean, error, state.slowed, 0
+    if error >= (1 - course.least_gain) * state.best_error:
+        best, best_error, slowed, fruitless = state.best, state.best_error, state.slowed / 2, state.fruitless + 1
         values, mean = ([value.clone() for value in best] for _ in range(2))
     return State(
         state.round + 1, until, state.start, values, mean, optimiser.first, optimiser.second, [b.clone() for b in best],
-        best_error, [*state.curve, error], slowed,
+        best_error, [*state.curve, error], slowed, fruitless,
     )  # fmt: skip
 
 
@@ -207,7 +213,7 @@ def checkpoint_path(folder: Path, parts: Sequence[object]) -> Path:
 def _save(path: Path, state: State) -> None:
     tensors = {f"{name}.{i}": value for name, values in state.lists().items() for i, value in enumerate(values)}
     numbers = {"round": state.round, "step": state.step, "best_error": state.best_error, "curve": state.curve,
-               "slowed": state.slowed}  # fmt: skip
+               "slowed": state.slowed, "fruitless": state.fruitless}  # fmt: skip
     metadata = {"patchbay.teach": json.dumps(numbers)}
     with TensorWriter(path, tensors, metadata_size(metadata)) as writer:
         for key, value in tensors.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,13 @@ def host(comfy_in_process: Any) -> types.SimpleNamespace:
     import comfy.sd
     from pack.nodes.core import errors
     from pack.nodes.host.apply import lora_cache
-    from pack.nodes.host.teach import batches, examples, factors, judging, student, teach, training
+    from pack.nodes.host.teach import batches, examples, factors, judging, prompts, student, teach, training
     from pack.nodes.host.transfer import moved_blocks, strength_lab
 
     return types.SimpleNamespace(
         sd=comfy.sd, Error=errors.PatchbayError, load=lora_cache.LORA_CACHE.load, batches=batches, examples=examples,
-        factors=factors, judging=judging, student=student, teach=teach, training=training, moved=moved_blocks,
-        lab=strength_lab,
+        factors=factors, judging=judging, prompts=prompts, student=student, teach=teach, training=training,
+        moved=moved_blocks, lab=strength_lab,
     )  # fmt: skip
 
 
@@ -165,6 +166,45 @@ def test_a_lora_that_lands_nowhere_starts_from_zero_and_the_best_state_is_kept(h
     assert taught.judged[0].square_mean == pytest.approx(1.0)
     assert not taught.is_better
     assert all(not bool(one.up.any()) for one in taught.factors)
+
+
+@pytest.mark.parametrize("patience", [0, 2])
+def test_rounds_that_bring_too_little_are_taken_back_and_end_it(host: Any, base: Any, lora: Any, patience: int) -> None:
+    with torch.inference_mode(False):
+        teaching = host.teach.Teaching(base, base, lora, settings(host, rounds=4, layers="single_blocks"), None)
+        teaching._course = dataclasses.replace(teaching._course, least_gain=1.0, patience=patience)
+        teaching.checkpoint = lambda: None
+        taught = teaching.run()
+    assert taught.state.round == (patience or 4)
+    assert taught.state.step == taught.state.round
+    assert taught.state.slowed == 0.5**taught.state.round
+    for best, start in zip(taught.state.best, taught.state.start, strict=True):
+        assert torch.equal(best, start)
+
+
+def test_what_lands_is_given_up_after_rounds_without_gain_and_what_starts_from_zero_is_not(
+    host: Any, base: Any, lora: Any
+) -> None:
+    wide = host.sd.load_diffusion_model_state_dict(flux2_state_dict(seed=1, hidden=256, double=1, single=1))
+    courses = [host.teach.Teaching(target, base, lora, settings(host), None)._course for target in (base, wide)]
+    assert [(course.least_gain > 0, course.patience > 0) for course in courses] == [(True, True), (False, False)]
+
+
+def test_a_mixture_is_taught_as_its_prompts_are(host: Any, base: Any, lora: Any) -> None:
+    """Two known prompts, a name that neither model knows, and mixtures of them, whatever the models make of those."""
+    examples, mixture = host.examples, host.prompts.Mixture
+    mixed = {3: mixture(0, 1, 0.3), 4: mixture(0, 2, 0.25), 5: mixture(2, 7, 0.5)}
+    prompts_of = examples.Prompts([], [], (0, 1, 2, 3, 4, 5), (), negative=6, mixed=mixed)
+    lesson = examples.Lesson((1.0, 0.5, 0.0), 1.0, torch.zeros(1, 1), spread={0: 1.0, 1: 1.0})
+    teacher = examples.Teacher(base, base, None, prompts_of, lesson)
+    teacher._level_shares = {0: 0.0, 1: 0.1}
+    prompt = torch.arange(7).repeat(2)
+    level = torch.tensor([0] * 7 + [1] * 7)
+    rows = examples.Examples(torch.zeros(14, 1), torch.zeros(14), level, level * 0.5, prompt, prompt)
+    far = torch.where((prompt == 0) | (prompt == 1), 0.01, 0.9)
+    shares = teacher._row_shares(rows, far.sqrt()[:, None])
+    assert shares[:7].tolist() == pytest.approx([0, 0, 1, 0, 0.75, 0.5, 0])
+    assert shares[7:].tolist() == pytest.approx([0.1, 0.1, 1, 0.1, 0.75, 0.5, 0.1])
 
 
 def test_a_resumed_run_equals_an_unbroken_one(host: Any, base: Any, lora: Any, tmp_path: Path) -> None:

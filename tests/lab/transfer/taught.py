@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+from nodes.core.transfer.teaching import OTHER_PICTURE, SAME_PICTURE  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parents[2] / "gpu" / "results" / "teach_table.json"
 LAB = Path(__file__).resolve().parents[1] / "results.json"
@@ -29,6 +33,17 @@ The concept is ten new subjects, on the distilled model; on its own model that L
 1.0 on mild ({mild:.1f}). Teaching brings mild's output closer to the teacher (held-out error {before:.3f} to
 {after:.3f}), and its pictures stay where they are. A training on true pictures has no such limit.
 
+**Two pictures.** For a name that neither model knows, each draws something else without the LoRA, and its own output is
+no lesson. How far a student is from the base without a LoRA, in squared distances between two prompts (smallest, median
+and largest of 24 known prompts, their mixtures, and ten unknown names, at every noise level; `teach_table.py --only
+apart-pruned,apart-distilled,apart-mild,apart-strong`):
+
+| student | known | mixtures of known | unknown |
+|---|---|---|---|
+{apart}
+
+From {same:g} to {other:g} the reference's whole output takes over, a mixture as the prompts that it is mixed of.
+
 **What it costs** at FLUX.2 Klein 4B's shapes (random weights, 1024 x 1024, rank {rank} on {layers} layers, batch 1, one
 {gpu}):
 
@@ -52,7 +67,12 @@ def section() -> str:
     loras = json.loads(LAB.read_text(encoding="utf-8"))["training_module_on_gpu"]["loras"]
     costs = [results[f"klein-4b:{stored}"]["cost"] for stored in ("bf16", "int8")]
     mild = results["mild"]["held_out_error"]
+    apart = [
+        " | ".join((f"| {name.removeprefix('apart-')}", *map(_thousandths, kinds.values()), "")).rstrip()
+        for name, kinds in summary.items() if name.startswith("apart-")
+    ]  # fmt: skip
     return SECTION.format(
+        apart="\n".join(apart), same=SAME_PICTURE, other=OTHER_PICTURE,
         concept=loras["concept"]["base"]["concept"]["1.0"], duotone=loras["duotone"]["base"]["unseen"]["1.0"],
         mild=summary["mild"]["plain"][0], before=mild["plain"], after=mild["taught"],
         costs="\n".join(
@@ -68,3 +88,7 @@ def section() -> str:
 
 def _span(found: list[float] | None) -> str:
     return f"{found[0]:.1f} ({found[1]:.1f} to {found[2]:.1f})" if found else "-"
+
+
+def _thousandths(found: list[float]) -> str:
+    return ", ".join(f"{one:.3f}" for one in found)

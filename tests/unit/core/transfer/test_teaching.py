@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from pack.nodes.core.transfer.teaching import (
+    OTHER_PICTURE,
+    SAME_PICTURE,
     Held,
     fractions,
     full_share,
@@ -35,9 +37,10 @@ def test_the_full_teacher_takes_over_where_the_models_part() -> None:
 
 def test_two_models_that_draw_two_pictures_are_told_by_what_another_prompt_makes() -> None:
     """Squared distances in units of the spread between prompts; without a second prompt nothing can be told."""
-    assert own_picture_share(0.05, 1.0) == own_picture_share(0.1, 1.0) == 0
-    assert own_picture_share(0.25, 2.0) == pytest.approx(0.5)
-    assert own_picture_share(0.15, 1.0) == own_picture_share(7.0, 1.0) == 1
+    middle = (SAME_PICTURE + OTHER_PICTURE) / 2
+    assert own_picture_share(SAME_PICTURE / 2, 1.0) == own_picture_share(SAME_PICTURE, 1.0) == 0
+    assert own_picture_share(2 * middle, 2.0) == pytest.approx(0.5)
+    assert own_picture_share(OTHER_PICTURE, 1.0) == own_picture_share(7.0, 1.0) == 1
     assert own_picture_share(1.0, 0.0) == 0
 
 
