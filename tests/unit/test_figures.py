@@ -88,6 +88,7 @@ def _gpu() -> list[str]:
     more = [(r["memory_merge_ours"]["in_use"] - r["memory_merge_stock"]["in_use"]) / 2**30 for r in (L4, L9)]
     changed = [(r["merge_ours_change_ms"], r["merge_stock_change_ms"]) for r in (B4, B9)]
     return [
+        *_proof(),
         f"{B4['apply_ours_first_ms']:.0f} ms in the node on 4B and {B9['apply_ours_first_ms']:.0f} ms on 9B with "
         f"dynamic VRAM, ComfyUI's loader {B4['apply_stock_first_ms']:.0f} and {B9['apply_stock_first_ms']:.0f} ms",
         f"on a model {B4['apply_ours_very_first_ms']:.0f} and {B9['apply_ours_very_first_ms']:.0f} ms",
@@ -164,6 +165,16 @@ def _workbench() -> list[str]:
     )
     assert all(3.5 < other / ours[0] < 4.5 for other in others)  # four times as large
     return [*module.table_text(made).splitlines(), f"{made['layers']} layers of {made['side']} x {made['side']}"]
+
+
+def _proof() -> list[str]:
+    made = read("bench/proof_bench.json")
+    merged, at_use, beside = (made[way] for way in ("merged", "patched when used", "beside"))
+    assert max(merged["share"], beside["share"]) < 1e-3
+    return [
+        f"{merged['share']:.2%} of a step where the weights are merged, {beside['share']:.2%}".replace("%", " %"),
+        f"{at_use['proof_ms']:.2f} ms, {at_use['share']:.2%} of the step that it falls into".replace("%", " %"),
+    ]
 
 
 def _sweep() -> list[str]:

@@ -23,13 +23,14 @@ _RAN: dict[int, set[str]] = {}
 """By number of what is watched now: keys whose adapters were asked."""
 
 
-@dataclass(frozen=True)
 class _Note:
     """In a stand-in, what an adapter has as ``loaded_keys``: beside the tensors the one thing that is handed on to the
     copies which ComfyUI makes on the way to the device."""
 
-    number: int
-    key: str
+    __slots__ = ("key", "number")
+
+    def __init__(self, number: int, key: str) -> None:
+        self.number, self.key = number, key
 
 
 @dataclass
@@ -51,9 +52,9 @@ def watched_functions(patcher: Any) -> Iterator[WatchedFunctions]:
     replaced: list[tuple[dict[str, Any], str, Any, Any]] = []
     _RAN[number] = watched.ran
     try:
-        for table, key in patched_at_use(patcher.model) if patcher.patches else ():
+        for table, key in patched_at_use(patcher):
             entries = table[key]
-            if not entries or any(not _can_stand_in(entry) for entry in entries):
+            if not entries or not all(map(_can_stand_in, entries)):
                 continue  # differences and, during a measurement, its own stand-ins
             noting = [(entry[0], _stand_in(entry[1], key, number), *entry[2:]) for entry in entries]
             table[key] = noting
@@ -73,7 +74,9 @@ def _can_stand_in(entry: tuple[Any, ...]) -> bool:
 
 def _stand_in(adapter: Any, key: str, number: int) -> Any:
     stand_in = object.__new__(_noting_class(type(adapter)))
-    vars(stand_in).update(vars(adapter), stands_for=adapter, loaded_keys=_Note(number, key))
+    own = stand_in.__dict__
+    own.update(adapter.__dict__)
+    own["stands_for"], own["loaded_keys"] = adapter, _Note(number, key)
     return stand_in
 
 
