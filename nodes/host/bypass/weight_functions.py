@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from comfy.weight_adapter import WeightAdapterBase
 from ..comfyui.private import patched_at_use
 
 _NUMBERS = itertools.count()
+_MODULES: weakref.WeakKeyDictionary[Any, weakref.WeakValueDictionary[str, Any]] = weakref.WeakKeyDictionary()
+"""By loaded model, its modules by name: to walk through all of them takes milliseconds."""
 _RAN: dict[int, set[str]] = {}
 """By number of what is watched now: keys whose adapters were asked."""
 
@@ -45,6 +48,16 @@ class WatchedFunctions:
         return [key for key in self.expected if key not in self.ran]
 
 
+def at_use(patcher: Any) -> Iterable[tuple[dict[str, Any], str]]:
+    """(table, key) of the weights of the loaded model that their next use patches."""
+    model = patcher.model
+    if not patcher.patches:
+        return ()
+    if model not in _MODULES:
+        _MODULES[model] = weakref.WeakValueDictionary(model.named_modules())
+    return patched_at_use(patcher, _MODULES[model])
+
+
 @contextmanager
 def watched_functions(patcher: Any) -> Iterator[WatchedFunctions]:
     """Watch the weight functions of the loaded model inside the block; empty where all weights are patched already."""
@@ -52,7 +65,7 @@ def watched_functions(patcher: Any) -> Iterator[WatchedFunctions]:
     replaced: list[tuple[dict[str, Any], str, Any, Any]] = []
     _RAN[number] = watched.ran
     try:
-        for table, key in patched_at_use(patcher):
+        for table, key in list(at_use(patcher)):
             entries = table[key]
             if not entries or not all(map(_can_stand_in, entries)):
                 continue  # differences and, during a measurement, its own stand-ins

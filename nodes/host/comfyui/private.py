@@ -8,7 +8,6 @@ figure or a shortcut, never a run. What a docstring says of versions was looked 
 from __future__ import annotations
 
 import sys
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -254,36 +253,23 @@ def lazy_tables(model: torch.nn.Module) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-_MODULES: weakref.WeakKeyDictionary[torch.nn.Module, weakref.WeakValueDictionary[str, torch.nn.Module]]
-_MODULES = weakref.WeakKeyDictionary()
-"""By loaded model, its modules by name: to walk through all of them takes milliseconds."""
-
-
-def patched_at_use(patcher: Any) -> list[tuple[dict[str, Any], str]]:
+def patched_at_use(patcher: Any, modules: Mapping[str, torch.nn.Module]) -> Iterator[tuple[dict[str, Any], str]]:
     """(table, key) of the weights that their next use patches (``weight_function``, ``weight_lowvram_function``).
 
-    None where the ordinary loader has put the whole model on the device (``model_lowvram``, all versions).
+    None where the ordinary loader has put the whole model on the device.
     """
-    model = patcher.model
-    if not patcher.patches or not (is_dynamic(patcher) or getattr(model, "model_lowvram", True)):
-        return []
-    if model not in _MODULES:
-        _MODULES[model] = weakref.WeakValueDictionary(model.named_modules())
-    modules = _MODULES[model]
-    found: list[tuple[dict[str, Any], str]] = []
+    if not is_dynamic(patcher) and not is_partly_loaded(patcher):
+        return
     for target in patcher.patches:
         path, _, name = target.rpartition(".")
-        module = modules.get(path)
-        of_module = vars(module) if module is not None else {}
-        functions = of_module.get(f"{name}_function", ())
-        staged = of_module.get(f"{name}_lowvram_function") if of_module.get("_v_signature") is None else None
+        own = vars(modules[path]) if path in modules else {}
+        functions = own.get(f"{name}_function", ())
+        staged = own.get(f"{name}_lowvram_function") if own.get("_v_signature") is None else None
         for function in functions if staged is None else (*functions, staged):
-            own = getattr(function, "__dict__", {})
-            if own.get("prepared_patches") is None:  # else copied, before anything could be put into the table
-                table, key = own.get("patches"), own.get("key")
-                if isinstance(table, dict) and key in table:
-                    found.append((table, key))
-    return found
+            table, key = getattr(function, "patches", None), getattr(function, "key", None)
+            copied = getattr(function, "prepared_patches", None)  # before anything could be put into the table
+            if copied is None and isinstance(table, dict) and isinstance(key, str) and key in table:
+                yield table, key
 
 
 # --- pages of dynamic VRAM ----------------------------------------------------------------------------
@@ -375,10 +361,7 @@ def loaded_entries() -> list[tuple[Any, Any]]:
 
 
 def is_executing(server: Any) -> bool:
-    """Whether the server works on a prompt right now (``prompt_queue.currently_running``; all versions).
-
-    Fallback: no.
-    """
+    """Whether the server works on a prompt right now (``prompt_queue.currently_running``; all versions), else no."""
     return bool(getattr(getattr(server, "prompt_queue", None), "currently_running", None))
 
 
@@ -398,9 +381,8 @@ def cast_buffer_bytes() -> int | None:
     """All cast buffers, those of torch included (``STREAM_CAST_BUFFERS``; all versions)."""
     outside = stream_buffer_bytes()
     inside = getattr(comfy.model_management, "STREAM_CAST_BUFFERS", None)
-    if outside is None and inside is None:
-        return None
-    return (outside or 0) + sum(int(buffer.nbytes) for buffer in list((inside or {}).values()))
+    found = None if inside is None else sum(int(buffer.nbytes) for buffer in list(inside.values()))
+    return None if outside is None and found is None else (outside or 0) + (found or 0)
 
 
 # --- keyframes of hooks -------------------------------------------------------------------------------

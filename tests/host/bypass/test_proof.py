@@ -167,7 +167,7 @@ def test_weights_that_are_patched_when_they_are_used_report_too(
         sample(host, at_use)
         assert len(seen) == 1
     assert not [record for record in caplog.records if host.proof.NOT_USED in record.getMessage()]
-    assert host.functions.patched_at_use(at_use)
+    assert list(host.functions.at_use(at_use))
     assert all(not hasattr(entry[1], "stands_for") for entries in at_use.patches.values() for entry in entries)
     assert relative(found, sample(host, model)) > 1e-3
 
