@@ -20,11 +20,9 @@ declare global {
   }
 }
 
-/** Left, top, width, height; the frontend's own class has more. */
-export type Rectangle = any;
-
 export interface ComfyCanvas {
-  onDrawForeground?: (context: CanvasRenderingContext2D, area: Rectangle) => void;
+  /** The last that is drawn of a frame. */
+  onDrawOverlay?: (context: CanvasRenderingContext2D) => void;
   processMouseWheel(event: WheelEvent): void;
   /** The element, and what of the graph it shows. */
   readonly canvas: HTMLCanvasElement;

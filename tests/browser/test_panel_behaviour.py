@@ -57,7 +57,14 @@ TITLE_BAR = """
   return [left + x, top + y];
 }
 """
-MODE = "([type, mode]) => { window.app.rootGraph.nodes.find((node) => node.type === type).mode = mode; }"
+# As ComfyUI's own command does it: a script that draws nothing is seen at the next event only.
+MODE = """
+([type, mode]) => {
+  const { rootGraph, canvas } = window.app;
+  rootGraph.nodes.find((node) => node.type === type).mode = mode;
+  canvas.setDirty(true, true);
+}
+"""
 FOLD = """
 () => {
   const { rootGraph, canvas } = window.app;

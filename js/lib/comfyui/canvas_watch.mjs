@@ -1,11 +1,13 @@
 // Tells when the canvas may have changed. Nothing here runs by the clock: a look follows what the user does, what ComfyUI
-// draws and what it tells, a few times a second at most. While nothing happens, nothing runs.
+// tells and what it draws. While nothing happens, nothing runs.
 
 import { api } from "../../../../scripts/api.js";
 import { app } from "./app.mjs";
 
-/** Between two looks. */
+/** Between two looks that events ask for. */
 const LEAST_MILLISECONDS = 120;
+/** Before a look that only a drawing asks for: while a workflow runs, its progress is drawn in every frame. */
+const DRAWN_MILLISECONDS = 1000;
 /** What an event starts, a drawing or a value that comes later, has ended by then. */
 const SETTLED_MILLISECONDS = 450;
 
@@ -15,8 +17,12 @@ const TOLD = ["graphChanged", "promptQueued", "executed", "execution_success", "
 /** @type {Set<() => void>} */
 const listeners = new Set();
 let started = false;
-let waiting = false;
 let last = -Infinity;
+let changes = 0;
+/** When the next look is due; never while none is asked for. */
+let due = Infinity;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let waiting;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let settling;
 
@@ -31,22 +37,35 @@ export function onCanvasChange(look) {
   return () => void listeners.delete(look);
 }
 
+/** Another number after everything that may have changed the canvas: what was read at the same number is still so. */
+export const changesSeen = () => changes;
+
 /** Something may have changed, now. */
 export function canvasMayHaveChanged() {
+  changes += 1;
   if (listeners.size === 0) return;
   clearTimeout(settling);
-  settling = setTimeout(wake, SETTLED_MILLISECONDS);
+  settling = setTimeout(() => wake(), SETTLED_MILLISECONDS);
   wake();
 }
 
-function wake() {
-  if (waiting || listeners.size === 0) return;
-  waiting = true;
-  setTimeout(() => requestAnimationFrame(look), Math.max(0, last + LEAST_MILLISECONDS - performance.now()));
+/** @param {number} least milliseconds after the last look */
+function wake(least = LEAST_MILLISECONDS) {
+  const at = last + least;
+  if (at >= due || listeners.size === 0) return;
+  due = at;
+  clearTimeout(waiting);
+  waiting = setTimeout(ask, Math.max(0, at - performance.now()));
+}
+
+function ask() {
+  due = -Infinity;
+  requestAnimationFrame(look);
 }
 
 function look() {
-  waiting = false;
+  due = Infinity;
+  changes += 1;
   last = performance.now();
   for (const each of [...listeners]) each();
 }
@@ -57,11 +76,11 @@ function start() {
   for (const type of INPUTS) document.addEventListener(type, canvasMayHaveChanged, { capture: true, passive: true });
   for (const type of TOLD) api.addEventListener(type, canvasMayHaveChanged);
   const { canvas } = app;
-  const { onDrawForeground } = canvas;
-  canvas.onDrawForeground = function (context, area) {
-    onDrawForeground?.call(this, context, area);
+  const { onDrawOverlay } = canvas;
+  canvas.onDrawOverlay = function (context) {
+    onDrawOverlay?.call(this, context);
     // A look that follows a drawing needs no second one: what it starts is drawn again.
-    wake();
+    wake(DRAWN_MILLISECONDS);
   };
 }
 

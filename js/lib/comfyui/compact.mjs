@@ -1,6 +1,7 @@
 // Inputs of our nodes that take no more room than they need: a text of one line, a strength that means something.
 
 import { redraw, setting } from "./app.mjs";
+import { changesSeen, watchValue } from "./canvas_watch.mjs";
 import { linkInto } from "./origins.mjs";
 import { slotNamed } from "./links.mjs";
 
@@ -23,9 +24,22 @@ export function keepTextShort(node) {
   for (const each of node.widgets ?? []) {
     const widget = /** @type {{value?: unknown, options?: Record<string, unknown>}} */ (each);
     if (!TEXTS.has(each.name ?? "") || !widget.options || typeof widget.options.getMinHeight === "function") continue;
-    const height = () => FRAME_PIXELS + LINE_PIXELS * linesOf(String(widget.value ?? ""));
+    const height = heightOf(widget);
+    watchValue(widget);
     Object.assign(widget.options, { getMinHeight: height, getMaxHeight: height });
   }
+}
+
+/** The canvas asks for it several times a frame; the frontend's values are slow to read. @param {{value?: unknown}} widget */
+function heightOf(widget) {
+  let [seen, pixels] = [-1, 0];
+  return () => {
+    if (seen !== changesSeen()) {
+      seen = changesSeen();
+      pixels = FRAME_PIXELS + LINE_PIXELS * linesOf(String(widget.value ?? ""));
+    }
+    return pixels;
+  };
 }
 
 /** What ComfyUI calls the line that it puts under a node while it runs, and leaves there. */
@@ -53,9 +67,9 @@ const NODES2_FRAME_PIXELS = 30;
  * @param {HTMLElement} panel one of the node's panels
  */
 export function keepTextRowShort(node, panel) {
-  const grid = /** @type {HTMLElement | null} */ (panel.closest(".lg-node-widgets"));
   const widget = node.widgets?.find(({ name }) => name === "blocks");
-  if (!grid || !widget) return;
+  const grid = widget && /** @type {HTMLElement | null} */ (panel.closest(".lg-node-widgets"));
+  if (!grid) return;
   const text = String(/** @type {{value?: unknown}} */ (widget).value ?? "");
   const rows = grid.style.gridTemplateRows.split(" ");
   const at = [...grid.children].findIndex((row) => row.querySelector("textarea")?.value === text);

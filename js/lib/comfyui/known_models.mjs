@@ -14,6 +14,9 @@ import { cameFrom, inputsOf } from "./run_inputs.mjs";
 
 const LONGEST_WAY = 200;
 
+/** @type {import("../../types/report").RunInputs[] | null} */
+let results = null;
+
 /** @param {EditorNode} node @returns {ModelFile | null} null where nothing is known of it */
 export const knownModel = (node) => modelFile(node) ?? ranModel(node);
 
@@ -25,19 +28,23 @@ export const knownModel = (node) => modelFile(node) ?? ranModel(node);
 function ranModel(node) {
   /** @type {EditorNode} */
   let at = node;
-  const results = ranInputs();
-  for (let steps = 0; results.length > 0 && steps < LONGEST_WAY; steps += 1) {
+  const ran = ranInputs();
+  for (let steps = 0; ran.length > 0 && steps < LONGEST_WAY; steps += 1) {
     const origin = originOf(at, modelSlot(at), hostOf);
     if (!origin || !("node" in origin)) return null;
-    const found = results.find((inputs) => cameFrom(inputs, "model", origin, hostOf));
+    const found = ran.find((inputs) => cameFrom(inputs, "model", origin, hostOf));
     if (found) return { folder: "ran", name: found.model };
     at = origin.node;
   }
   return null;
 }
 
-/** Of the results on this page that were made of a model. */
+/** Of the results on this page that were made of a model; read once for all nodes that ask at the same time. */
 function ranInputs() {
-  const outputs = new Set([...attachedPanels().map(({ output }) => output), ...allNodes().map(lastOutput)]);
-  return [...outputs].flatMap((output) => inputsOf(output) ?? []).filter(({ model }) => Boolean(model));
+  if (!results) {
+    const outputs = new Set([...attachedPanels().map(({ output }) => output), ...allNodes().map(lastOutput)]);
+    results = [...outputs].flatMap((output) => inputsOf(output) ?? []).filter(({ model }) => Boolean(model));
+    queueMicrotask(() => (results = null));
+  }
+  return results;
 }

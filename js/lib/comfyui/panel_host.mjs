@@ -21,21 +21,26 @@ let watching = false;
 export function hostFor(entry) {
   if (!watching) {
     watching = true;
-    onCanvasChange(() => {
-      takePlaces();
-      for (const entry of attachedPanels()) {
-        markEarlier(entry);
-        hideIdleStrength(/** @type {EditorNode} */ (entry.node));
-        keepProgressShort(/** @type {EditorNode} */ (entry.node));
-        keepTextRowShort(/** @type {EditorNode} */ (entry.node), entry.root);
-      }
-    });
+    onCanvasChange(look);
     onLanguageChange(languageChanged);
   }
   keepTextShort(/** @type {EditorNode} */ (entry.node));
   hideIdleStrength(/** @type {EditorNode} */ (entry.node));
   entry.afterShow = () => markEarlier(entry);
   return { node: entry.node, root: entry.root, language, ask, forwardWheel, viewUrl, contentChanged: growthOf(entry), setLeast: entry.setLeast };
+}
+
+/** Each node once, however many panels it has. */
+function look() {
+  takePlaces();
+  const entries = attachedPanels();
+  entries.forEach(markEarlier);
+  for (const { node, root } of new Map(entries.map((entry) => [entry.node, entry])).values()) {
+    const at = /** @type {EditorNode} */ (node);
+    hideIdleStrength(at);
+    keepProgressShort(at);
+    keepTextRowShort(at, root);
+  }
 }
 
 function languageChanged() {

@@ -1,5 +1,6 @@
 // The strength editor as a part of a node. The text widget is the truth: this shows it and writes it, and keeps nothing.
 
+import { alike } from "../ui/alike.mjs";
 import { setAttributes } from "../ui/dom.mjs";
 import { takeWheel } from "../ui/wheel.mjs";
 import { onCanvasChange, watchValue } from "../comfyui/canvas_watch.mjs";
@@ -46,8 +47,7 @@ class StrengthEditor {
     this.node = /** @type {EditorNode} */ (host.node);
     this.root = host.root;
     setAttributes(this.root, { class: "patchbay-panel patchbay-editor", role: "region" });
-    /** @type {Board | null} */
-    this.board = null;
+    this.board = /** @type {Board | null} */ (null);
     this.source = "";
     this.selected = "all";
     this.unfolded = false;
@@ -65,10 +65,8 @@ class StrengthEditor {
     /** @type {{text: string, axis: import("./state.mjs").Axis} | null} */
     this.gesture = null;
     this.axis = axisFor([]);
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    this.keyTimer = undefined;
-    /** @type {{report: Report, model: string} | null} */
-    this.run = null;
+    this.keyTimer = /** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined);
+    this.run = /** @type {{report: Report, model: string} | null} */ (null);
     this.asked = "";
     this.busy = false;
     this.disposed = false;
@@ -98,8 +96,10 @@ class StrengthEditor {
   /** @param {import("../../types/app").NodeOutput} output */
   onReport(output) {
     const report = asReport(Array.isArray(output.patchbay_report) ? output.patchbay_report[0] : null);
-    if (!report?.model || report === this.run?.report) return;
-    this.run = { report, model: JSON.stringify(modelFile(this.node)) };
+    const run = report?.model ? { report, model: JSON.stringify(modelFile(this.node)) } : this.run;
+    // A cached node sends its report again.
+    if (alike(run, this.run)) return;
+    this.run = run;
     this.asked = "";
     this.look(true);
   }

@@ -1,14 +1,12 @@
 // The side bar and the LoRA card as the page's commands, menus and the server's messages reach them.
 
 import { openHelp } from "../comfyui/help_dialog.mjs";
-import { nodeByExecutionId, outputKey, setting, workflowOnPage } from "../comfyui/app.mjs";
+import { outputKey, setting, workflowOnPage } from "../comfyui/app.mjs";
 import { language, onLanguageChange } from "../comfyui/page_language.mjs";
 import { loraMenuItems, lorasOfNode, MENU_SETTING, openLoraCard, refreshLoraNames } from "./lora_dialog.mjs";
 import { mountPanel, nodeFinished, refreshPanel, runEnded, setProgress, shownReport, showNode, unmountPanel, workflowChanged } from "./panel.mjs";
 import { onServerEvent, openSidebar, selectedNode, titleOfExecution, toast } from "./host.mjs";
 import { copyText } from "../ui/save_file.mjs";
-
-const LIVE_SETTING = "LoraPatchbay.Panel.LiveProgress";
 
 onLanguageChange(refreshPanel);
 void refreshLoraNames();
@@ -59,12 +57,9 @@ export async function copyShown() {
   toast(copied ? "success" : "error", words.t(copied ? "card.copied" : "card.copyFailed"));
 }
 
-/** Whether what runs is shown. */
-const live = () => setting(LIVE_SETTING) !== false;
-
 /** @param {string} id @param {number} value @param {number} max */
 function showProgress(id, value, max, stage = "") {
-  if (live()) setProgress({ title: nodeByExecutionId(id) ? titleOfExecution(id) : "", stage, value, max });
+  setProgress({ title: titleOfExecution(id), stage, value, max });
 }
 
 /** Nodes of the run that did not have to run again. @type {Set<string>} */
@@ -81,7 +76,7 @@ onServerEvent("progress_state", ({ nodes }) => {
 });
 onServerEvent("execution_start", () => {
   cached.clear();
-  if (live()) setProgress({ title: "", stage: "", value: 0, max: 0 });
+  setProgress({ title: "", stage: "", value: 0, max: 0 });
 });
 onServerEvent("execution_cached", ({ nodes }) => {
   for (const id of nodes ?? []) cached.add(String(id));

@@ -4,7 +4,7 @@ import { alike } from "../ui/alike.mjs";
 import { h } from "../ui/dom.mjs";
 import { lacksSpectral, listedName, withSpectral } from "./file_norms.mjs";
 import { openHelp } from "../comfyui/help_dialog.mjs";
-import { ask, outputKey } from "../comfyui/app.mjs";
+import { ask, outputKey, setting } from "../comfyui/app.mjs";
 import { onCanvasChange } from "../comfyui/canvas_watch.mjs";
 import { language } from "../comfyui/page_language.mjs";
 import { differenceMap } from "../map/diff.mjs";
@@ -30,6 +30,8 @@ import { copyText, saveBlob, saveText, toPng } from "../ui/save_file.mjs";
  * @typedef {import("../../types/map").MetricId} MetricId
  * @typedef {import("../../types/map").LoadedAnswer} LoadedAnswer
  */
+
+const LIVE_SETTING = "LoraPatchbay.Panel.LiveProgress";
 
 const wish = { chosen: /** @type {string | null} */ (null), follow: true, selected: /** @type {string | null} */ (null), newest: /** @type {string | null} */ (null) };
 const look = {
@@ -67,9 +69,12 @@ let drawnAs = "";
 /** @type {{report: Report, number: number} | null} */
 let numbered = null;
 
+/** A run tells of itself a hundred times a second: settings are asked only where something is drawn. */
+const wantedProgress = () => (setting(LIVE_SETTING) === false ? null : progress);
+
 const redraw = atMost(() => draw());
 const redrawProgress = atMost(() => {
-  if (drawn) renderProgress(drawn.bar, progress, language());
+  if (drawn) renderProgress(drawn.bar, wantedProgress(), language());
 });
 
 /** Draws the side bar into an element that ComfyUI gives; it may give the same one again. @param {HTMLElement} element */
@@ -87,7 +92,7 @@ export function mountPanel(element) {
   drawnAs = "";
   wish.selected = selectedKey();
   draw();
-  renderProgress(bar, progress, language());
+  renderProgress(bar, wantedProgress(), language());
   learnPastRuns();
 }
 
@@ -139,7 +144,7 @@ export function nodeFinished(executionId, output, cached) {
 /** @param {import("./progress.mjs").Progress | null} now */
 export function setProgress(now) {
   progress = now;
-  redrawProgress();
+  if (drawn) redrawProgress();
 }
 
 /** A run moved weights to the device and off it, and files may have changed before it. */
