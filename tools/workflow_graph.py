@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,9 +77,9 @@ class Graph:
         return node
 
     def note(self, text: str, pos: tuple[int, int], size: tuple[int, int], title: str = "") -> None:
-        """Place a note in Markdown."""
+        """Place a note in Markdown. Words in backticks become bold: ComfyUI shows code blue on brown in the dark."""
         self.last_node += 1
-        node = Node(self.last_node, "MarkdownNote", pos, size, [text], [], [], {}, title, "#432")
+        node = Node(self.last_node, "MarkdownNote", pos, size, [without_inline_code(text)], [], [], {}, title, "#432")
         self.nodes.append(node)
 
     def group(self, title: str, bounding: tuple[int, int, int, int], color: str = "#3f789e") -> None:
@@ -175,3 +176,19 @@ def _inputs_of(info: dict[str, Any]) -> list[tuple[str, str, bool, bool]]:
                 continue
             result.append((name, kind, section == "optional", is_widget))
     return result
+
+
+def without_inline_code(text: str) -> str:
+    """The Markdown with inline code in bold; blocks of code stay.
+
+    >>> without_inline_code("`a.*=0` in `models/vae`")
+    '**a.\\\\*=0** in **models/vae**'
+    """
+    parts = re.split(r"(```.*?```)", text, flags=re.DOTALL)
+    bold = [re.sub(r"`([^`]+)`", lambda found: f"**{_escaped(found[1])}**", part) for part in parts[::2]]
+    parts[::2] = bold
+    return "".join(parts)
+
+
+def _escaped(words: str) -> str:
+    return re.sub(r"([\\*<>])", r"\\\1", words)
