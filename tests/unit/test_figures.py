@@ -62,7 +62,10 @@ def _readme() -> list[str]:
     step = [f"{B4[key]:.1f}" for key in ("step_base_ms", "merge_ours_step_ms", "step_ours_ms", "step_core_ms")]
     measured = MEASURED["klein-4b", "dynamic"]
     inverse = sorted(-gain for gain in _gains("inverse-norm rule"))
+    pruned = read("gpu/results/teach_table.json")["summary"]["pruned"]
     return [
+        f"without pictures: {pruned['taught'][0]:.1f} dB on the pruned model, where plain 1.0 gives "
+        f"{pruned['plain'][0]:.1f} ",
         f"| one step | {' | '.join(f'{each} ms' for each in step)} |",
         f"| memory in use on the device | {' | '.join(f'{each} GiB' for each in memory)} |",
         f"adds {B4['restage_block_core_ms']:.0f} ms to that run in ComfyUI and {B4['restage_block_ours_ms']:.0f} ms in",
