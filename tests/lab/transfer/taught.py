@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
-from nodes.core.transfer.teaching import OTHER_PICTURE, SAME_PICTURE  # noqa: E402
+if "pack" not in sys.modules:  # in a test it is there, and "nodes" is a module of ComfyUI's
+    sys.modules["pack"] = types.ModuleType("pack")
+    sys.modules["pack"].__path__ = [str(Path(__file__).resolve().parents[3])]
+from pack.nodes.core.transfer.teaching import OTHER_PICTURE, SAME_PICTURE  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parents[2] / "gpu" / "results" / "teach_table.json"
 LAB = Path(__file__).resolve().parents[1] / "results.json"
