@@ -2,9 +2,9 @@
 
 A model with as many blocks as FLUX.2 Klein 4B, but narrow, on the CPU, with a LoRA on all of its 80 matrices: merged,
 merged but patched whenever a weight is used, and beside the weights. Two clocks, one outside and one inside our
-wrappers of the run and of the evaluation; what lies between is our own work in Python, which does not depend on the
-width. A run that is proved already gives what clocks and wrappers take by themselves. The stand-ins of weights that are
-patched when used work inside the evaluation, so they are timed by themselves.
+wrappers of the run, its steps and the evaluation; what lies between is our own work in Python, which does not depend on
+the width. A run that is proved already gives what clocks and wrappers take by themselves. The stand-ins of weights that
+are patched when used work inside the evaluation, so they are timed by themselves.
 
 ``--out FILE`` writes the milliseconds, and their shares of the step on one H200 in which they fall: a steady one of
 ``tests/gpu/results/lora_table.json``; where weights are patched when used, the first one after a change.
@@ -40,7 +40,9 @@ from pack.nodes.host.comfyui.private import wrappers  # noqa: E402
 
 TABLE = ROOT / "tests" / "gpu" / "results" / "lora_table.json"
 NARROW = {"hidden": 128, "double": 5, "single": 20, "context": 64, "side": 4, "tokens": 8, "rank": 8}
-KINDS = (WrappersMP.OUTER_SAMPLE, WrappersMP.PREDICT_NOISE)
+STEP = WrappersMP.PREDICT_NOISE
+AROUND = (WrappersMP.OUTER_SAMPLE, WrappersMP.SAMPLER_SAMPLE)
+KINDS = (*AROUND, STEP)
 STEPS = 2
 CALLS = 20_000
 
@@ -71,20 +73,20 @@ class Clocks:
 
         return clock
 
-    def first(self) -> float:
-        """Of the run and its first evaluation; forgotten afterwards."""
-        found = sum(self.spent[kind][0] for kind in KINDS)
+    def first(self) -> tuple[float, float]:
+        """In the first evaluation, and in the run around its steps; forgotten afterwards."""
+        found = self.spent[STEP][0], sum(self.spent[kind][0] for kind in AROUND)
         for spent in self.spent.values():
             spent.clear()
         return found
 
 
 def measured(klein: random_klein.RandomKlein, path: str, method: str, runs: int) -> dict[str, float]:
-    """Our milliseconds in a run and its first evaluation, not yet proved and proved."""
+    """Our milliseconds in the first evaluation of a run and around its steps, not yet proved less proved."""
     patched = apply_lora(path, "x", klein.base, None, 1.0, 0.0, "", method=method).model
     clocks = Clocks(patched)
-    looked: list[float] = []
-    proved: list[float] = []
+    looked: list[tuple[float, float]] = []
+    proved: list[tuple[float, float]] = []
     for _ in range(runs + 1):
         for found in (looked, proved):
             if found is looked:
@@ -94,12 +96,15 @@ def measured(klein: random_klein.RandomKlein, path: str, method: str, runs: int)
     with weight_functions.watched_functions(patched) as watched:
         at_use = len(watched.expected)
     stack = bypass_stack(patched)
-    clock_ms = statistics.median(proved[1:])
+    step, around = (
+        [statistics.median(one[part] for one in found[1:]) for found in (looked, proved)] for part in (0, 1)
+    )
     return {
         "beside": len(stack.hooks) if stack is not None else 0,
         "at_use": at_use,
-        "proof_ms": statistics.median(looked[1:]) - clock_ms + at_use * _stand_in_ms(),
-        "proved_ms": clock_ms,
+        "proof_ms": step[0] - step[1] + at_use * _stand_in_ms(),
+        "before_ms": around[0] - around[1],
+        "proved_ms": step[1],
     }
 
 

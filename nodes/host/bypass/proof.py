@@ -14,6 +14,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +24,7 @@ from comfy.patcher_extension import WrappersMP
 from ..comfyui.events import tell_page
 from ..comfyui.private import list_of_patches, wrappers
 from .hooks import BypassStack, add_bypass, bypass_stack, take_off
-from .weight_functions import watched_functions
+from .weight_functions import WatchedFunctions, watched_functions
 
 KEY = "lora_patchbay.proof"
 NOT_USED = "applied, but ComfyUI did not use it"
@@ -50,6 +51,9 @@ class _Run:
     patcher: Any
     stack: BypassStack | None
     evaluated: bool = field(default=False)
+    watching: ExitStack = field(default_factory=ExitStack)
+    """Ends the watch over :attr:`functions`."""
+    functions: WatchedFunctions | None = field(default=None)
 
 
 def attach_proof(patcher: Any) -> None:
@@ -57,6 +61,7 @@ def attach_proof(patcher: Any) -> None:
     if KEY in wrappers(patcher, WrappersMP.OUTER_SAMPLE):
         return
     patcher.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, _sample)
+    patcher.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, _loaded)
     patcher.add_wrapper_with_key(WrappersMP.PREDICT_NOISE, KEY, _evaluate)
 
 
@@ -101,15 +106,27 @@ def _copies(guider: Any) -> tuple[Any, Any]:
     return conds, comfy.model_patcher.create_model_options_clone(guider.model_options)
 
 
+def _loaded(executor: Any, *args: Any, **kwargs: Any) -> Any:
+    """The steps of a run, once the model is loaded: the watch begins here, so that the first step does not wait."""
+    run: _Run | None = getattr(_RUNS, "now", None)
+    if run is None or run.evaluated:
+        return executor(*args, **kwargs)
+    with run.watching:
+        run.functions = run.watching.enter_context(watched_functions(run.patcher))
+        return executor(*args, **kwargs)
+
+
 def _evaluate(executor: Any, *args: Any, **kwargs: Any) -> Any:
     """An evaluation, all its conditionings together; only the first of a run that is looked at does anything here."""
     run: _Run | None = getattr(_RUNS, "now", None)
     if run is None or run.evaluated:
         return executor(*args, **kwargs)
     run.evaluated = True
-    with watched_functions(run.patcher) as functions:
+    with run.watching:
+        if run.functions is None:  # a sampler of another pack's that calls the model in its own way
+            run.functions = run.watching.enter_context(watched_functions(run.patcher))
         result = executor(*args, **kwargs)
-    missed = functions.missed()
+    missed = run.functions.missed()
     if missed:
         _say(missed, "These weights are patched whenever they are used; load the model wholly (more free memory).")
     _PROVED[run.patcher.model] = list_of_patches(run.patcher)
