@@ -22,10 +22,12 @@ _NODE = """
 (title) => [window.app.rootGraph, ...window.app.rootGraph.subgraphs.values()]
   .flatMap((graph) => graph.nodes).find((node) => node.title === title || node.type === title)
 """
+_IS_EDITOR = "(widget) => widget.name === 'patchbay_strengths'"
+"""It comes with the first node that has one, a moment after the node."""
 _SHOW = f"""
 async (title) => {{
   const node = ({_NODE})(title);
-  const {{ element }} = node.widgets.find((w) => w.name === "patchbay_strengths");
+  const {{ element }} = node.widgets.find({_IS_EDITOR});
   const {{ canvas }} = window.app;
   document.querySelectorAll("[data-under-test]").forEach((each) => each.removeAttribute("data-under-test"));
   element.setAttribute("data-under-test", "");
@@ -85,7 +87,7 @@ def _write(page: ComfyPage, text: str, title: str = NODE) -> None:
 
 def _editor(page: ComfyPage, title: str = NODE) -> Locator:
     """The editor on the page that belongs to a node, once its blocks and the LoRA's energy are known."""
-    page.page.wait_for_function(f"(title) => Boolean(({_NODE})(title))", arg=title)
+    page.page.wait_for_function(f"(title) => ({_NODE})(title)?.widgets?.some(({_IS_EDITOR}))", arg=title)
     page.page.evaluate(_SHOW, title)
     editor = page.page.locator("[data-under-test]")
     editor.locator(".patchbay-sb").first.wait_for(state="visible")
