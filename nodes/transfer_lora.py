@@ -79,7 +79,8 @@ class PatchbayTransferLora(io.ComfyNode):
                 io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=False,
                              tooltip="Decides the noise, the order of the examples and the new factors."),
                 io.Int.Input("steps", default=300, min=1, max=100_000, tooltip="Training steps. The time is said "
-                             "before the run; 300 are enough for a first answer."),
+                             "before the run; 300 are enough for a first answer. It ends earlier when more steps "
+                             "bring nothing."),
                 io.String.Input("file_name", default="transferred", tooltip="The new file in models/loras. It is "
                                 "written only if it is certainly better; a name that is taken gets a number."),
                 *_advanced_inputs(),

@@ -26,8 +26,8 @@ SAME_PICTURE, OTHER_PICTURE = 0.05, 0.1
 """Squared distance of two models for one prompt, in squared distances between prompts: where they still draw the same
 picture, and from where on they draw another."""
 LEAST_GAIN = 0.01
-"""Part of the squared held-out error that a round has to bring. Where the LoRA lands, pictures never gained from less;
-from zero most of the error is what the two models differ in, so that any gain counts."""
+"""Part of the squared held-out error that a round has to bring where the LoRA lands: less is as likely luck with the
+held-out walks. From zero most of the error is what the two models differ in, so that any gain counts."""
 FRUITLESS_ROUNDS = 2
 """Teaching of a LoRA that lands ends after so many rounds in a row that bring less."""
 WARM_UP = 0.03

@@ -22,7 +22,7 @@ SECTION = """
 
 *Transfer LoRA* makes a new LoRA from prompts alone: the teacher is what the LoRA does to its own model. PSNR to the
 true picture in dB, with 95 % intervals, for captions that no LoRA saw (`python3 tests/gpu/teach_table.py --students
-FOLDER --data FILE` on one H200, [figures](../tests/gpu/results/teach_table.json)):
+FOLDER --data FILE` on two H200, [figures](../tests/gpu/results/teach_table.json)):
 
 | student | plain 1.0 | blocks renumbered | taught | trained on it |
 |---|---|---|---|---|
