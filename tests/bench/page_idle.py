@@ -4,7 +4,8 @@ In a real Chromium: time in scripts and tasks (CDP ``Performance``), the heap, a
 modules asked for came due. Run it with the runtime's Python: ``python tests/bench/page_idle.py [--seconds 10]``.
 
 ``--running`` measures while ComfyUI samples Klein Nano and tells this page of each step: pictures a second, the part of
-the time by which they came late, and what scripts took, all of them and ours. Compare the two lines of one run only.
+the time by which they came late, and what scripts took; in a round of its own, because the browser's profiler slows the
+page, what scripts of ours took. Compare the two lines of one run only.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ SEEN = "() => ({ ...window.__frames, seconds: (performance.now() - window.__fram
 CLIENT = "() => window.comfyAPI.api.api.clientId"
 WORKFLOW = ROOT / "workflows" / "Compare with and without a LoRA (Klein Nano).json"
 RUNS = 3
-ROUNDS = 3
+ROUNDS = 5
 KINDS = {"30 of ComfyUI": STOCK, "30 of ours": OURS}
 _SEEDS = itertools.count(1)
 FIGURES = ("ScriptDuration", "TaskDuration", "RecalcStyleDuration", "LayoutDuration")
@@ -88,7 +89,7 @@ class Seen(NamedTuple):
     script: float
     """Milliseconds of a second that scripts took."""
     ours: float
-    """Of these, those of our modules and of what they called, by the browser's own profiler."""
+    """Of these, those of our modules and of what they called, by the browser's own profiler; 0 where it did not run."""
 
 
 def main() -> None:
@@ -96,10 +97,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10.0, help="how long nothing happens")
     parser.add_argument("--running", action="store_true", help="measure while ComfyUI samples")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each kind of nodes, while ComfyUI samples")
     parser.add_argument("--address", default="", help="a ComfyUI that runs already")
     options = parser.parse_args()
     if options.running:
-        return print_running(options.address)
+        return print_running(options.address, options.rounds)
     print("renderer  nodes        script ms/s   task ms/s   timers/s   frames/s   heap MiB")
     with server_at(options.address) as address, chromium() as browser:
         for nodes2 in (False, True):
@@ -112,25 +114,35 @@ def main() -> None:
                 )
 
 
-def print_running(address: str) -> None:
+def print_running(address: str, rounds: int) -> None:
     """The same pages while ComfyUI samples: medians of rounds in which the two kinds take turns."""
-    print("renderer  nodes          pictures/s   late, % of the time   script ms/s   of it ours")
+    print("renderer  nodes          pictures/s (least to most)   late, % of the time   script ms/s   ours")
     with server_at(address) as address, chromium() as browser:
         client = ComfyClient(address)
         prompt = to_api(load_workflow(WORKFLOW), client.object_info())
         for nodes2 in (False, True):
             seen: dict[str, list[Seen]] = {name: [] for name in KINDS}
-            for turn in range(ROUNDS):
+            for turn in range(rounds):
                 for name, kinds in list(KINDS.items())[:: 1 if turn % 2 else -1]:
                     seen[name].append(_while_sampling(browser, client, prompt, nodes2, kinds))
-            for name, rounds in seen.items():
-                rate, late, script, ours = (statistics.median(each) for each in zip(*rounds, strict=True))
-                renderer = "nodes2" if nodes2 else "classic"
-                print(f"{renderer:9} {name:14} {rate:10.1f} {late:14.1f} {script:18.1f} {ours:12.1f}", flush=True)
+            for name, kinds in KINDS.items():
+                rates, late, script, _ = zip(*seen[name], strict=True)
+                ours = _while_sampling(browser, client, prompt, nodes2, kinds, profiled=True).ours
+                print(
+                    f"{'nodes2' if nodes2 else 'classic':9} {name:14} {statistics.median(rates):10.1f} "
+                    f"({min(rates):.1f} to {max(rates):.1f}) {statistics.median(late):17.1f} "
+                    f"{statistics.median(script):18.1f} {ours:10.1f}",
+                    flush=True,
+                )
 
 
 def _while_sampling(
-    browser: Browser, client: ComfyClient, prompt: dict[str, Any], nodes2: bool, kinds: dict[str, int]
+    browser: Browser,
+    client: ComfyClient,
+    prompt: dict[str, Any],
+    nodes2: bool,
+    kinds: dict[str, int],
+    profiled: bool = False,
 ) -> Seen:
     sampler = next(node for node in prompt.values() if node["class_type"] == "RandomNoise")
     context = browser.new_context(viewport=window(1440, 900))
@@ -139,7 +151,7 @@ def _while_sampling(
     page.wait_for_timeout(6000)
     client.client_id = page.evaluate(CLIENT)
     session = context.new_cdp_session(page)
-    for command in ("Performance.enable", "Profiler.enable", "Profiler.start"):
+    for command in ("Performance.enable", *(("Profiler.enable", "Profiler.start") if profiled else ())):
         session.send(command)
     before = _metrics(session)
     page.evaluate(FRAMES)
@@ -147,7 +159,7 @@ def _while_sampling(
         sampler["inputs"]["noise_seed"] = next(_SEEDS)
         client.run(prompt)
     seen, after = page.evaluate(SEEN), _metrics(session)
-    ours = own_milliseconds(session.send("Profiler.stop")["profile"])
+    ours = own_milliseconds(session.send("Profiler.stop")["profile"]) if profiled else 0.0
     context.close()
     seconds = seen["seconds"]
     script = (after["ScriptDuration"] - before["ScriptDuration"]) * 1000

@@ -55,6 +55,21 @@ _MOVE_INTO_SUBGRAPH = """
   canvas.openSubgraph(host.subgraph, host);
 }
 """
+_SORTED_ANEW = """
+(root) => {
+  const seen = [root, ...root.querySelectorAll("*")].filter((element) => element.checkVisibility());
+  const costs = (element, part) => {
+    const style = getComputedStyle(element, part);
+    if (part && style.content === "none") return false;
+    const rounded = style.overflow !== "visible" && parseFloat(style.borderTopLeftRadius) > 0;
+    const { opacity, transform, filter } = style;
+    return opacity !== "1" || transform !== "none" || filter !== "none" || (rounded && element.tagName !== "INPUT");
+  };
+  const parts = seen.flatMap((element) => ["", "::before", "::after"].map((part) => [element, part]));
+  return parts.filter((each) => costs(...each)).map(([element, part]) => element.className + part);
+}
+"""
+"""What Chromium sorts into layers anew for each picture; a field for text is cut by the browser itself."""
 _COPY = """
 (title) => {
   const { canvas, rootGraph } = window.app;
@@ -126,7 +141,9 @@ def _last(text: str) -> tuple[str, float]:
 
 def test_bars_write_the_text_and_follow_it(comfy_page: ComfyPage) -> None:
     comfy_page.load_workflow(WORKFLOW)
-    bar = _bar(_editor(comfy_page), "single_blocks.1")
+    editor = _editor(comfy_page)
+    assert editor.evaluate(_SORTED_ANEW) == []
+    bar = _bar(editor, "single_blocks.1")
     _drag(comfy_page, bar, 30)
     written = _text(comfy_page)
     assert written.startswith(f"{TEXT}, single_blocks.1=")
