@@ -28,6 +28,10 @@ from tools.workflow import load_workflow, to_api
 
 OURS = {"PatchbayApplyLora": 10, "PatchbayShowPatches": 8, "PatchbayBlockStrengths": 6, "PatchbayCompareImages": 6}
 STOCK = {"LoraLoader": 10, "CLIPTextEncode": 8, "KSampler": 6, "PreviewImage": 6}
+RICH = {"KSampler": 30}
+"""Nodes of ComfyUI's with about as much on them as ours: five sockets and six fields each."""
+SIZES = [*[(420, 622)] * 10, *[(420, 144)] * 8, *[(420, 604)] * 6, *[(480, 520)] * 6]
+"""Of ours in their order, as they are when they are new."""
 COUNT = """
 (() => {
   const counted = (window.__dues = { timers: 0, frames: 0 });
@@ -43,13 +47,14 @@ COUNT = """
 })();
 """
 FILL = """
-(kinds) => {
+([kinds, sizes]) => {
   const { rootGraph } = window.app;
   rootGraph.clear();
   let at = 0;
   for (const [type, count] of Object.entries(kinds))
     for (let i = 0; i < count; i += 1, at += 1) {
       const node = window.LiteGraph.createNode(type);
+      if (sizes.length > 0) node.setSize(sizes[at]);
       node.pos = [(at % 6) * 560, Math.floor(at / 6) * 900];
       rootGraph.add(node);
     }
@@ -74,9 +79,14 @@ CLIENT = "() => window.comfyAPI.api.api.clientId"
 WORKFLOW = ROOT / "workflows" / "Compare with and without a LoRA (Klein Nano).json"
 RUNS = 3
 ROUNDS = 5
-KINDS = {"30 of ComfyUI": STOCK, "30 of ours": OURS}
+KINDS = {"30 of ComfyUI": STOCK, "30 KSamplers": RICH, "30 of ours": OURS}
 _SEEDS = itertools.count(1)
 FIGURES = ("ScriptDuration", "TaskDuration", "RecalcStyleDuration", "LayoutDuration")
+
+
+def fill(page: Page, kinds: dict[str, int]) -> None:
+    """Puts 30 nodes on the canvas, KSamplers as large as ours."""
+    page.evaluate(FILL, [kinds, SIZES if kinds is RICH else []])
 
 
 class Seen(NamedTuple):
@@ -147,7 +157,7 @@ def _while_sampling(
     sampler = next(node for node in prompt.values() if node["class_type"] == "RandomNoise")
     context = browser.new_context(viewport=window(1440, 900))
     page = open_comfyui(context, client.address, nodes2)
-    page.evaluate(FILL, kinds)
+    fill(page, kinds)
     page.wait_for_timeout(6000)
     client.client_id = page.evaluate(CLIENT)
     session = context.new_cdp_session(page)
@@ -186,7 +196,7 @@ def measure(browser: Browser, address: str, nodes2: bool, kinds: dict[str, int],
     context = browser.new_context(viewport=window(1440, 900))
     context.add_init_script(COUNT)
     page = open_comfyui(context, address, nodes2)
-    page.evaluate(FILL, kinds)
+    fill(page, kinds)
     page.wait_for_timeout(6000)
     session = context.new_cdp_session(page)
     session.send("Performance.enable")

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from playwright.sync_api import Browser, Page
 
-from tests.bench.page_idle import FILL, KINDS
+from tests.bench.page_idle import KINDS, fill
 from tools.chromium import chromium, open_comfyui, server_at, window
 
 ROUNDS = 5
@@ -71,7 +71,7 @@ def main() -> None:
 
 def _page(browser: Browser, address: str, nodes2: bool, kinds: dict[str, int], hide: str) -> Page:
     page = open_comfyui(browser.new_context(viewport=window(1440, 900)), address, nodes2)
-    page.evaluate(FILL, kinds)
+    fill(page, kinds)
     if hide:
         page.add_style_tag(content=f"{hide} {{ display: none !important; }}")
     page.wait_for_timeout(6000)
