@@ -5,6 +5,7 @@ import { onCanvasChange } from "./canvas_watch.mjs";
 import { hideIdleStrength, keepProgressShort, keepTextRowShort, keepTextShort } from "./compact.mjs";
 import { pastRuns } from "./history.mjs";
 import { attachedPanels, growthOf, takePlaces } from "./node_panels.mjs";
+import { leaveOutWhatIsOffScreen } from "./out_of_sight.mjs";
 import { language, onLanguageChange } from "./page_language.mjs";
 import { differences, earlierText, inputsOf } from "./run_inputs.mjs";
 
@@ -23,6 +24,7 @@ export function hostFor(entry) {
     watching = true;
     onCanvasChange(look);
     onLanguageChange(languageChanged);
+    leaveOutWhatIsOffScreen(() => attachedPanels().map(({ root }) => root));
   }
   keepTextShort(/** @type {EditorNode} */ (entry.node));
   hideIdleStrength(/** @type {EditorNode} */ (entry.node));

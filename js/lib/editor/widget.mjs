@@ -20,6 +20,7 @@ import { Memory } from "./memory.mjs";
 import { readLayouts, textInForce } from "./sources.mjs";
 import { emptyText, footWords, problemText } from "./sentences.mjs";
 import { parseTyped } from "./text.mjs";
+import { hiddenPixels } from "../ui/out_of_sight.mjs";
 
 /**
  * @typedef {import("../comfyui/node_panels.mjs").Panel} Panel
@@ -336,7 +337,7 @@ class StrengthEditor {
     const { root, bars } = this.view;
     if (this.roomy || this.unfolded || !this.board || bars.clientHeight === 0) return;
     this.roomy = true;
-    const hidden = root.scrollHeight - root.clientHeight;
+    const hidden = hiddenPixels(root);
     this.host.contentChanged(hidden, hidden > 1);
   }
 
@@ -344,7 +345,7 @@ class StrengthEditor {
     this.unfolded = !this.unfolded;
     this.render();
     const { root, parts } = this.view;
-    this.host.contentChanged(this.unfolded ? parts.scrollHeight + root.scrollHeight - root.clientHeight : 0, this.unfolded);
+    this.host.contentChanged(this.unfolded ? parts.scrollHeight + hiddenPixels(root) : 0, this.unfolded);
     this.roomy = false;
   }
 

@@ -4,6 +4,7 @@ import { alike } from "../ui/alike.mjs";
 import { h, setAttributes } from "../ui/dom.mjs";
 import { takeWheel } from "../ui/wheel.mjs";
 import { asMeasurement, measurementView } from "./view.mjs";
+import { hiddenPixels } from "../ui/out_of_sight.mjs";
 
 /**
  * @typedef {import("../../types/measurement").Measurement} Measurement
@@ -37,7 +38,7 @@ export function createMeasurePanel(host) {
   function onToggle(name, isOpen) {
     if (open.has(name) === isOpen) return;
     open[isOpen ? "add" : "delete"](name);
-    host.contentChanged(root.scrollHeight - root.clientHeight, open.size > 0);
+    host.contentChanged(hiddenPixels(root), open.size > 0);
   }
 
   takeWheel(root, () => root, host.forwardWheel);

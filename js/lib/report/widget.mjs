@@ -5,6 +5,7 @@ import { setAttributes } from "../ui/dom.mjs";
 import { fileOf, isHealthy, renderReportCard } from "./card.mjs";
 import { copyText } from "../ui/save_file.mjs";
 import { askSizes } from "./sizes.mjs";
+import { hiddenPixels } from "../ui/out_of_sight.mjs";
 
 /**
  * @typedef {import("../../types/report").Report} Report
@@ -60,7 +61,7 @@ export function createReportPanel(host) {
       state.open[open ? "add" : "delete"](name);
       if (!changed) return;
       unfolded = state.open.size > 0;
-      host.contentChanged(root.scrollHeight - root.clientHeight, state.open.size > 0);
+      host.contentChanged(hiddenPixels(root), state.open.size > 0);
       if (open) setTimeout(() => scrollTo(root, element), 60);
       if (open) void completeSizes();
     },
@@ -90,7 +91,7 @@ export function createReportPanel(host) {
       // What is wrong is to be seen without scrolling. One line needs no room, and strengths that are all right give a node that
       // stands above others none by themselves: only a hand that unfolds something does.
       const calm = isHealthy(report) || (report.kind === "strengths" && report.level === "ok");
-      requestAnimationFrame(() => host.contentChanged(root.scrollHeight - root.clientHeight, !calm || unfolded));
+      requestAnimationFrame(() => host.contentChanged(hiddenPixels(root), !calm || unfolded));
     },
     languageChanged() {
       state.language = host.language();

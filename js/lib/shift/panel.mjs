@@ -4,6 +4,7 @@ import { alike } from "../ui/alike.mjs";
 import { h, setAttributes } from "../ui/dom.mjs";
 import { copyText } from "../ui/save_file.mjs";
 import { takeWheel } from "../ui/wheel.mjs";
+import { hiddenPixels } from "../ui/out_of_sight.mjs";
 
 /**
  * @typedef {import("../comfyui/node_panels.mjs").Panel} Panel
@@ -50,7 +51,7 @@ export function createPanel(host, words, read, draw) {
   function onToggle(part, isOpen) {
     if (open.has(part) === isOpen) return;
     open[isOpen ? "add" : "delete"](part);
-    host.contentChanged(root.scrollHeight - root.clientHeight, open.size > 0);
+    host.contentChanged(hiddenPixels(root), open.size > 0);
   }
 
   /** @param {"text" | "json"} what */
