@@ -2,9 +2,10 @@
 
 While a workflow runs, ComfyUI's page changes with every picture, and Chromium then sorts all that stands on the nodes
 anew (``PaintArtifactCompositor::Update`` in its trace). Here one small element changes at every picture instead, so
-that no server takes time from it, and the thread's own CPU time counts, not that of the clock. Run it with the
-runtime's Python: ``python tests/bench/page_layers.py [--hide SELECTOR]``; ``--hide`` adds a line without what the
-selector names.
+that no server takes time from it, and the thread's own CPU time counts, not that of the clock. The page is told that a
+run began, or, with ``--waiting``, is not. Run it with the runtime's Python:
+``python tests/bench/page_layers.py [--hide SELECTOR] [--waiting]``; ``--hide`` adds a line without what the selector
+names.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ from playwright.sync_api import Browser, Page
 from tests.bench.page_idle import KINDS, fill
 from tools.chromium import chromium, open_comfyui, server_at, window
 
+BEGUN = """
+() => {
+  const { api } = window.comfyAPI.api;
+  api.dispatchEvent(new CustomEvent("execution_start", { detail: { prompt_id: "told", timestamp: 0 } }));
+}
+"""
 ROUNDS = 5
 SECONDS = 2.0
 SORTING = "PaintArtifactCompositor::Update"
@@ -50,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--address", default="", help="a ComfyUI that runs already")
     parser.add_argument("--hide", default="", help="CSS selector of what a further line is without")
+    parser.add_argument("--waiting", action="store_true", help="as if nothing ran")
     options = parser.parse_args()
     print("renderer  nodes                    ms a picture")
     with server_at(options.address) as address, chromium() as browser:
@@ -57,6 +65,10 @@ def main() -> None:
             pages = {name: _page(browser, address, nodes2, kinds, "") for name, kinds in KINDS.items()}
             if options.hide:
                 pages["30 of ours without it"] = _page(browser, address, nodes2, KINDS["30 of ours"], options.hide)
+            if not options.waiting:
+                for page in pages.values():
+                    page.evaluate(BEGUN)
+                    page.wait_for_timeout(1000)
             seen: dict[str, list[float]] = {name: [] for name in pages}
             for _ in range(ROUNDS):
                 for name, page in pages.items():
