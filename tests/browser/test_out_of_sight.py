@@ -45,8 +45,7 @@ SHOW_FAR = """
 """
 MEASURED = """
 async (id) => {
-  const loaded = performance.getEntriesByType("resource").map(({ name }) => name);
-  const { hiddenPixels } = await import(loaded.find((name) => name.endsWith("/lib/ui/out_of_sight.mjs")));
+  const { hiddenPixels } = await import(document.querySelector('link[href$="/lib/ui/out_of_sight.mjs"]').href);
   const panel = document.querySelector(`[data-node-id="${id}"] .patchbay-panel`);
   const tall = panel.appendChild(document.createElement("div"));
   tall.style.height = "2345px";

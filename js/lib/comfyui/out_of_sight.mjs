@@ -14,7 +14,7 @@ const STILL_MILLISECONDS = 400;
 const AGAIN_MILLISECONDS = 700;
 /** After a run: the next one often follows at once. */
 const AFTER_MILLISECONDS = 700;
-const ENDS = ["execution_success", "execution_error", "execution_interrupted"];
+const ENDS = ["execution_success", "execution_error", "execution_interrupted", "reconnecting"];
 
 /** @type {() => Element[]} */
 let panelsNow = () => [];
