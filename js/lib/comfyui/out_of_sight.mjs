@@ -11,7 +11,7 @@ const MARGIN = "10%";
 /** A canvas that moves shows all of its nodes; it counts as still after this. */
 const STILL_MILLISECONDS = 400;
 /** A script may have moved a node. */
-const AGAIN_MILLISECONDS = 700;
+const AGAIN_MILLISECONDS = 2000;
 /** After a run: the next one often follows at once. */
 const AFTER_MILLISECONDS = 700;
 const ENDS = ["execution_success", "execution_error", "execution_interrupted", "reconnecting"];
