@@ -14,18 +14,8 @@ const SETTLED_MILLISECONDS = 450;
 const INPUTS = ["pointerdown", "pointerup", "keyup", "input", "change", "wheel", "drop", "paste", "visibilitychange"];
 const TOLD = ["graphChanged", "promptQueued", "executed", "execution_success", "execution_error"];
 
-/** A look takes this much of one picture and goes on in the next: on a large canvas, all at once would make one come late. */
-const SLICE_MILLISECONDS = 1.5;
-
-/** @typedef {() => void | (() => void)[]} Look what it has to look at, or the parts of it */
-
-/** @type {Set<Look>} */
+/** @type {Set<() => void>} */
 const listeners = new Set();
-/** What the look that goes on has still to look at. @type {Look[]} */
-let left = [];
-let goesOn = false;
-/** Something changed while a look went on. */
-let again = false;
 let started = false;
 let last = -Infinity;
 let changes = 0;
@@ -37,18 +27,14 @@ let waiting;
 let settling;
 
 /**
- * Calls `look`, and then what it returns, after the canvas may have changed. It must be cheap where nothing did, and must not
- * draw then.
- * @param {Look} look
+ * Calls `look` after the canvas may have changed. It must be cheap where nothing did, and must not draw then.
+ * @param {() => void} look
  * @returns {() => void} ends it
  */
 export function onCanvasChange(look) {
   listeners.add(look);
   if (!started) start();
-  return () => {
-    listeners.delete(look);
-    left = left.filter((each) => each !== look);
-  };
+  return () => void listeners.delete(look);
 }
 
 /** Another number after everything that may have changed the canvas: what was read at the same number is still so. */
@@ -81,26 +67,7 @@ function look() {
   due = Infinity;
   changes += 1;
   last = performance.now();
-  again = goesOn;
-  if (goesOn) return;
-  goesOn = true;
-  left = [...listeners];
-  lookFurther();
-}
-
-function lookFurther() {
-  const end = performance.now() + SLICE_MILLISECONDS;
-  try {
-    do left.unshift(...(left.shift()?.() ?? []));
-    while (left.length > 0 && performance.now() < end);
-  } finally {
-    if (left.length === 0 && again) {
-      again = false;
-      left = [...listeners];
-    }
-    goesOn = left.length > 0;
-    if (goesOn) requestAnimationFrame(lookFurther);
-  }
+  for (const each of [...listeners]) each();
 }
 
 /** The listeners are the page's: they stay, and do nothing while nobody looks. */

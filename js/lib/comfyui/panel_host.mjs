@@ -36,17 +36,13 @@ export function hostFor(entry) {
 function look() {
   takePlaces();
   const entries = attachedPanels();
-  const nodes = new Map(entries.map((entry) => [entry.node, entry]));
-  return [...entries.map((entry) => () => markEarlier(entry)), ...[...nodes.values()].map((entry) => () => keepShort(entry))];
-}
-
-/** @param {Attached} entry */
-function keepShort({ node, root }) {
-  if (!node.graph) return;
-  const at = /** @type {EditorNode} */ (node);
-  hideIdleStrength(at);
-  keepProgressShort(at);
-  keepTextRowShort(at, root);
+  entries.forEach(markEarlier);
+  for (const { node, root } of new Map(entries.map((entry) => [entry.node, entry])).values()) {
+    const at = /** @type {EditorNode} */ (node);
+    hideIdleStrength(at);
+    keepProgressShort(at);
+    keepTextRowShort(at, root);
+  }
 }
 
 function languageChanged() {
