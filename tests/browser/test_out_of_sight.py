@@ -82,7 +82,7 @@ def test_nodes_off_the_screen_are_left_out_of_a_run_and_only_of_it(comfy_page: C
     page.wait_for_function(IS_HIDDEN, arg=far)
     page.evaluate(SHOW_FAR)
     page.wait_for_function(IS_HIDDEN, arg="")
-    page.wait_for_function("(far) => document.querySelector('[data-patchbay-out-of-sight]') !== null", arg=far)
+    page.wait_for_selector("[data-patchbay-out-of-sight]", state="attached")
     assert far not in page.evaluate(HIDDEN), "it is in view now"
     page.locator(".patchbay-compare .patchbay-pane:not([hidden]) img").first.wait_for(state="visible")
     page.evaluate(TELL, "execution_success")
