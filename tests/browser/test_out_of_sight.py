@@ -31,7 +31,8 @@ WATCH = """
 LEFT_OUT = "() => [...window.__leftOut]"
 HIDDEN = """
 () => [...document.querySelectorAll(".lg-node")]
-  .filter((node) => getComputedStyle(node).visibility === "hidden").map((node) => node.getAttribute("data-node-id"))
+  .filter((node) => getComputedStyle(node).contentVisibility === "hidden")
+  .map((node) => node.getAttribute("data-node-id"))
 """
 IS_HIDDEN = f"(wanted) => String(({HIDDEN.strip()})()) === wanted"
 TELL = """
@@ -41,6 +42,19 @@ SHOW_FAR = """
 () => {
   const { rootGraph, canvas } = window.app;
   canvas.centerOnNode(rootGraph.nodes.find(({ type }) => type === "PatchbayCompareImages"));
+}
+"""
+SIZE = """
+(id) => {
+  const { width, height } = getComputedStyle(document.querySelector(`.lg-node[data-node-id="${id}"]`));
+  const [own, tall] = window.app.rootGraph.getNodeById(Number(id)).size;
+  return { width, height, own, tall };
+}
+"""
+WIDER = """
+([id, by]) => {
+  const node = window.app.rootGraph.getNodeById(Number(id));
+  node.setSize([node.size[0] + by, node.size[1]]);
 }
 """
 MEASURED = """
@@ -66,6 +80,7 @@ def test_nodes_off_the_screen_are_left_out_of_a_run_and_only_of_it(comfy_page: C
     page.wait_for_selector(".patchbay-compare")
     page.evaluate(WATCH)
     assert page.evaluate(HIDDEN) == [], "nothing runs"
+    drawn = page.evaluate(SIZE, far)
 
     comfy_page.queue_and_wait()
     assert page.evaluate(LEFT_OUT) == [far], "what is seen is drawn, and what is not ours is left alone"
@@ -73,6 +88,11 @@ def test_nodes_off_the_screen_are_left_out_of_a_run_and_only_of_it(comfy_page: C
 
     page.evaluate(TELL, "execution_start")
     page.wait_for_function(IS_HIDDEN, arg=far)
+    assert page.evaluate(SIZE, far) == drawn, "what is left out keeps its size"
+    for by in (90, -90):
+        page.evaluate(WIDER, [far, by])
+        page.wait_for_timeout(300)  # the frontend may store what it sees
+    assert page.evaluate(SIZE, far) == drawn, "a node that is made wider and narrower is as it was"
     seen = page.evaluate(MEASURED, far)
     assert seen["marked"]
     assert seen["out"] > 2000, f"measured as it will be drawn: {seen}"

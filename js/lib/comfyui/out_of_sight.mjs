@@ -5,6 +5,7 @@
 import { api } from "../../../../scripts/api.js";
 import { OUT_OF_SIGHT } from "../ui/out_of_sight.mjs";
 import { app, setting } from "./app.mjs";
+import { canvasMayHaveChanged } from "./canvas_watch.mjs";
 
 /** Around what is seen. */
 const MARGIN = "10%";
@@ -19,10 +20,17 @@ const ENDS = ["execution_success", "execution_error", "execution_interrupted", "
 /** @type {() => Element[]} */
 let panelsNow = () => [];
 let running = false;
+/** While something runs, and until all is drawn again. */
+let following = false;
 /** Whoever walks through the page by keyboard reaches what is off the screen too. */
 let byKeyboard = false;
-/** Nodes that are not drawn. @type {Set<Element>} */
+/** Nodes that are not drawn. @type {Set<HTMLElement>} */
 const skipped = new Set();
+/**
+ * Nodes that will be left out, with their size, or drawn again, one with each picture: all at once made pictures come late.
+ * @type {Map<HTMLElement, {width: string, height: string} | null>}
+ */
+const next = new Map();
 /** @type {IntersectionObserver | null} */
 let observer = null;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -42,6 +50,9 @@ export function leaveOutWhatIsOffScreen(panels) {
   for (const type of ENDS) api.addEventListener(type, endSoon);
   document.addEventListener("keydown", ({ key }) => key === "Tab" && walk(true), { capture: true, passive: true });
   document.addEventListener("pointerdown", () => walk(false), { capture: true, passive: true });
+  // To ask the window for its size with each picture would have the page laid out at once.
+  window.addEventListener("resize", () => (view = ""));
+  document.addEventListener("fullscreenchange", () => (view = ""));
 }
 
 function begin() {
@@ -51,28 +62,36 @@ function begin() {
   running = true;
   lookAt = 0;
   view = viewNow();
-  requestAnimationFrame(eachPicture);
+  if (!following) requestAnimationFrame(eachPicture);
+  following = true;
 }
 
 /** @param {number} now milliseconds */
 function eachPicture(now) {
-  if (!running) return;
+  following = running || next.size > 0;
+  if (!following) return;
   requestAnimationFrame(eachPicture);
   const seen = viewNow();
   if (seen !== view) {
     view = seen;
     showAll();
     lookAt = now + STILL_MILLISECONDS;
-  } else if (now >= lookAt && !byKeyboard) {
+  } else if (running && now >= lookAt && !byKeyboard) {
     lookAt = now + AGAIN_MILLISECONDS;
     look();
+  }
+  for (const [node, size] of next) {
+    next.delete(node);
+    if (size) leaveOut(node, size);
+    else draw(node);
+    break;
   }
 }
 
 /** What is seen of which graph, as a text that is another one once that changes. */
 function viewNow() {
   const { ds, graph } = app.canvas;
-  return [ds.scale, ds.offset[0], ds.offset[1], innerWidth, innerHeight, graph?.id, Boolean(document.fullscreenElement)].join();
+  return `${ds.scale} ${ds.offset[0]} ${ds.offset[1]} ${graph?.id}`;
 }
 
 /** Once: an observer that goes on costs time with every picture. */
@@ -86,22 +105,46 @@ function look() {
   const root = document.getElementById("graph-canvas-container");
   const own = (observer = new IntersectionObserver((entries) => {
     own.disconnect();
-    if (own === observer && running && !byKeyboard) for (const { target, isIntersecting } of entries) mark(target, !isIntersecting);
+    if (own !== observer || !running || byKeyboard) return;
+    for (const { target, isIntersecting } of entries) found(/** @type {HTMLElement} */ (target), isIntersecting);
   }, { root, rootMargin: MARGIN }));
   for (const node of nodes) own.observe(node);
 }
 
-/** @param {Element} node @param {boolean} away */
-function mark(node, away) {
-  if (skipped.has(node) === away) return;
-  node.toggleAttribute(OUT_OF_SIGHT, away);
-  skipped[away ? "add" : "delete"](node);
+/** Writes nothing where it leaves out: the page is laid out, and one after the other asks for sizes. @param {HTMLElement} node @param {boolean} inView */
+function found(node, inView) {
+  if (inView) return draw(node);
+  if (skipped.has(node)) return void next.delete(node);
+  const { width, height } = getComputedStyle(node);
+  next.set(node, { width, height });
+}
+
+/**
+ * What is left out takes no room of its own: without these the frontend would store another size of the node.
+ * @param {HTMLElement} node @param {{width: string, height: string}} size
+ */
+function leaveOut(node, { width, height }) {
+  // Where the frontend says how wide a node is, what it says later counts too.
+  node.style.setProperty("--patchbay-width", node.style.getPropertyValue("--node-width") === width ? "var(--node-width)" : width);
+  node.style.setProperty("--patchbay-height", height);
+  node.toggleAttribute(OUT_OF_SIGHT, true);
+  skipped.add(node);
+}
+
+/** @param {HTMLElement} node */
+function draw(node) {
+  next.delete(node);
+  if (!skipped.delete(node)) return;
+  node.toggleAttribute(OUT_OF_SIGHT, false);
+  // Its panels did not look while nobody saw them.
+  canvasMayHaveChanged();
 }
 
 function showAll() {
   observer?.disconnect();
   observer = null;
-  for (const node of skipped) mark(node, false);
+  next.clear();
+  skipped.forEach(draw);
 }
 
 /** @param {boolean} now */
@@ -114,6 +157,9 @@ function endSoon() {
   clearTimeout(ending);
   ending = setTimeout(() => {
     running = false;
-    showAll();
+    observer?.disconnect();
+    observer = null;
+    next.clear();
+    for (const node of skipped) next.set(node, null);
   }, AFTER_MILLISECONDS);
 }

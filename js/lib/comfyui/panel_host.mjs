@@ -8,6 +8,7 @@ import { attachedPanels, growthOf, takePlaces } from "./node_panels.mjs";
 import { leaveOutWhatIsOffScreen } from "./out_of_sight.mjs";
 import { language, onLanguageChange } from "./page_language.mjs";
 import { differences, earlierText, inputsOf } from "./run_inputs.mjs";
+import { isOutOfSight } from "../ui/out_of_sight.mjs";
 
 /**
  * @typedef {import("../../types/app").ComfyNode} ComfyNode
@@ -35,7 +36,7 @@ export function hostFor(entry) {
 /** Each node once, however many panels it has. */
 function look() {
   takePlaces();
-  const entries = attachedPanels();
+  const entries = attachedPanels().filter(({ root }) => !isOutOfSight(root));
   entries.forEach(markEarlier);
   for (const { node, root } of new Map(entries.map((entry) => [entry.node, entry])).values()) {
     const at = /** @type {EditorNode} */ (node);

@@ -1,5 +1,6 @@
 // Which blocks the strength editor shows: those of the connected model as soon as they are known, of the file before.
 
+import { alike } from "../ui/alike.mjs";
 import { energyOfFile, energyOfReport, toBoard } from "./state.mjs";
 import { toModel } from "./table.mjs";
 
@@ -37,6 +38,15 @@ function boardOf(layout, lora, report, t) {
   const measured = report && energyOfReport(report.layers, toModel(layout));
   return toBoard(layout, measured ?? (lora && energyOfFile(lora)), t);
 }
+
+/**
+ * Whether two boards show the same bars: a run seldom brings others, and those that stand there stay then. All that a board
+ * holds besides follows from these three.
+ * @param {Board | null} one
+ * @param {Board | null} other
+ */
+export const sameBoard = (one, other) =>
+  one !== null && other !== null && alike([one.layout, one.groups, one.energy], [other.layout, other.groups, other.energy]);
 
 /** @param {StrengthLayout} layout @param {Report} report */
 function sameKinds(layout, report) {

@@ -7,9 +7,9 @@ import { onCanvasChange, watchValue } from "../comfyui/canvas_watch.mjs";
 import { baseText, hasBase, joinTexts } from "./base.mjs";
 import { changeBegins, changeEnds, loraNode, modelFile, writeWidget } from "../comfyui/editor.mjs";
 import { listenToBars } from "./input.mjs";
-import { chooseBoard } from "./layout.mjs";
+import { chooseBoard, sameBoard } from "./layout.mjs";
 import { runAgain } from "../comfyui/follow.mjs";
-import { isLinked, linkedNode, widgetText } from "../comfyui/links.mjs";
+import { isLinked, widgetText } from "../comfyui/links.mjs";
 import { axisFor, partsOf, rangeOf, rangeTarget, roundTo, selectorOf, statesOf, STEP, targetsOf } from "./state.mjs";
 import { buildEditor, renderEditor, typeInto, valueText } from "./view.mjs";
 import { plainText } from "../ui/format.mjs";
@@ -20,7 +20,7 @@ import { Memory } from "./memory.mjs";
 import { readLayouts, textInForce } from "./sources.mjs";
 import { emptyText, footWords, problemText } from "./sentences.mjs";
 import { parseTyped } from "./text.mjs";
-import { hiddenPixels } from "../ui/out_of_sight.mjs";
+import { hiddenPixels, isOutOfSight } from "../ui/out_of_sight.mjs";
 
 /**
  * @typedef {import("../comfyui/node_panels.mjs").Panel} Panel
@@ -172,7 +172,7 @@ class StrengthEditor {
 
   /** Looks whether something has changed outside. @param {boolean} [now] */
   look(now = false) {
-    if (!now && (document.hidden || !this.root.isConnected)) return;
+    if (!now && (document.hidden || !this.root.isConnected || isOutOfSight(this.root))) return;
     void this.findBlocks();
     this.makeRoom();
     const text = textInForce(this.node, TEXT_WIDGET, this.run?.report.blocks);
@@ -198,7 +198,7 @@ class StrengthEditor {
     if (asked === this.asked) return;
     this.asked = asked;
     this.busy = lora !== "" || file !== null;
-    await readLayouts(lora, file, (found) => asked === this.asked && this.choose(found, lora, file));
+    await readLayouts(lora, file, (found) => asked === this.asked && (this.choose(found, lora, file), true));
   }
 
   /** @param {import("./sources.mjs").Layouts} found @param {string} name @param {unknown} file */
@@ -208,12 +208,12 @@ class StrengthEditor {
     const ran = this.run?.report;
     const report = ran && (!ran.lora || ran.lora.name === name) ? ran : null;
     const chosen = chooseBoard({ model, lora, report, sameModel: this.run?.model === JSON.stringify(file) }, this.host.language().t);
-    this.board = chosen?.board ?? null;
+    const board = chosen?.board ?? null;
     this.source = chosen?.source ?? "";
-    if (this.board && !targetsOf(this.board, "").has(this.selected) && !rangeTarget(this.selected)) this.selected = "all";
-    this.roomy = false;
+    if (sameBoard(board, this.board)) return this.render();
+    Object.assign(this, { board, roomy: false });
+    if (board && !targetsOf(board, "").has(this.selected) && !rangeTarget(this.selected)) this.selected = "all";
     this.rebuild();
-    return true;
   }
 
   /** @param {Board} board */

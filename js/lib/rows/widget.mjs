@@ -11,6 +11,7 @@ import { openPicker } from "../picker/picker.mjs";
 import { asReport } from "../report/widget.mjs";
 import { setAttributes } from "../ui/dom.mjs";
 import { openMenu } from "../ui/menu.mjs";
+import { isOutOfSight } from "../ui/out_of_sight.mjs";
 import { takeWheel } from "../ui/wheel.mjs";
 import { reportWords } from "../words/report_words.mjs";
 import { askFacts, askVerdict } from "./facts.mjs";
@@ -105,7 +106,7 @@ class RowsPanel {
 
   /** @param {boolean} [now] */
   look(now = false) {
-    if (!now && (document.hidden || !this.root.isConnected)) return;
+    if (!now && (document.hidden || !this.root.isConnected || isOutOfSight(this.root))) return;
     const text = widgetText(this.node, ROWS_WIDGET) ?? "";
     const state = JSON.stringify([text, this.model, this.earlier(), this.said, this.hasOptions()]);
     if (!now && state === this.shown) return;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
-import { chooseBoard } from "../../../../js/lib/editor/layout.mjs";
+import { chooseBoard, sameBoard } from "../../../../js/lib/editor/layout.mjs";
 import { loraNodeOf, modelFileOf } from "../../../../js/lib/comfyui/links.mjs";
 import { axisFor, energyShare, isWithin, partsOf, rangeOf, rangeTarget, statesOf, sticky } from "../../../../js/lib/editor/state.mjs";
 import { Memory } from "../../../../js/lib/editor/memory.mjs";
@@ -62,6 +62,18 @@ test("the model's own blocks come before those that the LoRA names, and a run's 
   const chosen = chooseBoard({ model: layouts.flux, lora: LORA, report: ran, sameModel: true }, t);
   assert.deepEqual(chosen?.board.groups.map(({ bars }) => bars.length), [2, 3], "the report has three single blocks, the file four");
   assert.equal(chooseBoard({ model: null, lora: null, report: null, sameModel: false }, t), null);
+});
+
+test("bars stay where a run brings the same ones, and only there", () => {
+  const choose = (/** @type {object} */ more) => chooseBoard({ model: layouts.flux, lora: LORA, report: null, sameModel: false, ...more }, language.t)?.board ?? null;
+  const run = (/** @type {number} */ norm) => ({ report: report([layer({ block: "double_blocks.0", layer: "img_attn.qkv", delta_norm: norm }), layer({ block: "single_blocks.1", layer: "linear1", delta_norm: 1 })]), sameModel: true });
+  assert.ok(sameBoard(choose({}), choose({ model: structuredClone(layouts.flux) })));
+  assert.ok(sameBoard(choose(run(2)), choose(run(2))));
+  assert.ok(!sameBoard(choose(run(2)), choose(run(3))), "other shares");
+  assert.ok(!sameBoard(choose({}), choose({ lora: { ...LORA, energy: null } })), "not measured yet");
+  const [shorter] = layouts.flux.containers;
+  assert.ok(!sameBoard(choose({}), choose({ model: { ...layouts.flux, containers: [shorter] } })), "other blocks");
+  assert.ok(!sameBoard(null, null) && !sameBoard(choose({}), null), "nothing stands there yet");
 });
 
 test("energy is added up by block and by part; that of a fused layer belongs to no slice", () => {
