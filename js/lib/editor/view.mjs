@@ -113,7 +113,7 @@ function buildGroup({ whole, bars }, board, strongest, sliders, wholes, actions,
     const root = h(
       "div",
       { class: "patchbay-sb", role: "slider", tabindex: -1, "aria-orientation": "vertical", "aria-label": target.name, "data-selector": target.selector, "data-whole": whole?.selector ?? null },
-      h("span", { class: "patchbay-sb-track" }, h("span", { class: "patchbay-sb-energy" }), h("span", { class: "patchbay-sb-fill" }), h("span", { class: "patchbay-sb-spread" })),
+      h("span", { class: "patchbay-sb-track" }, h("span", { class: "patchbay-sb-fill" })),
       h("span", { class: "patchbay-sb-mark", "aria-hidden": "true", title: t("editor.toggleHint", { name: target.name }) }, target.mark),
     );
     if (energy !== null && strongest > 0) setStyle(root, { "--patchbay-energy": `${Math.round((100 * Math.sqrt(energy)) / strongest)}%` });
@@ -151,7 +151,7 @@ function flatSlider(target) {
   const root = h(
     "div",
     { class: "patchbay-sb-flat", role: "slider", tabindex: 0, "aria-orientation": "horizontal", "aria-label": target.name, "data-selector": target.selector },
-    h("span", { class: "patchbay-sb-rail" }, h("span", { class: "patchbay-sb-fill" }), h("span", { class: "patchbay-sb-spread" }), h("span", { class: "patchbay-sb-knob" })),
+    h("span", { class: "patchbay-sb-rail" }, h("span", { class: "patchbay-sb-fill" }), h("span", { class: "patchbay-sb-knob" })),
   );
   return { root, target, energy: null };
 }
@@ -219,6 +219,18 @@ export function renderEditor(view, shown, target, parts, board, actions, languag
 /** @param {Slider} slider @param {string} selected */
 const isInside = ({ root, target }, selected) => target.selector === selected || root.getAttribute("data-whole") === selected || isWithin(target.selector, selected);
 
+/**
+ * From the lowest to the highest of several strengths. Few bars have it, and it is no element of the others: each one on a
+ * canvas costs time while ComfyUI runs, and a model may have sixty bars.
+ * @param {HTMLElement} root @param {boolean} shown
+ */
+function showSpread(root, shown) {
+  const spread = root.querySelector(".patchbay-sb-spread");
+  if (shown === (spread !== null)) return;
+  if (spread) spread.remove();
+  else root.querySelector(".patchbay-sb-fill")?.after(h("span", { class: "patchbay-sb-spread" }));
+}
+
 /** @param {Slider} slider @param {BarState} state @param {EditorShown} shown @param {Language} language */
 function renderSlider({ root, energy }, state, { axis, locked }, language) {
   const value = state.value ?? (state.low + state.high) / 2;
@@ -232,6 +244,7 @@ function renderSlider({ root, energy }, state, { axis, locked }, language) {
   root.classList.toggle("patchbay-sb-negative", value < 0);
   root.classList.toggle("patchbay-sb-plain", state.value === 1 && !state.mixed);
   root.classList.toggle("patchbay-sb-mixed", state.mixed);
+  showSpread(root, state.mixed);
   root.setAttribute("aria-valuemin", formatStrength(axis.low));
   root.setAttribute("aria-valuemax", formatStrength(axis.high));
   root.setAttribute("aria-valuenow", formatStrength(value));
