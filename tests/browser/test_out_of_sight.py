@@ -109,3 +109,22 @@ def test_nodes_off_the_screen_are_left_out_of_a_run_and_only_of_it(comfy_page: C
     page.wait_for_function(IS_HIDDEN, arg="")
     comfy_page.assert_no_pack_errors()
     assert comfy_page.outside_requests == []
+
+
+def test_the_newest_frontend_stores_no_other_size_of_what_is_left_out(newest_page: ComfyPage) -> None:
+    page = newest_page.page
+    newest_page.load_workflow(COMPARE_WORKFLOW)
+    far = page.evaluate(FAR, 1)
+    newest_page.focus_node("PatchbayApplyLora")
+    page.wait_for_selector(".patchbay-compare")
+    page.wait_for_timeout(500)  # the frontend stores a size once it has seen it
+    drawn = page.evaluate(SIZE, far)
+    page.evaluate(TELL, "execution_start")
+    page.wait_for_function(IS_HIDDEN, arg=far)
+    page.wait_for_timeout(300)
+    assert page.evaluate(SIZE, far) == drawn
+    page.evaluate(TELL, "execution_success")
+    page.wait_for_function(IS_HIDDEN, arg="")
+    page.wait_for_timeout(300)
+    assert page.evaluate(SIZE, far) == drawn
+    newest_page.assert_no_pack_errors()
