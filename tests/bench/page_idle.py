@@ -6,13 +6,15 @@ modules asked for came due. Run it with the runtime's Python: ``python tests/ben
 ``--running`` measures while ComfyUI samples Klein Nano and tells this page of each step: pictures a second, the part of
 the time by which they came late, and what scripts took; in a round of its own, because the browser's profiler slows the
 page, what scripts of ours took. The canvas stands as ComfyUI opens it, with six of the nodes in view, or with
-``--whole`` so that all are. Compare the lines of one run only.
+``--whole`` so that all are. Beside ComfyUI's own nodes stand ours as ComfyUI alone draws them: their page gets none of
+our modules. Compare the lines of one run only.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import re
 import statistics
 import sys
 from pathlib import Path
@@ -20,18 +22,21 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from playwright.sync_api import Browser, CDPSession, Page
+from playwright.sync_api import Browser, BrowserContext, CDPSession, Page
 
 from tools.chromium import chromium, open_comfyui, server_at, window
 from tools.client import ComfyClient
 from tools.paths import ROOT
 from tools.workflow import load_workflow, to_api
 
+OUR_MODULES = re.compile(r"/extensions/[^/]*patchbay[^/]*/")
 OURS = {"PatchbayApplyLora": 10, "PatchbayShowPatches": 8, "PatchbayBlockStrengths": 6, "PatchbayCompareImages": 6}
 STOCK = {"LoraLoader": 10, "CLIPTextEncode": 8, "KSampler": 6, "PreviewImage": 6}
 ROWS = {"LoraLoader": 17, "KSampler": 5, "PreviewAny": 8}
 """Nodes of ComfyUI's with about as many elements on them, in Nodes 2.0, as ComfyUI puts on ours (3,100 and 3,184); our
-panels have 1,220 more."""
+panels have 1,040 more."""
+BARE = dict(OURS)
+"""The same nodes on a page that gets none of our modules: what ComfyUI itself draws of them."""
 SIZES = [*[(420, 622)] * 10, *[(420, 144)] * 8, *[(420, 604)] * 6, *[(480, 520)] * 6]
 """Of ours in their order, as they are when they are new."""
 COUNT = """
@@ -82,14 +87,22 @@ CLIENT = "() => window.comfyAPI.api.api.clientId"
 WORKFLOW = ROOT / "workflows" / "Compare with and without a LoRA (Klein Nano).json"
 RUNS = 3
 ROUNDS = 5
-KINDS = {"30 of ComfyUI": STOCK, "30 with as many rows": ROWS, "30 of ours": OURS}
+KINDS = {"30 of ComfyUI": STOCK, "30 with as many rows": ROWS, "30 without modules": BARE, "30 of ours": OURS}
 _SEEDS = itertools.count(1)
 FIGURES = ("ScriptDuration", "TaskDuration", "RecalcStyleDuration", "LayoutDuration")
 
 
 def fill(page: Page, kinds: dict[str, int]) -> None:
-    """Puts 30 nodes on the canvas, those with as many rows as large as ours."""
-    page.evaluate(FILL, [kinds, SIZES if kinds is ROWS else []])
+    """Puts 30 nodes on the canvas, those without our panels as large as ours."""
+    page.evaluate(FILL, [kinds, SIZES if kinds is ROWS or kinds is BARE else []])
+
+
+def window_for(browser: Browser, kinds: dict[str, int]) -> BrowserContext:
+    """A window of its own, which gets our modules or, for the nodes as ComfyUI alone draws them, does not."""
+    context = browser.new_context(viewport=window(1440, 900))
+    if kinds is BARE:
+        context.route(OUR_MODULES, lambda route: route.abort())
+    return context
 
 
 class Seen(NamedTuple):
@@ -160,7 +173,7 @@ def _while_sampling(
     profiled: bool = False,
 ) -> Seen:
     sampler = next(node for node in prompt.values() if node["class_type"] == "RandomNoise")
-    context = browser.new_context(viewport=window(1440, 900))
+    context = window_for(browser, kinds)
     page = open_comfyui(context, client.address, nodes2)
     fill(page, kinds)
     if whole:
@@ -200,7 +213,7 @@ def own_milliseconds(profile: dict[str, Any]) -> float:
 
 def measure(browser: Browser, address: str, nodes2: bool, kinds: dict[str, int], seconds: float) -> dict[str, float]:
     """Figures of one page, per second of doing nothing."""
-    context = browser.new_context(viewport=window(1440, 900))
+    context = window_for(browser, kinds)
     context.add_init_script(COUNT)
     page = open_comfyui(context, address, nodes2)
     fill(page, kinds)

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from playwright.sync_api import Browser, Page
 
-from tests.bench.page_idle import KINDS, fill
-from tools.chromium import chromium, open_comfyui, server_at, window
+from tests.bench.page_idle import KINDS, fill, window_for
+from tools.chromium import chromium, open_comfyui, server_at
 
 BEGUN = """
 () => {
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def _page(browser: Browser, address: str, nodes2: bool, kinds: dict[str, int], hide: str) -> Page:
-    page = open_comfyui(browser.new_context(viewport=window(1440, 900)), address, nodes2)
+    page = open_comfyui(window_for(browser, kinds), address, nodes2)
     fill(page, kinds)
     if hide:
         page.add_style_tag(content=f"{hide} {{ display: none !important; }}")
