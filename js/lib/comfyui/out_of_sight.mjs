@@ -96,8 +96,7 @@ function viewNow() {
 
 /** Once: an observer that goes on costs time with every picture. */
 function look() {
-  observer?.disconnect();
-  observer = null;
+  forget();
   if (document.fullscreenElement) return;
   const nodes = new Set(panelsNow().flatMap((panel) => panel.closest(".lg-node") ?? []));
   if (nodes.size === 0) return;
@@ -140,10 +139,15 @@ function draw(node) {
   canvasMayHaveChanged();
 }
 
-function showAll() {
+/** What was found, or will be, counts no more. */
+function forget() {
   observer?.disconnect();
   observer = null;
   next.clear();
+}
+
+function showAll() {
+  forget();
   skipped.forEach(draw);
 }
 
@@ -157,9 +161,7 @@ function endSoon() {
   clearTimeout(ending);
   ending = setTimeout(() => {
     running = false;
-    observer?.disconnect();
-    observer = null;
-    next.clear();
+    forget();
     for (const node of skipped) next.set(node, null);
   }, AFTER_MILLISECONDS);
 }

@@ -243,7 +243,6 @@ function renderSlider({ root, energy }, state, { axis, locked }, language) {
   root.classList.toggle("patchbay-sb-off", state.value === 0);
   root.classList.toggle("patchbay-sb-negative", value < 0);
   root.classList.toggle("patchbay-sb-plain", state.value === 1 && !state.mixed);
-  root.classList.toggle("patchbay-sb-mixed", state.mixed);
   showSpread(root, state.mixed);
   root.setAttribute("aria-valuemin", formatStrength(axis.low));
   root.setAttribute("aria-valuemax", formatStrength(axis.high));
