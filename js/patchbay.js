@@ -1,5 +1,6 @@
 // Entry of LoRA Patchbay's web side. ComfyUI imports every .js below this folder: the rest are .mjs.
-// This file waits for nothing, and so does ComfyUI's page for us: what it does is in lib/extension.mjs, which comes meanwhile.
+// This file waits for nothing, and so does ComfyUI's page for us: what it does is in LIBRARY, which comes with the first
+// workflow: ahead of it where it has nodes for us, else after it. Fetched sooner, it would hold up what ComfyUI waits for.
 
 /**
  * @typedef {import("./types/app").ComfyExtension} ComfyExtension
@@ -17,18 +18,42 @@ const WORDS = { en: { tooltip: "LoRA Patchbay: which layers were patched" }, ja:
 /** Names of the nodes with a `PATCHBAY_REPORT` output. @type {Set<string>} */
 const reportNodes = new Set();
 
+/** Nodes that a workflow brought, which have a size of their own. @type {WeakSet<object>} */
+const restored = new WeakSet();
+
+/** lib/extension.mjs and all that it imports. */
+const LIBRARY = "extension comfyui/app comfyui/node_panels parts part_files".split(" ").map((name) => `lib/${name}.mjs`);
+
 /** @type {Library | null} */
 let library = null;
-const loading = import("./lib/extension.mjs").then((loaded) => (library = loaded));
+/** @type {Promise<Library> | null} */
+let loading = null;
+
+/** Asks for all of the library at once, not for one import after the other. */
+function loadLibrary() {
+  loading ??= (() => {
+    for (const file of [...LIBRARY, "../../scripts/api.js", "../../scripts/app.js"]) {
+      document.head.append(Object.assign(document.createElement("link"), { rel: "modulepreload", href: new URL(file, import.meta.url).href }));
+    }
+    return import("./lib/extension.mjs").then((loaded) => (library = loaded));
+  })();
+  return loading;
+}
 
 /** At once where the library is there, else as soon as it is. @param {(loaded: Library) => void} act */
 function withLibrary(act) {
   if (library) act(library);
-  else void loading.then(act);
+  else void loadLibrary().then(act);
 }
 
 /** @param {(loaded: SideBar) => void} act */
-const withSideBar = (act) => void loading.then((loaded) => loaded.sideBar()).then(act);
+const withSideBar = (act) => void loadLibrary().then((loaded) => loaded.sideBar()).then(act);
+
+/** @param {string | undefined} type */
+const isOurs = (type) => Boolean(type?.startsWith("Patchbay"));
+
+/** @param {string | undefined} type */
+const hasLora = (type) => /lora/i.test(type ?? "");
 
 let ready = false;
 let registered = false;
@@ -128,15 +153,23 @@ const extension = {
     if (definition.output?.includes("PATCHBAY_REPORT")) reportNodes.add(definition.name);
   },
 
+  beforeConfigureGraph({ nodes, definitions }) {
+    const all = [nodes, ...(definitions?.subgraphs ?? []).map((subgraph) => subgraph.nodes)].flat();
+    if (all.some((node) => isOurs(node?.type) || hasLora(node?.type))) void loadLibrary();
+  },
+
   nodeCreated(node) {
-    const name = node.comfyClass ?? "";
-    if (name.startsWith("Patchbay")) withLibrary(({ nodeCreated }) => nodeCreated(node, reportNodes));
-    else if (/lora/i.test(name)) withLibrary(({ loraIsNear }) => loraIsNear(node));
+    if (isOurs(node.comfyClass)) withLibrary(({ nodeCreated }) => nodeCreated(node, reportNodes, !restored.has(node)));
+    else if (hasLora(node.comfyClass)) withLibrary(({ loraIsNear }) => loraIsNear(node));
+  },
+
+  loadedGraphNode(node) {
+    restored.add(node);
   },
 
   getNodeMenuItems: (node) => library?.nodeMenuItems(node) ?? [],
   refreshComboInNodes: () => library?.namesRefreshed(),
-  onNodeOutputsUpdated: () => withLibrary(({ outputsUpdated }) => outputsUpdated()),
+  onNodeOutputsUpdated: () => library?.outputsUpdated(),
   afterConfigureGraph: () => withLibrary(({ graphConfigured }) => void graphConfigured()),
 };
 

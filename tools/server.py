@@ -41,6 +41,7 @@ class ComfyServer:
     options: Sequence[str] = ()
     """More options for ``main.py``."""
     env: dict[str, str] = field(default_factory=dict)
+    with_pack: bool = True
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -72,7 +73,7 @@ class ComfyServer:
         self.port = self.port or free_port()
         if not is_free(self.port):
             raise ToolError(f"port {self.port} is taken by another program. End it, or choose another: --port N.")
-        prepare_base(self.base)
+        prepare_base(self.base, self.with_pack)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -158,11 +159,15 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _QUIET = {"PYTHONUTF8": "1", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
 
 
-def prepare_base(base: Path) -> None:
-    """Make a base directory for ComfyUI with the pack in its ``custom_nodes``."""
+def prepare_base(base: Path, with_pack: bool = True) -> None:
+    """Make a base directory for ComfyUI with the pack in its ``custom_nodes``, or with no pack there."""
     for name in ("input", "output", "temp", "user", "models", "custom_nodes"):
         (base / name).mkdir(parents=True, exist_ok=True)
-    install_pack(base / "custom_nodes" / PACK_FOLDER)
+    folder = base / "custom_nodes" / PACK_FOLDER
+    if with_pack:
+        install_pack(folder)
+    else:
+        _clear(folder)
 
 
 def install_pack(folder: Path) -> None:
@@ -171,9 +176,7 @@ def install_pack(folder: Path) -> None:
     Only what ships: the runtime lies in the repository too, and nothing may walk into it, and a pack that
     needs a file that it does not ship must fail here and not at a user's.
     """
-    if folder.is_symlink():
-        folder.unlink()
-    shutil.rmtree(folder, ignore_errors=True)
+    _clear(folder)
     folder.mkdir(parents=True)
     for source in shipped_entries():
         target = folder / source.name
@@ -184,6 +187,12 @@ def install_pack(folder: Path) -> None:
                 shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy2(source, target)
+
+
+def _clear(folder: Path) -> None:
+    if folder.is_symlink():
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def shipped_entries() -> list[Path]:

@@ -64,11 +64,20 @@ def table_text() -> str:
     lines = ["// Written by `python -m tools.web_parts`: what each part is made of, so that it is asked for at once."]
     lines += ["", "export const PARTS = {"]
     for name, (module, styles) in PARTS.items():
-        files = " ".join(file.removesuffix(".mjs") for file in sorted(closure(module) - start))
+        files = " ".join(_by_folder(closure(module) - start))
         sheets = ", ".join(f'"{sheet}"' for sheet in styles)
         lines += [f"  {name}: {{", f'    module: "./{module}",', f"    styles: [{sheets}],"]
         lines += [f'    files: "{files}",', "  },"]
     return "\n".join([*lines, "};", ""])
+
+
+def _by_folder(files: set[str]) -> list[str]:
+    """``{"ui/dom.mjs", "ui/icons.mjs"}`` as ``["ui/dom,icons"]``: each page loads this table."""
+    names: dict[str, list[str]] = {}
+    for file in sorted(files):
+        folder, name = file.removesuffix(".mjs").split("/")
+        names.setdefault(folder, []).append(name)
+    return [f"{folder}/{','.join(inside)}" for folder, inside in names.items()]
 
 
 if __name__ == "__main__":

@@ -118,13 +118,14 @@ export async function sideBar() {
 /**
  * @param {ComfyNode} node
  * @param {ReadonlySet<string>} withReports names of the nodes with a report
+ * @param {boolean} isNew whether no workflow gave it a size
  */
-export function nodeCreated(node, withReports) {
+export function nodeCreated(node, withReports, isNew) {
   reportNodes = withReports;
-  if (hasStrengths(node) && setting(SHOW_EDITOR) !== false) attachPanel(node, STRENGTH_EDITOR);
+  if (hasStrengths(node) && setting(SHOW_EDITOR) !== false) attachPanel(node, STRENGTH_EDITOR, isNew);
   const own = OWN_PANELS[node.comfyClass ?? ""];
-  if (own) attachPanel(node, own);
-  else if (hasReport(node) && setting(SHOW_CARDS) !== false) attachPanel(node, REPORT_CARD);
+  if (own) attachPanel(node, own, isNew);
+  else if (hasReport(node) && setting(SHOW_CARDS) !== false) attachPanel(node, REPORT_CARD, isNew);
   loraIsNear(node);
 }
 

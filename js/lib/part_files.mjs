@@ -4,61 +4,61 @@ export const PARTS = {
   host: {
     module: "./comfyui/panel_host.mjs",
     styles: ["panel"],
-    files: "comfyui/canvas_watch comfyui/compact comfyui/history comfyui/links comfyui/origins comfyui/out_of_sight comfyui/page_language comfyui/panel_host comfyui/run_inputs ui/format ui/out_of_sight words/i18n words/strings words/strings_editor words/strings_grid words/strings_measure words/strings_panel words/strings_rows words/strings_shift words/strings_sweep words/strings_workbench",
+    files: "comfyui/canvas_watch,compact,history,links,origins,out_of_sight,page_language,panel_host,run_inputs ui/format,out_of_sight words/i18n,strings,strings_editor,strings_grid,strings_measure,strings_panel,strings_rows,strings_shift,strings_sweep,strings_workbench",
   },
   report: {
     module: "./report/widget.mjs",
     styles: ["panel", "report_card", "report_layers", "workbench"],
-    files: "report/bar_strip report/block_strip report/blocks report/card report/file_facts report/found report/layer_table report/rank_curves report/sizes report/two_files report/unapplied report/widget ui/alike ui/dom ui/format ui/icons ui/out_of_sight ui/save_file ui/scale words/i18n words/report_words words/strings words/strings_editor words/strings_grid words/strings_measure words/strings_panel words/strings_report words/strings_rows words/strings_shift words/strings_sweep words/strings_workbench",
+    files: "report/bar_strip,block_strip,blocks,card,file_facts,found,layer_table,rank_curves,sizes,two_files,unapplied,widget ui/alike,dom,format,icons,out_of_sight,save_file,scale words/i18n,report_words,strings,strings_editor,strings_grid,strings_measure,strings_panel,strings_report,strings_rows,strings_shift,strings_sweep,strings_workbench",
   },
   editor: {
     module: "./editor/widget.mjs",
     styles: ["panel", "strength_editor", "strength_detail", "menu", "strength_hand"],
-    files: "comfyui/canvas_watch comfyui/editor comfyui/follow comfyui/links comfyui/origins editor/base editor/edit editor/input editor/layout editor/memory editor/preset_menu editor/sentences editor/sources editor/state editor/table editor/text editor/view editor/widget report/bar_strip report/block_strip report/blocks report/card report/file_facts report/found report/layer_table report/rank_curves report/sizes report/two_files report/unapplied report/widget ui/alike ui/dom ui/format ui/icons ui/menu ui/out_of_sight ui/save_file ui/scale ui/wheel words/i18n words/report_words words/strings words/strings_editor words/strings_grid words/strings_measure words/strings_panel words/strings_report words/strings_rows words/strings_shift words/strings_sweep words/strings_workbench",
+    files: "comfyui/canvas_watch,editor,follow,links,origins editor/base,edit,input,layout,memory,preset_menu,sentences,sources,state,table,text,view,widget report/bar_strip,block_strip,blocks,card,file_facts,found,layer_table,rank_curves,sizes,two_files,unapplied,widget ui/alike,dom,format,icons,menu,out_of_sight,save_file,scale,wheel words/i18n,report_words,strings,strings_editor,strings_grid,strings_measure,strings_panel,strings_report,strings_rows,strings_shift,strings_sweep,strings_workbench",
   },
   rows: {
     module: "./rows/widget.mjs",
     styles: ["panel", "report_card", "strength_editor", "strength_detail", "menu", "strength_hand", "rows", "picker"],
-    files: "comfyui/canvas_watch comfyui/compact comfyui/editor comfyui/follow comfyui/history comfyui/known_models comfyui/links comfyui/origins comfyui/out_of_sight comfyui/page_language comfyui/panel_host comfyui/run_inputs editor/base editor/edit editor/input editor/layout editor/memory editor/preset_menu editor/sentences editor/sources editor/state editor/table editor/text editor/view editor/widget picker/list picker/match picker/picker report/bar_strip report/block_strip report/blocks report/card report/file_facts report/found report/layer_table report/rank_curves report/sizes report/two_files report/unapplied report/widget rows/facts rows/hand rows/model rows/note_dialog rows/note_store rows/notes rows/parts rows/row_menu rows/sources rows/view rows/widget ui/alike ui/dom ui/format ui/icons ui/menu ui/out_of_sight ui/save_file ui/scale ui/wheel words/i18n words/report_words words/strings words/strings_editor words/strings_grid words/strings_measure words/strings_panel words/strings_report words/strings_rows words/strings_shift words/strings_sweep words/strings_workbench",
+    files: "comfyui/canvas_watch,compact,editor,follow,history,known_models,links,origins,out_of_sight,page_language,panel_host,run_inputs editor/base,edit,input,layout,memory,preset_menu,sentences,sources,state,table,text,view,widget picker/list,match,picker report/bar_strip,block_strip,blocks,card,file_facts,found,layer_table,rank_curves,sizes,two_files,unapplied,widget rows/facts,hand,model,note_dialog,note_store,notes,parts,row_menu,sources,view,widget ui/alike,dom,format,icons,menu,out_of_sight,save_file,scale,wheel words/i18n,report_words,strings,strings_editor,strings_grid,strings_measure,strings_panel,strings_report,strings_rows,strings_shift,strings_sweep,strings_workbench",
   },
   pill: {
     module: "./rows/pill.mjs",
     styles: [],
-    files: "comfyui/canvas_watch comfyui/editor comfyui/known_models comfyui/links comfyui/origins comfyui/page_language comfyui/run_inputs rows/facts rows/pill ui/format words/i18n words/strings words/strings_editor words/strings_grid words/strings_measure words/strings_panel words/strings_rows words/strings_shift words/strings_sweep words/strings_workbench",
+    files: "comfyui/canvas_watch,editor,known_models,links,origins,page_language,run_inputs rows/facts,pill ui/format words/i18n,strings,strings_editor,strings_grid,strings_measure,strings_panel,strings_rows,strings_shift,strings_sweep,strings_workbench",
   },
   choose: {
     module: "./rows/choose.mjs",
     styles: ["panel", "report_card", "rows", "picker"],
-    files: "comfyui/editor comfyui/known_models comfyui/links comfyui/origins comfyui/page_language comfyui/run_inputs picker/list picker/match picker/picker rows/choose rows/facts rows/model rows/note_store rows/notes rows/sources ui/dom ui/format ui/icons words/i18n words/report_words words/strings words/strings_editor words/strings_grid words/strings_measure words/strings_panel words/strings_report words/strings_rows words/strings_shift words/strings_sweep words/strings_workbench",
+    files: "comfyui/editor,known_models,links,origins,page_language,run_inputs picker/list,match,picker rows/choose,facts,model,note_store,notes,sources ui/dom,format,icons words/i18n,report_words,strings,strings_editor,strings_grid,strings_measure,strings_panel,strings_report,strings_rows,strings_shift,strings_sweep,strings_workbench",
   },
   compare: {
     module: "./compare/widget.mjs",
     styles: ["panel", "compare"],
-    files: "comfyui/canvas_watch compare/input compare/state compare/text compare/view compare/widget ui/alike ui/dom ui/format",
+    files: "comfyui/canvas_watch compare/input,state,text,view,widget ui/alike,dom,format",
   },
   grid: {
     module: "./grid/widget.mjs",
     styles: ["panel", "report_card", "arrivals", "menu", "grid"],
-    files: "comfyui/arrivals comfyui/editor comfyui/links comfyui/origins grid/large grid/model grid/targets grid/view grid/widget grid/zoom report/arrivals ui/alike ui/dom ui/format ui/icons ui/menu ui/wheel words/report_words words/strings_report",
+    files: "comfyui/arrivals,editor,links,origins grid/large,model,targets,view,widget,zoom report/arrivals ui/alike,dom,format,icons,menu,wheel words/report_words,strings_report",
   },
   measure: {
     module: "./measure/widget.mjs",
     styles: ["panel", "report_card", "measure"],
-    files: "measure/charts measure/view measure/widget ui/alike ui/dom ui/format ui/icons ui/out_of_sight ui/wheel words/report_words words/strings_report",
+    files: "measure/charts,view,widget ui/alike,dom,format,icons,out_of_sight,wheel words/report_words,strings_report",
   },
   shift: {
     module: "./shift/widget.mjs",
     styles: ["panel", "report_card", "shift", "shift_measured", "fit"],
-    files: "report/blocks shift/charts shift/detail shift/fit_view shift/model shift/panel shift/parts shift/tracks shift/view shift/widget ui/alike ui/dom ui/format ui/icons ui/out_of_sight ui/save_file ui/wheel words/report_words words/strings_report",
+    files: "report/blocks shift/charts,detail,fit_view,model,panel,parts,tracks,view,widget ui/alike,dom,format,icons,out_of_sight,save_file,wheel words/report_words,strings_report",
   },
   sweep: {
     module: "./sweep/widget.mjs",
     styles: ["panel", "report_card", "arrivals", "shift", "fit", "sweep"],
-    files: "comfyui/arrivals report/arrivals report/blocks shift/charts shift/model shift/panel shift/parts sweep/model sweep/view sweep/widget ui/alike ui/dom ui/format ui/icons ui/out_of_sight ui/save_file ui/wheel words/report_words words/strings_report",
+    files: "comfyui/arrivals report/arrivals,blocks shift/charts,model,panel,parts sweep/model,view,widget ui/alike,dom,format,icons,out_of_sight,save_file,wheel words/report_words,strings_report",
   },
   side_bar: {
     module: "./side_bar/extension.mjs",
     styles: ["panel", "report_card", "report_layers", "workbench", "strength_editor", "measure", "map", "map_legend", "sidebar", "lora_card"],
-    files: "comfyui/canvas_watch comfyui/compact comfyui/editor comfyui/help_dialog comfyui/history comfyui/links comfyui/origins comfyui/out_of_sight comfyui/page_language comfyui/panel_host comfyui/run_inputs map/columns map/diff map/encoders map/export map/figures map/legend map/model map/scale map/status map/svg map/svg_cell map/svg_legend map/table map/tip map/view map/words measure/block_figures measure/charts measure/view report/bar_strip report/block_strip report/blocks report/card report/file_facts report/found report/layer_table report/rank_curves report/sizes report/two_files report/unapplied report/widget side_bar/extension side_bar/file_norms side_bar/host side_bar/lora_card side_bar/lora_dialog side_bar/lora_names side_bar/panel side_bar/progress side_bar/sources side_bar/view ui/alike ui/dom ui/format ui/help_page ui/icons ui/out_of_sight ui/owner_colours ui/save_file ui/scale ui/svg_text words/i18n words/report_words words/strings words/strings_editor words/strings_grid words/strings_measure words/strings_panel words/strings_report words/strings_rows words/strings_shift words/strings_sweep words/strings_workbench",
+    files: "comfyui/canvas_watch,compact,editor,help_dialog,history,links,origins,out_of_sight,page_language,panel_host,run_inputs map/columns,diff,encoders,export,figures,legend,model,scale,status,svg,svg_cell,svg_legend,table,tip,view,words measure/block_figures,charts,view report/bar_strip,block_strip,blocks,card,file_facts,found,layer_table,rank_curves,sizes,two_files,unapplied,widget side_bar/extension,file_norms,host,lora_card,lora_dialog,lora_names,panel,progress,sources,view ui/alike,dom,format,help_page,icons,out_of_sight,owner_colours,save_file,scale,svg_text words/i18n,report_words,strings,strings_editor,strings_grid,strings_measure,strings_panel,strings_report,strings_rows,strings_shift,strings_sweep,strings_workbench",
   },
 };

@@ -32,7 +32,10 @@ async function start(name) {
 
 /** Has the browser fetch a part ahead of need. @param {PartName} name */
 export function prefetchPart(name) {
-  for (const file of PARTS[name].files.split(" ")) hint(urlOf(`./${file}.mjs`));
+  for (const group of PARTS[name].files.split(" ")) {
+    const [folder, files = ""] = group.split("/");
+    for (const file of files.split(",")) hint(urlOf(`./${folder}/${file}.mjs`));
+  }
 }
 
 /** When the page has nothing else to do. @param {() => void} act */

@@ -161,6 +161,12 @@ export interface ComfyKeybinding {
   combo: { key: string; alt?: boolean; ctrl?: boolean; shift?: boolean };
 }
 
+/** A workflow as it is stored, as far as the pack looks. */
+export interface StoredWorkflow {
+  nodes?: { type?: string }[];
+  definitions?: { subgraphs?: { nodes?: { type?: string }[] }[] };
+}
+
 export interface ComfyExtension {
   name: string;
   commands?: ComfyCommand[];
@@ -172,7 +178,11 @@ export interface ComfyExtension {
   aboutPageBadges?: { label: string; url: string; icon: string }[];
   setup?(): void | Promise<void>;
   beforeRegisterNodeDef?(nodeType: unknown, definition: ComfyNodeDefinition): void | Promise<void>;
+  /** A workflow is about to be opened. */
+  beforeConfigureGraph?(workflow: StoredWorkflow): void | Promise<void>;
   nodeCreated?(node: ComfyNode): void;
+  /** A node that a workflow brought, once it is as the workflow says. */
+  loadedGraphNode?(node: ComfyNode): void;
   afterConfigureGraph?(): void | Promise<void>;
   onNodeOutputsUpdated?(outputs: Record<string, NodeOutput>): void;
 }

@@ -70,6 +70,28 @@ def theme() -> str:
 
 
 @contextmanager
+def fresh_page(
+    browser: Browser,
+    comfy_server: ComfyServer,
+    comfy: ComfyClient,
+    renderer: str,
+    theme: str,
+    frontend: Path | None = None,
+) -> Iterator[ComfyPage]:
+    """A page of its own that ComfyUI can be opened in, with these settings; ``frontend`` is a folder of static files of
+    another one."""
+    settings = {**QUIET, "Comfy.VueNodes.Enabled": renderer == "nodes2", "Comfy.ColorPalette": theme}
+    comfy.post_json("/settings", settings)
+    context = browser.new_context(viewport=VIEWPORT, locale="en-US")
+    fresh = ComfyPage(context.new_page(), comfy_server.address, renderer, theme)
+    fresh.watch()
+    if frontend is not None:
+        _serve_from(frontend, context)
+    yield fresh
+    context.close()
+
+
+@contextmanager
 def opened_page(
     browser: Browser,
     comfy_server: ComfyServer,
@@ -78,17 +100,10 @@ def opened_page(
     theme: str,
     frontend: Path | None = None,
 ) -> Iterator[ComfyPage]:
-    """ComfyUI in a page of its own, with these settings; ``frontend`` is a folder of static files of another one."""
-    settings = {**QUIET, "Comfy.VueNodes.Enabled": renderer == "nodes2", "Comfy.ColorPalette": theme}
-    comfy.post_json("/settings", settings)
-    context = browser.new_context(viewport=VIEWPORT, locale="en-US")
-    opened = ComfyPage(context.new_page(), comfy_server.address, renderer, theme)
-    opened.watch()
-    if frontend is not None:
-        _serve_from(frontend, context)
-    opened.open()
-    yield opened
-    context.close()
+    """ComfyUI, open in a page of its own, with these settings."""
+    with fresh_page(browser, comfy_server, comfy, renderer, theme, frontend) as opened:
+        opened.open()
+        yield opened
 
 
 def _serve_from(frontend: Path, context: BrowserContext) -> None:
@@ -115,6 +130,15 @@ def comfy_page(
     """ComfyUI, open in a fresh page with the settings of the test."""
     with opened_page(browser, comfy_server, comfy, renderer, theme) as opened:
         yield opened
+
+
+@pytest.fixture
+def unopened_page(
+    browser: Browser, comfy_server: ComfyServer, comfy: ComfyClient, renderer: str, theme: str
+) -> Iterator[ComfyPage]:
+    """A page as that of ``comfy_page``, on which the test itself opens ComfyUI."""
+    with fresh_page(browser, comfy_server, comfy, renderer, theme) as fresh:
+        yield fresh
 
 
 @pytest.fixture(scope="session", params=["classic", pytest.param("nodes2", marks=pytest.mark.all)])

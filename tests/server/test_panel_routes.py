@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support import some
 
+from tools.client import ComfyClient
 from tools.server import ComfyServer
 
 LORA = "klein-nano-duotone.safetensors"
@@ -92,3 +93,17 @@ def test_a_browser_asks_again_for_modules(comfy_server: ComfyServer, path: str) 
     folder = "lora-patchbay"
     with urllib.request.urlopen(f"{comfy_server.address}/extensions/{folder}/{path}", timeout=30) as answer:
         assert answer.headers["Cache-Control"] == "no-cache"
+
+
+def test_the_page_names_our_first_module(comfy_server: ComfyServer, comfy: ComfyClient) -> None:
+    """ComfyUI's page waits for it, but asks late."""
+    with urllib.request.urlopen(f"{comfy_server.address}/", timeout=30) as answer:
+        (link,) = [link for link in answer.headers.get_all("Link") if "patchbay" in link]
+    address, rel = link.split("; ")
+    assert rel == 'rel="modulepreload"'
+    # What ComfyUI's own list names is what the page will import.
+    assert [f"</{path.lstrip('/')}>" for path in comfy.get_json("/extensions") if "patchbay" in path] == [
+        f"</{address.strip('<>')}>"
+    ]
+    with urllib.request.urlopen(f"{comfy_server.address}/queue", timeout=30) as answer:
+        assert answer.headers.get("Link") is None

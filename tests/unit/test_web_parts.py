@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tools.web_parts import LIB, PARTS, START, TABLE, closure, table_text
 
 MOST_FILES, MOST_BYTES = 6, 40 * 1024
@@ -15,6 +17,12 @@ def test_a_page_without_our_nodes_loads_little() -> None:
     files = [LIB.parent / "patchbay.js", *(LIB / name for name in closure(*START))]
     assert len(files) <= MOST_FILES, files
     assert sum(path.stat().st_size for path in files) <= MOST_BYTES
+
+
+def test_the_entry_names_all_of_the_library() -> None:
+    text = (LIB.parent / "patchbay.js").read_text(encoding="utf-8")
+    (names,) = re.findall(r'^const LIBRARY = "([^"]+)"', text, re.MULTILINE)
+    assert {f"{name}.mjs" for name in names.split(" ")} == closure(*START)
 
 
 def test_every_module_belongs_to_a_part_and_every_part_has_its_style_sheets() -> None:

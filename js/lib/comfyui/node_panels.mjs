@@ -61,8 +61,9 @@ export const attachedPanels = () => [...attached];
 /**
  * @param {ComfyNode} node
  * @param {PanelKind} kind
+ * @param {boolean} [isNew] false for a node with a size of its own, which only grows to what the panel needs
  */
-export function attachPanel(node, kind) {
+export function attachPanel(node, kind, isNew = true) {
   let least = kind.minHeight;
   let unfolded = 0;
   const root = document.createElement("div");
@@ -111,7 +112,7 @@ export function attachPanel(node, kind) {
   for (const name of kind.hides ?? []) setHidden(node, name, true);
   entry.claim(0);
   attached.add(entry);
-  growTo(node, kind.initialSize);
+  growTo(node, isNew ? kind.initialSize : [0, 0]);
   followNode(entry);
   void bring(entry);
 }
