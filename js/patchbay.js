@@ -49,11 +49,11 @@ function withLibrary(act) {
 /** @param {(loaded: SideBar) => void} act */
 const withSideBar = (act) => void loadLibrary().then((loaded) => loaded.sideBar()).then(act);
 
-/** @param {string | undefined} type */
-const isOurs = (type) => Boolean(type?.startsWith("Patchbay"));
+/** @param {unknown} type of a node, by whatever a workflow says */
+const isOurs = (type) => String(type).startsWith("Patchbay");
 
-/** @param {string | undefined} type */
-const hasLora = (type) => /lora/i.test(type ?? "");
+/** @param {unknown} type */
+const hasLora = (type) => /lora/i.test(String(type));
 
 let ready = false;
 let registered = false;
@@ -154,7 +154,7 @@ const extension = {
   },
 
   beforeConfigureGraph({ nodes, definitions }) {
-    const all = [nodes, ...(definitions?.subgraphs ?? []).map((subgraph) => subgraph.nodes)].flat();
+    const all = [nodes, ...Object.values(definitions?.subgraphs ?? {}).map((subgraph) => subgraph?.nodes)].flat();
     if (all.some((node) => isOurs(node?.type) || hasLora(node?.type))) void loadLibrary();
   },
 
