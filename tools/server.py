@@ -42,6 +42,7 @@ class ComfyServer:
     """More options for ``main.py``."""
     env: dict[str, str] = field(default_factory=dict)
     with_pack: bool = True
+    """False is a ComfyUI where the pack is not installed."""
     process: "subprocess.Popen[bytes] | None" = None
 
     @property

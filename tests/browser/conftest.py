@@ -91,21 +91,6 @@ def fresh_page(
     context.close()
 
 
-@contextmanager
-def opened_page(
-    browser: Browser,
-    comfy_server: ComfyServer,
-    comfy: ComfyClient,
-    renderer: str,
-    theme: str,
-    frontend: Path | None = None,
-) -> Iterator[ComfyPage]:
-    """ComfyUI, open in a page of its own, with these settings."""
-    with fresh_page(browser, comfy_server, comfy, renderer, theme, frontend) as opened:
-        opened.open()
-        yield opened
-
-
 def _serve_from(frontend: Path, context: BrowserContext) -> None:
     """Give the page these files in the place of the server's, which is all that ``--front-end-root`` changes."""
 
@@ -124,21 +109,19 @@ def _serve_from(frontend: Path, context: BrowserContext) -> None:
 
 
 @pytest.fixture
-def comfy_page(
-    browser: Browser, comfy_server: ComfyServer, comfy: ComfyClient, renderer: str, theme: str
-) -> Iterator[ComfyPage]:
-    """ComfyUI, open in a fresh page with the settings of the test."""
-    with opened_page(browser, comfy_server, comfy, renderer, theme) as opened:
-        yield opened
-
-
-@pytest.fixture
 def unopened_page(
     browser: Browser, comfy_server: ComfyServer, comfy: ComfyClient, renderer: str, theme: str
 ) -> Iterator[ComfyPage]:
-    """A page as that of ``comfy_page``, on which the test itself opens ComfyUI."""
+    """A fresh page with the settings of the test, on which the test itself opens ComfyUI."""
     with fresh_page(browser, comfy_server, comfy, renderer, theme) as fresh:
         yield fresh
+
+
+@pytest.fixture
+def comfy_page(unopened_page: ComfyPage) -> ComfyPage:
+    """ComfyUI, open in a fresh page with the settings of the test."""
+    unopened_page.open()
+    return unopened_page
 
 
 @pytest.fixture(scope="session", params=["classic", pytest.param("nodes2", marks=pytest.mark.all)])
@@ -146,8 +129,9 @@ def lasting_page(
     request: pytest.FixtureRequest, browser: Browser, comfy_server: ComfyServer, comfy: ComfyClient
 ) -> Iterator[ComfyPage]:
     """One page for many tests, as of somebody who opens one workflow after the other."""
-    with opened_page(browser, comfy_server, comfy, request.param, "dark") as opened:
-        yield opened
+    with fresh_page(browser, comfy_server, comfy, request.param, "dark") as fresh:
+        fresh.open()
+        yield fresh
 
 
 @pytest.fixture(scope="session")
@@ -156,5 +140,6 @@ def newest_page(browser: Browser, comfy_server: ComfyServer, comfy: ComfyClient)
     folder = Path(os.environ.get("PATCHBAY_TEST_NEWEST_FRONTEND") or frontend_folder(NEWEST_FRONTEND))
     if not (folder / "index.html").is_file():
         skip_or_fail(f"frontend {NEWEST_FRONTEND} is not there: run 'python3 patchbay.py test browser'")
-    with opened_page(browser, comfy_server, comfy, "nodes2", "dark", folder) as opened:
-        yield opened
+    with fresh_page(browser, comfy_server, comfy, "nodes2", "dark", folder) as fresh:
+        fresh.open()
+        yield fresh
